@@ -1,0 +1,252 @@
+//! The admission review: bytes in, review out, whatever the bytes are.
+//!
+//! Pure and total: no IO, no clock, no panic. [`review`] answers HTTP 200 with a verdict for everything that is an AdmissionReview, however
+//! wrong the object in it; only bytes that are none get a 400, since the API server could not read an answer to them anyway.
+//!
+//! `/mutate` renames `shared` and never refuses; `/validate` judges by the rule table and never changes anything. Both give the same
+//! answer for a dry run.
+
+mod request;
+mod response;
+mod salvage;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use self::{
+    request::{Incoming, Unreadable},
+    response::Verdict,
+};
+use crate::config::{
+    GROUP,
+    rename::{Case, Fate, Mode, Outcome, Plan, Request, plan},
+    rules::{Context, Level, References, Violation, check, ratchet::check_update},
+    schema::Schema,
+    subject::{Kind, Subject},
+};
+
+/// Which webhook was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hook {
+    /// `POST /mutate`
+    Mutate,
+    /// `POST /validate`
+    Validate,
+}
+
+impl Hook {
+    /// As in the path, without the slash.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mutate => "mutate",
+            Self::Validate => "validate",
+        }
+    }
+}
+
+/// What is known around a review.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// What is done about `shared`.
+    pub mode: Mode,
+    /// What the installed CRDs know.
+    pub schema: &'a Schema,
+    /// Where referenced objects are looked up, with cluster access.
+    pub references: Option<&'a dyn References>,
+}
+
+/// The answer to a call, and what to log and count of it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// 200, or 400 for what is no AdmissionReview.
+    pub status: u16,
+    /// JSON for 200, plain text for 400.
+    pub body: Vec<u8>,
+    /// For logs and metrics: never object contents.
+    pub record: Record,
+}
+
+/// What happened, in words that are safe to log and few enough to count by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// `CREATE`, `UPDATE`, `DELETE`, `CONNECT`, or empty for anything else.
+    pub operation: &'static str,
+    /// The name of the kind, or empty for one that is not ours.
+    pub kind: &'static str,
+    /// The outcome.
+    pub verdict: Ending,
+    /// The object's namespace.
+    pub namespace: String,
+    /// The object's name; empty while the API server has not made one up yet.
+    pub name: String,
+    /// Whether nothing will be stored.
+    pub dry_run: bool,
+    /// Ids and levels of the rules that fired, each once.
+    pub rules: BTreeSet<(&'static str, bool)>,
+    /// Rows of the alias table, one for each location.
+    pub alias: Vec<Case>,
+}
+
+/// How a review ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// Allowed as it is.
+    #[default]
+    Allowed,
+    /// Allowed, with a patch.
+    Patched,
+    /// Refused.
+    Denied,
+    /// Not to be read.
+    Malformed,
+}
+
+impl Ending {
+    /// As in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Patched => "patched",
+            Self::Denied => "denied",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// Answers one call.
+///
+/// ```
+/// use tollgate::{admission::{Facts, Hook, review}, config::{rename::Mode, schema::Schema}};
+///
+/// let schema = Schema::told(true);
+/// let facts = Facts { mode: Mode::Rename, schema: &schema, references: None };
+/// let body = br#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+///     "uid": "42", "operation": "CREATE",
+///     "kind": {"group": "toolhive.stacklok.dev", "version": "v1beta1", "kind": "MCPServer"},
+///     "object": {"spec": {"rateLimiting": {"perUser": {"maxTokens": 5, "refillPeriod": "1m"}}}}
+/// }}"#;
+/// let answer = review(Hook::Validate, body, &facts);
+/// assert_eq!(answer.status, 200);
+/// let denied: serde_json::Value = serde_json::from_slice(&answer.body)?;
+/// assert_eq!(denied["response"]["uid"], "42");
+/// assert_eq!(denied["response"]["status"]["details"]["causes"][0]["reason"], "TG002");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+pub fn review(hook: Hook, body: &[u8], facts: &Facts<'_>) -> Answer {
+    match request::decode(body) {
+        Ok(incoming) => judge(hook, &incoming, facts),
+        Err(Unreadable::NoReview(why)) => Answer {
+            status: 400,
+            body: format!("not an admission review: {why}\n").into_bytes(),
+            record: Record { verdict: Ending::Malformed, ..Record::default() },
+        },
+        Err(Unreadable::Request { uid, why }) => {
+            let record = Record { verdict: Ending::Malformed, ..Record::default() };
+            malformed(hook, &uid, &why, record)
+        }
+    }
+}
+
+fn judge(hook: Hook, incoming: &Incoming, facts: &Facts<'_>) -> Answer {
+    let mut record = incoming.record();
+    let Some(kind) = relevant_kind(incoming) else {
+        return respond(incoming, Verdict::default(), record);
+    };
+    record.kind = kind.name();
+    let object = &incoming.object;
+    if !object.is_object() {
+        let why = format!("request.object is {}, not an object", crate::config::bucket::type_name(object));
+        record.verdict = Ending::Malformed;
+        return malformed(hook, &incoming.uid, &why, record);
+    }
+    let old = incoming.old_object.as_object().map(|_| &incoming.old_object);
+    let versions = incoming.versions();
+    let request = Request { kind, versions: &versions, object, old, manager: incoming.manager(), force: incoming.force() };
+    let plan = plan(&request, facts.mode, facts.schema);
+    record.alias = plan.outcomes.iter().map(|outcome| outcome.case).collect();
+    match hook {
+        Hook::Mutate => {
+            if !plan.edits.is_empty() {
+                record.verdict = Ending::Patched;
+            }
+            respond(incoming, mutation(plan), record)
+        }
+        Hook::Validate => {
+            let leaving = old.is_some_and(|old| is_leaving(object) && old.get("spec") == object.get("spec"));
+            let violations = if leaving { Vec::new() } else { violations(&request, &plan, facts) };
+            record.rules = violations.iter().map(|found| (found.rule, found.level == Level::Deny)).collect();
+            let verdict = validation(incoming, violations);
+            if verdict.denial.is_some() {
+                record.verdict = Ending::Denied;
+            }
+            respond(incoming, verdict, record)
+        }
+    }
+}
+
+/// The kind, when the call is one that is judged at all: a write of a whole object of ours.
+fn relevant_kind(incoming: &Incoming) -> Option<Kind> {
+    let writes = matches!(incoming.operation.as_str(), "CREATE" | "UPDATE");
+    let whole = incoming.sub_resource.is_empty();
+    let kind = Kind::from_name(&incoming.kind.kind).filter(|_| incoming.kind.group == GROUP);
+    kind.filter(|_| writes && whole)
+}
+
+fn is_leaving(object: &Value) -> bool {
+    object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
+}
+
+fn violations(request: &Request<'_>, plan: &Plan, facts: &Facts<'_>) -> Vec<Violation> {
+    let context = Context::new(Subject::new(request.kind, request.object))
+        .kept(plan.kept())
+        .references(facts.references)
+        .shared_is_denied(facts.mode == Mode::Deny);
+    match request.old {
+        Some(old) => check_update(&context, old),
+        None => check(&context),
+    }
+}
+
+fn mutation(plan: Plan) -> Verdict {
+    Verdict {
+        warnings: plan.outcomes.iter().filter_map(told_after_mutation).collect(),
+        alias: plan.outcomes.iter().map(|outcome| outcome.case.id()).collect(),
+        patch: plan.edits,
+        ..Verdict::default()
+    }
+}
+
+/// What a user is told about a location that was changed. Of a `shared` that stays, the validating webhook tells.
+fn told_after_mutation(outcome: &Outcome) -> Option<String> {
+    let path = &outcome.path;
+    match outcome.fate {
+        Fate::Renamed => Some(format!("TG101 {path}.shared: deprecated, renamed to global; write global")),
+        Fate::Mirrored => Some(format!("TG101 {path}.shared: deprecated, kept equal to global; write global")),
+        Fate::Removed => Some(format!("TG101 {path}.global: removed, as shared was dropped from the manifest")),
+        Fate::Kept(_) => None,
+    }
+}
+
+fn validation(incoming: &Incoming, violations: Vec<Violation>) -> Verdict {
+    let (denials, warnings): (Vec<_>, Vec<_>) = violations.iter().partition(|found| found.level == Level::Deny);
+    Verdict {
+        denial: (!denials.is_empty()).then(|| response::Status::invalid(incoming, &denials)),
+        warnings: warnings.iter().map(ToString::to_string).collect(),
+        rules: violations.iter().map(|found| found.rule).collect(),
+        ..Verdict::default()
+    }
+}
+
+fn respond(incoming: &Incoming, verdict: Verdict, record: Record) -> Answer {
+    Answer { status: 200, body: response::encode(&incoming.uid, verdict), record }
+}
+
+/// A review that cannot be judged: refused by the webhook that enforces, waved through by the one that only corrects.
+fn malformed(hook: Hook, uid: &str, why: &str, record: Record) -> Answer {
+    let verdict = match hook {
+        Hook::Validate => Verdict { denial: Some(response::Status::bad_request(why)), ..Verdict::default() },
+        Hook::Mutate => Verdict { warnings: vec![format!("tollgate left this object alone: {why}")], ..Verdict::default() },
+    };
+    Answer { status: 200, body: response::encode(uid, verdict), record }
+}

@@ -1,0 +1,112 @@
+//! The request of an AdmissionReview (`admission.k8s.io/v1`), as far as it is looked at.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Record, salvage};
+
+/// Why there is nothing to judge.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    /// Not an AdmissionReview of the version we speak, or one that no answer can be given to.
+    NoReview(String),
+    /// An AdmissionReview with a uid, whose request cannot be decoded.
+    Request { uid: String, why: String },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Review {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    request: Option<Incoming>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Incoming {
+    pub(super) uid: String,
+    pub(super) kind: GroupVersionKind,
+    request_kind: Option<GroupVersionKind>,
+    pub(super) sub_resource: String,
+    name: String,
+    namespace: String,
+    pub(super) operation: String,
+    pub(super) object: Value,
+    pub(super) old_object: Value,
+    dry_run: Option<bool>,
+    options: Value,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct GroupVersionKind {
+    pub(super) group: String,
+    pub(super) version: String,
+    pub(super) kind: String,
+}
+
+const API_VERSION: &str = "admission.k8s.io/v1";
+
+pub(super) fn decode(body: &[u8]) -> Result<Incoming, Unreadable> {
+    let review: Review = match serde_json::from_slice(body) {
+        Ok(review) => review,
+        Err(error) => {
+            return Err(match salvage::uid(body) {
+                Some(uid) => Unreadable::Request { uid, why: format!("the review cannot be decoded: {error}") },
+                None if body.is_empty() => Unreadable::NoReview("the body is empty".to_owned()),
+                None => Unreadable::NoReview(error.to_string()),
+            });
+        }
+    };
+    if review.kind != "AdmissionReview" || review.api_version != API_VERSION {
+        let (version, kind) = (clip(&review.api_version), clip(&review.kind));
+        return Err(Unreadable::NoReview(format!("it is {version:?} {kind:?}; register the webhook with admissionReviewVersions: [v1]")));
+    }
+    let request = review.request.ok_or_else(|| Unreadable::NoReview("request is missing".to_owned()))?;
+    if request.uid.is_empty() {
+        return Err(Unreadable::NoReview("request.uid is missing".to_owned()));
+    }
+    Ok(request)
+}
+
+/// As much of a foreign text as an error repeats.
+fn clip(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+impl Incoming {
+    pub(super) fn record(&self) -> Record {
+        Record {
+            operation: ["CREATE", "UPDATE", "DELETE", "CONNECT"].into_iter().find(|name| *name == self.operation).unwrap_or_default(),
+            namespace: clip(&self.namespace),
+            name: self.name().chars().take(253).collect(),
+            dry_run: self.dry_run.unwrap_or_default(),
+            ..Record::default()
+        }
+    }
+
+    /// The object's name; a `generateName` where there is none yet.
+    pub(super) fn name(&self) -> &str {
+        let from_object = |key| self.object.get("metadata").and_then(|metadata| metadata.get(key)).and_then(Value::as_str);
+        if self.name.is_empty() { from_object("name").or_else(|| from_object("generateName")).unwrap_or_default() } else { &self.name }
+    }
+
+    /// The versions that the object passes through: its own, and the one that the client sent where the API server converted it.
+    pub(super) fn versions(&self) -> Vec<&str> {
+        let sent = self.request_kind.as_ref().filter(|sent| sent.group == self.kind.group && sent.version != self.kind.version);
+        std::iter::once(self.kind.version.as_str()).chain(sent.map(|sent| sent.version.as_str())).collect()
+    }
+
+    /// `fieldManager` of the create, update or patch options.
+    pub(super) fn manager(&self) -> Option<&str> {
+        self.options.get("fieldManager").and_then(Value::as_str).filter(|manager| !manager.is_empty())
+    }
+
+    /// `force` of the patch options.
+    pub(super) fn force(&self) -> bool {
+        self.options.get("force").and_then(Value::as_bool).unwrap_or_default()
+    }
+}

@@ -1,0 +1,153 @@
+//! The response of an AdmissionReview: a verdict, a patch, warnings, audit annotations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Serialize;
+
+use super::request::Incoming;
+use crate::config::{GROUP, rename::edit::Edit, rules::Violation};
+
+/// What is answered.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    /// Why the object is refused; allowed without.
+    pub(super) denial: Option<Status>,
+    pub(super) patch: Vec<Edit>,
+    pub(super) warnings: Vec<String>,
+    /// Ids of the rules that fired.
+    pub(super) rules: BTreeSet<&'static str>,
+    /// Rows of the alias table.
+    pub(super) alias: BTreeSet<&'static str>,
+}
+
+/// `meta/v1` Status.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    status: &'static str,
+    message: String,
+    reason: &'static str,
+    code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+#[derive(Debug, Serialize)]
+struct Details {
+    name: String,
+    group: &'static str,
+    kind: String,
+    causes: Vec<Cause>,
+}
+
+#[derive(Debug, Serialize)]
+struct Cause {
+    reason: &'static str,
+    field: String,
+    message: String,
+}
+
+/// So many violations are told in the one line that kubectl shows; all of them are causes.
+const TOLD_IN_MESSAGE: usize = 8;
+
+impl Status {
+    /// 422, with every violation as a cause.
+    pub(super) fn invalid(incoming: &Incoming, denials: &[&Violation]) -> Self {
+        let told: Vec<_> = denials.iter().take(TOLD_IN_MESSAGE).map(ToString::to_string).collect();
+        let more = match denials.len().saturating_sub(TOLD_IN_MESSAGE) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let causes = denials.iter().map(|denial| Cause {
+            reason: denial.rule,
+            field: denial.path.to_string(),
+            // kubectl prints a cause's field and message, not its reason.
+            message: format!("{}: {}", denial.rule, denial.message),
+        });
+        let details =
+            Details { name: incoming.name().to_owned(), group: GROUP, kind: incoming.kind.kind.clone(), causes: causes.collect() };
+        Self { status: "Failure", message: format!("{}{more}", told.join("; ")), reason: "Invalid", code: 422, details: Some(details) }
+    }
+
+    /// 400, for a review that cannot be judged.
+    pub(super) fn bad_request(why: &str) -> Self {
+        Self { status: "Failure", message: why.to_owned(), reason: "BadRequest", code: 400, details: None }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    response: Response<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    audit_annotations: BTreeMap<&'static str, String>,
+}
+
+/// The whole AdmissionReview, as JSON.
+pub(super) fn encode(uid: &str, verdict: Verdict) -> Vec<u8> {
+    let patch = (!verdict.patch.is_empty()).then(|| STANDARD.encode(to_json(&verdict.patch)));
+    let mut audit_annotations = BTreeMap::new();
+    for (key, values) in [("rules", verdict.rules), ("alias", verdict.alias)] {
+        if !values.is_empty() {
+            audit_annotations.insert(key, values.into_iter().collect::<Vec<_>>().join(","));
+        }
+    }
+    to_json(&Review {
+        api_version: "admission.k8s.io/v1",
+        kind: "AdmissionReview",
+        response: Response {
+            uid,
+            allowed: verdict.denial.is_none(),
+            patch_type: patch.is_some().then_some("JSONPatch"),
+            patch,
+            status: verdict.denial,
+            warnings: shown(verdict.warnings),
+            audit_annotations,
+        },
+    })
+}
+
+/// The API server cuts warnings at 256 characters and drops all past 4,096 in total: shorter and fewer, so that none is lost unsaid.
+const LONGEST_WARNING: usize = 120;
+const MOST_WARNINGS: usize = 20;
+
+fn shown(warnings: Vec<String>) -> Vec<String> {
+    let more = warnings.len().saturating_sub(MOST_WARNINGS);
+    let mut shown: Vec<_> = warnings.iter().take(MOST_WARNINGS).map(|warning| header_safe(warning)).collect();
+    if more > 0 {
+        shown.push(format!("and {more} more warnings"));
+    }
+    shown
+}
+
+/// A warning becomes an HTTP header: one line, and short.
+fn header_safe(warning: &str) -> String {
+    let mut safe: String = warning.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_WARNING + 1).collect();
+    if safe.chars().count() > LONGEST_WARNING {
+        safe = safe.chars().take(LONGEST_WARNING - 3).collect();
+        safe.push_str("...");
+    }
+    safe
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    // Fails only for maps whose keys are not strings and for IO; neither is here.
+    serde_json::to_vec(value).unwrap_or_default()
+}

@@ -1,0 +1,185 @@
+//! Arguments, exactly as typed. Each flag has an environment variable, `TOLLGATE_` and the flag's name.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::{period::Period, rename::Mode};
+
+/// Rate limits for MCP servers on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, propagate_version = true, max_term_width = 110)]
+pub(super) struct Args {
+    /// Log more; twice for even more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+
+    /// How logs are written, on stderr.
+    #[arg(long, global = true, env = "TOLLGATE_LOG_FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
+
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve the admission webhook over HTTPS
+    Serve(Box<ServeArgs>),
+    /// Print the CustomResourceDefinitions of MCPServer and VirtualMCPServer
+    Crds(CrdsArgs),
+}
+
+/// Serve the admission webhook over HTTPS.
+///
+/// POST /validate refuses objects whose limits cannot work; POST /mutate turns the deprecated `shared` into `global`. Without certificate
+/// flags, certificates for development are made under certs/dev and kept.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  tollgate serve
+      On https://127.0.0.1:8443 with development certificates; prints how to try and how to register it
+  tollgate serve --listen 0.0.0.0:8443 --tls-cert /etc/tollgate/tls/tls.crt --tls-key /etc/tollgate/tls/tls.key
+      As in a pod; reads the installed CRDs with the pod's service account
+  tollgate serve --kubeconfig ~/.kube/config --context kind-dev
+      On this machine, following the CRDs of a cluster
+  tollgate serve --shared-alias mirror
+      Keep shared and global equal, for Argo CD's default diff
+
+Exit codes: 0 stopped as told, 2 could not start")]
+pub(super) struct ServeArgs {
+    /// Where reviews come in, over HTTPS
+    #[arg(long, env = "TOLLGATE_LISTEN", default_value = "127.0.0.1:8443", value_name = "ADDRESS")]
+    pub(super) listen: SocketAddr,
+
+    /// Where /healthz, /readyz and /metrics are, over plain HTTP
+    #[arg(long, env = "TOLLGATE_METRICS_LISTEN", default_value = "127.0.0.1:9443", value_name = "ADDRESS")]
+    pub(super) metrics_listen: SocketAddr,
+
+    /// Certificate to serve, PEM, leaf first; read again when it changes
+    #[arg(long, env = "TOLLGATE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub(super) tls_cert: Option<PathBuf>,
+
+    /// Its key, PEM (PKCS#8, PKCS#1 or SEC1)
+    #[arg(long, env = "TOLLGATE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_key: Option<PathBuf>,
+
+    /// Folder for development certificates, made there when missing
+    #[arg(long, env = "TOLLGATE_TLS_DEV", value_name = "DIR", default_value = "certs/dev", conflicts_with = "tls_cert")]
+    pub(super) tls_dev: PathBuf,
+
+    /// Ask clients for a certificate from one of these CAs, PEM
+    #[arg(long, env = "TOLLGATE_CLIENT_CA", value_name = "FILE")]
+    pub(super) client_ca: Option<PathBuf>,
+
+    /// Name that a client's certificate must have (common name or DNS name); may be repeated
+    #[arg(long, env = "TOLLGATE_CLIENT_NAME", value_name = "NAME", requires = "client_ca", value_delimiter = ',')]
+    pub(super) client_name: Vec<String>,
+
+    /// What is done about the deprecated `shared`: rename, mirror, warn or deny
+    #[arg(long, env = "TOLLGATE_SHARED_ALIAS", value_name = "MODE", default_value = Mode::default().name())]
+    pub(super) shared_alias: Mode,
+
+    /// Whether the installed CRDs know `global`; auto asks the cluster, and means yes without one
+    #[arg(long, env = "TOLLGATE_CRD_GLOBAL", value_name = "WHETHER", default_value = "auto")]
+    pub(super) crd_global: CrdGlobal,
+
+    /// Cluster to follow; in a pod, its own is followed without this
+    #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE")]
+    pub(super) kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig, unless its current one
+    #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME", requires = "kubeconfig")]
+    pub(super) context: Option<String>,
+
+    /// Namespaces whose Secrets' names may be watched, to warn of a passwordRef that is not there; may be repeated
+    #[arg(long, env = "TOLLGATE_SECRETS_IN", value_name = "NAMESPACE", value_delimiter = ',')]
+    pub(super) secrets_in: Vec<String>,
+
+    /// How often the installed CRDs are looked at
+    #[arg(long, env = "TOLLGATE_SCHEMA_POLL", value_name = "DURATION", default_value = "5s")]
+    pub(super) schema_poll: Period,
+
+    /// Reviews at once; more are answered with 503
+    #[arg(long, env = "TOLLGATE_MAX_IN_FLIGHT", value_name = "N", default_value_t = 256)]
+    pub(super) max_in_flight: u16,
+
+    /// Connections at once
+    #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", value_name = "N", default_value_t = 1024)]
+    pub(super) max_connections: u16,
+
+    /// Longest that a review may take, unless the caller asks for less
+    #[arg(long, env = "TOLLGATE_DEADLINE", value_name = "DURATION", default_value = "10s")]
+    pub(super) deadline: Period,
+
+    /// How long to serve on after SIGTERM, while endpoints and connections move elsewhere [default: 15s, 0s with development certificates]
+    #[arg(long, env = "TOLLGATE_DRAIN", value_name = "DURATION")]
+    pub(super) drain: Option<Drain>,
+}
+
+/// A drain time: a Go duration, 0 included.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain(pub(super) std::time::Duration);
+
+impl std::str::FromStr for Drain {
+    type Err = crate::config::period::BadPeriod;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let nanos = crate::config::period::parse_go_duration(text)?;
+        let nanos = u64::try_from(nanos).map_err(|_| crate::config::period::BadPeriod::NotPositive)?;
+        Ok(Self(std::time::Duration::from_nanos(nanos)))
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum CrdGlobal {
+    /// Ask the cluster.
+    Auto,
+    /// They do.
+    Yes,
+    /// They do not: `shared` stays.
+    No,
+}
+
+/// Print the CustomResourceDefinitions of MCPServer and VirtualMCPServer, with both `global` and `shared`.
+///
+/// For clusters without ToolHive, whose own CRDs come with its chart.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  tollgate crds | kubectl apply -f -
+  tollgate crds --kind MCPServer --output json
+
+Exit codes: 0 printed, 2 failed")]
+pub(super) struct CrdsArgs {
+    /// Only this kind
+    #[arg(long, value_name = "KIND")]
+    pub(super) kind: Option<CrdKind>,
+
+    /// Format
+    #[arg(long, short, default_value = "yaml")]
+    pub(super) output: CrdOutput,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub(super) enum CrdKind {
+    #[value(name = "MCPServer")]
+    McpServer,
+    #[value(name = "VirtualMCPServer")]
+    VirtualMcpServer,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum CrdOutput {
+    Yaml,
+    Json,
+}

@@ -1,0 +1,18 @@
+//! Exit codes: an interface, documented in the README.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Did what it was asked to.
+    Clean = 0,
+    /// Could not: bad arguments, no certificate, port taken.
+    Failed = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

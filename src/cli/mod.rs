@@ -1,0 +1,49 @@
+//! The command line: arguments as typed, settings as resolved, a run, an exit code.
+//!
+//! Data goes to stdout, logs and errors to stderr. This is the only module that uses `anyhow`.
+
+mod args;
+mod crds;
+mod exit;
+mod serve;
+mod settings;
+mod telemetry;
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::Context;
+use clap::Parser;
+
+use self::{
+    args::{Args, Command},
+    exit::Exit,
+};
+
+/// Reads the command line, does what it says, and tells how it went.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    telemetry::init(args.verbose, args.log_format);
+    let result = match args.command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Crds(args) => crds::run(&args),
+    };
+    let exit = result.unwrap_or_else(|error| {
+        tell_error(&error);
+        Exit::Failed
+    });
+    exit.into()
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where errors are shown")]
+fn tell_error(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}
+
+/// Writes data to stdout. A reader that has left early, such as `head`, is no fault.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,116 @@
+//! `tollgate serve`
+
+use std::fmt::Write;
+
+use anyhow::Context;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use super::{
+    args::ServeArgs,
+    exit::Exit,
+    print,
+    settings::{ServeSettings, resolve},
+};
+use crate::{
+    certs::DevCerts,
+    webhook::{Server, World, cluster},
+};
+
+pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+    // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let settings = resolve(args)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?.block_on(serve(settings))
+}
+
+async fn serve(settings: ServeSettings) -> anyhow::Result<Exit> {
+    let ServeSettings { server, schema, cluster, dev } = settings;
+    // Before anything is served, so that a signal is never missed.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let (world, _following) = match cluster {
+        Some(access) => {
+            let (world, following) = cluster::follow(access, schema).await?;
+            (world, Some(following))
+        }
+        None => (World::told(schema.context("without a cluster, the CRDs are told")?), None),
+    };
+    info!(shared_alias = server.mode.name(), follows_cluster = _following.is_some(), "starting");
+    let server = Server::bind(server, world).await?;
+    print(&greeting(&server, dev.as_ref())?)?;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let run = server.run(async { drop(stopped.await) });
+    let mut run = std::pin::pin!(run);
+    tokio::select! {
+        () = run.as_mut() => return Ok(Exit::Clean),
+        () = either(&mut terminate, &mut interrupt) => drop(stop),
+    }
+    tokio::select! {
+        () = run => Ok(Exit::Clean),
+        () = either(&mut terminate, &mut interrupt) => {
+            warn!("told to stop twice: stopping at once");
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// What is printed at start: where the server is, and with development certificates how to try and how to register it.
+fn greeting(server: &Server, dev: Option<&DevCerts>) -> anyhow::Result<String> {
+    let (address, metrics) = (server.address(), server.metrics_address());
+    let mut text = format!("tollgate serves POST /validate and /mutate on https://{address}, metrics on http://{metrics}/metrics\n");
+    let Some(dev) = dev else { return Ok(text) };
+    let ca_bundle = STANDARD.encode(&dev.ca_pem);
+    let registration = dev.ca.with_file_name("webhooks.yaml");
+    let configurations = registration_by_url(&format!("https://{address}"), &ca_bundle)?;
+    std::fs::write(&registration, configurations).with_context(|| format!("cannot write {}", registration.display()))?;
+    let (ca, registration) = (dev.ca.display(), registration.display());
+    writeln!(text, "\ncaBundle: {ca_bundle}")?;
+    writeln!(text, "\nTry it; this review is refused:\n")?;
+    writeln!(text, "  curl --cacert {ca} -H 'Content-Type: application/json' https://{address}/validate -d '{}'", example_review())?;
+    writeln!(text, "\nRegister it with an API server on this machine:\n\n  kubectl apply -f {registration}\n")?;
+    Ok(text)
+}
+
+/// A review of a server that limits its users and does not ask who they are.
+fn example_review() -> Value {
+    json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "try-it", "operation": "CREATE", "namespace": "default", "name": "fetch",
+            "kind": {"group": crate::config::GROUP, "version": crate::config::VERSIONS[0], "kind": "MCPServer"},
+            "object": {"spec": {
+                "sessionStorage": {"provider": "redis", "address": "redis:6379"},
+                "rateLimiting": {"perUser": {"maxTokens": 10, "refillPeriod": "1m0s"}},
+            }},
+        },
+    })
+}
+
+/// The configurations of `manifests/base/webhooks.yaml`, called by URL instead of through a Service.
+fn registration_by_url(url: &str, ca_bundle: &str) -> anyhow::Result<String> {
+    const WEBHOOKS: &str = include_str!("../../manifests/base/webhooks.yaml");
+    let configurations: Vec<Value> = serde_saphyr::from_multiple(WEBHOOKS).context("manifests/base/webhooks.yaml")?;
+    let mut out = String::new();
+    for mut configuration in configurations {
+        let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
+        for webhook in webhooks.into_iter().flatten() {
+            let path = webhook.pointer("/clientConfig/service/path").and_then(Value::as_str).unwrap_or_default();
+            let client = json!({"url": format!("{url}{path}"), "caBundle": ca_bundle});
+            if let Some(webhook) = webhook.as_object_mut() {
+                webhook.insert("clientConfig".to_owned(), client);
+            }
+        }
+        write!(out, "---\n{}", serde_saphyr::to_string(&configuration)?)?;
+    }
+    Ok(out)
+}

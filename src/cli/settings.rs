@@ -1,0 +1,91 @@
+//! Settings: what will be done, from the arguments that were typed.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use time::OffsetDateTime;
+
+use super::args::{CrdGlobal, Drain, ServeArgs};
+use crate::{
+    certs::{DevCerts, ensure_dev},
+    config::schema::Schema,
+    listener::{Limits, tls::Files},
+    webhook::{
+        Settings,
+        cluster::{Access, is_in_cluster},
+    },
+};
+
+/// Everything that `serve` needs to know.
+#[derive(Debug)]
+pub(super) struct ServeSettings {
+    pub(super) server: Settings,
+    /// What was said about the CRDs; to be asked from the cluster without.
+    pub(super) schema: Option<Schema>,
+    /// The cluster to follow.
+    pub(super) cluster: Option<Access>,
+    /// The development certificates, when those are served.
+    pub(super) dev: Option<DevCerts>,
+}
+
+/// In a pod: longer than endpoints take to follow a pod that ends.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// Resolves what was typed; makes development certificates where no others are named.
+pub(super) fn resolve(args: ServeArgs) -> anyhow::Result<ServeSettings> {
+    // Naming every field makes a flag that nobody reads a compile error.
+    let ServeArgs {
+        listen,
+        metrics_listen,
+        tls_cert,
+        tls_key,
+        tls_dev,
+        client_ca,
+        client_name,
+        shared_alias,
+        crd_global,
+        kubeconfig,
+        context,
+        secrets_in,
+        schema_poll,
+        max_in_flight,
+        max_connections,
+        deadline,
+        drain,
+    } = args;
+    let drain = drain.map(|Drain(time)| time);
+    let named = tls_cert.zip(tls_key);
+    let dev = named.is_none().then(|| dev_certs(tls_dev, listen.ip())).transpose()?;
+    let (cert, key) = named.or_else(|| dev.as_ref().map(|dev| (dev.cert.clone(), dev.key.clone()))).unwrap_or_default();
+    let follows = kubeconfig.is_some() || is_in_cluster();
+    let schema = match crd_global {
+        CrdGlobal::Yes => Some(Schema::told(true)),
+        CrdGlobal::No => Some(Schema::told(false)),
+        CrdGlobal::Auto if follows => None,
+        CrdGlobal::Auto => Some(Schema::told(true)),
+    };
+    let schema_poll = schema_poll.as_duration().max(Duration::from_millis(100));
+    Ok(ServeSettings {
+        server: Settings {
+            listen,
+            metrics_listen,
+            tls: Files { cert, key, client_ca, client_names: client_name },
+            mode: shared_alias,
+            limits: Limits { connections: usize::from(max_connections).max(1), ..Limits::default() },
+            max_in_flight: usize::from(max_in_flight).max(1),
+            deadline: deadline.as_duration(),
+            drain: drain.unwrap_or(if dev.is_some() { Duration::ZERO } else { DRAIN }),
+        },
+        schema,
+        cluster: follows.then_some(Access { kubeconfig, context, secrets_in, schema_poll }),
+        dev,
+    })
+}
+
+fn dev_certs(folder: PathBuf, listen: std::net::IpAddr) -> anyhow::Result<DevCerts> {
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    if !listen.is_unspecified() && !names.contains(&listen.to_string()) {
+        names.push(listen.to_string());
+    }
+    ensure_dev(&folder, &names, OffsetDateTime::now_utc()).context("cannot make development certificates")
+}

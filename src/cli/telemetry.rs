@@ -1,0 +1,25 @@
+//! Logs on stderr, as text or as JSON lines.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing::Level;
+use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use super::args::LogFormat;
+
+/// Sets up logs for the process. `verbose` counts the `-v`: none for what an operator wants to know, one for more of ours, two for
+/// everybody's.
+pub(super) fn init(verbose: u8, format: LogFormat) {
+    let (ours, theirs) = match verbose {
+        0 => (Level::INFO, Level::WARN),
+        1 => (Level::DEBUG, Level::WARN),
+        _ => (Level::TRACE, Level::DEBUG),
+    };
+    let filter = Targets::new().with_default(theirs).with_target("tollgate", ours);
+    let lines = fmt::layer().with_writer(stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+}

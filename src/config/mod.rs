@@ -1,0 +1,30 @@
+//! The rate limits of an MCP server as people write them, and everything that can be said about them without a cluster.
+//!
+//! Pure: no IO, no clock, no Kubernetes client; `serde_json` values in, answers out. The webhook, the command line and the limiter
+//! read limits through this module, so a manifest means the same to all three.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | [`subject`] | one view over `MCPServer` and `VirtualMCPServer`: where limits, storage and sign-in are |
+//! | [`bucket`] | a token bucket: `maxTokens`, `refillPeriod` |
+//! | [`limits`] | a whole block, parsed: what the limiter enforces |
+//! | [`period`] | Go durations, to the nanosecond |
+//! | [`path`] | where in an object: `spec.rateLimiting.tools[2].perUser` |
+//! | [`rules`] | the rule table TG001-TG106 |
+//! | [`rename`] | the deprecated `shared` becomes `global`, ownership included |
+//! | [`schema`] | which of the two names the installed CRD knows |
+
+pub mod bucket;
+pub mod limits;
+pub mod path;
+pub mod period;
+pub mod rename;
+pub mod rules;
+pub mod schema;
+pub mod subject;
+
+/// The API group of the resources.
+pub const GROUP: &str = "toolhive.stacklok.dev";
+
+/// Versions of [`GROUP`] that tollgate knows, newest first. Both have the same limits.
+pub const VERSIONS: [&str; 2] = ["v1beta1", "v1alpha1"];

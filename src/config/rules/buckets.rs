@@ -1,0 +1,77 @@
+//! Rules about single buckets: TG006, TG007, TG008.
+
+use serde_json::Value;
+
+use super::{Context, Found};
+use crate::config::{
+    bucket::{Bucket, BucketFault, MAX_TOKENS, REFILL_PERIOD, quoted, same_meaning},
+    path::FieldPath,
+    rename::owners,
+    subject::{LevelOf, Scope},
+};
+
+pub(super) fn max_tokens(context: &Context<'_>) -> Vec<Found> {
+    faults(context, |bucket, fault| match fault {
+        BucketFault::NotAMap(type_name) => {
+            let example = r#"{"maxTokens": 60, "refillPeriod": "1m0s"}"#;
+            Some(Found::new(bucket.clone(), format!("is {type_name}, not a bucket: write {example}")))
+        }
+        BucketFault::MaxTokens(fault) => {
+            Some(Found::new(bucket.key(MAX_TOKENS), format!("{fault}: write a whole number from 1 to 2147483647")).on(bucket.clone()))
+        }
+        BucketFault::RefillPeriod(_) => None,
+    })
+}
+
+pub(super) fn refill_period(context: &Context<'_>) -> Vec<Found> {
+    faults(context, |bucket, fault| match fault {
+        BucketFault::RefillPeriod(fault) => {
+            let message = format!("{fault}: write the time to refill all tokens, such as 1m0s, 1h30m or 500ms");
+            Some(Found::new(bucket.key(REFILL_PERIOD), message).on(bucket.clone()))
+        }
+        BucketFault::NotAMap(_) | BucketFault::MaxTokens(_) => None,
+    })
+}
+
+fn faults(context: &Context<'_>, tell: impl Fn(&FieldPath, &BucketFault) -> Option<Found>) -> Vec<Found> {
+    let buckets = context.subject.blocks().into_iter().flat_map(|block| block.buckets());
+    buckets
+        .flat_map(|at| {
+            let faults = Bucket::read(at.value).err().unwrap_or_default();
+            faults.iter().filter_map(|fault| tell(&at.path, fault)).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+pub(super) fn shared_and_global_disagree(context: &Context<'_>) -> Vec<Found> {
+    let levels = context.subject.blocks().into_iter().flat_map(|block| block.levels());
+    levels
+        .filter_map(|level| {
+            let (shared, global) = (level.bucket(Scope::Shared)?, level.bucket(Scope::Global)?);
+            (!same_meaning(shared, global)).then(|| disagreement(context, &level, shared, global))
+        })
+        .collect()
+}
+
+fn disagreement(context: &Context<'_>, level: &LevelOf<'_>, shared: &Value, global: &Value) -> Found {
+    let set_by = |scope: Scope| match owners::of_bucket(context.subject.object, level, scope).as_slice() {
+        [] => String::new(),
+        managers => format!(", set by {}", managers.join(" and ")),
+    };
+    let message = format!(
+        "shared ({}{}) and global ({}{}) disagree: keep only global, with the limit you want",
+        brief(shared),
+        set_by(Scope::Shared),
+        brief(global),
+        set_by(Scope::Global),
+    );
+    Found::new(level.path.key(Scope::Shared.key()), message).on(level.path.key(Scope::Global.key()))
+}
+
+/// A bucket in a few words, readable or not.
+fn brief(value: &Value) -> String {
+    match Bucket::read(value) {
+        Ok(bucket) => format!("{} per {}", bucket.max_tokens, bucket.refill_period),
+        Err(_) => quoted(&value.to_string()),
+    }
+}

@@ -1,0 +1,175 @@
+//! Rules about the shape of a block: TG002, TG003, TG004, TG005, TG010, TG011.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::{Context, Found};
+use crate::config::{
+    bucket::{FIELDS, quoted, type_name},
+    path::FieldPath,
+    subject::{Block, Scope, TOOLS},
+};
+
+const BLOCK_FIELDS: [&str; 4] = ["global", "shared", "perUser", TOOLS];
+const TOOL_FIELDS: [&str; 4] = ["name", "global", "shared", "perUser"];
+
+pub(super) fn per_user_without_sign_in(context: &Context<'_>) -> Vec<Found> {
+    if context.subject.signs_in() {
+        return Vec::new();
+    }
+    let buckets = context.subject.blocks().into_iter().flat_map(|block| block.buckets());
+    let per_user = buckets.filter(|bucket| bucket.scope == Scope::PerUser);
+    let message = format!("callers do not sign in, so there are no users to count: {}, or use global", context.subject.sign_in_hint());
+    per_user.map(|bucket| Found::new(bucket.path, message.clone())).collect()
+}
+
+pub(super) fn empty_block(context: &Context<'_>) -> Vec<Found> {
+    let blocks = context.subject.blocks().into_iter();
+    blocks
+        .filter_map(|block| match block.value.as_object() {
+            None => Some(Found::new(block.path, format!("is {}: write a map with global, perUser or tools", type_name(block.value)))),
+            Some(_) if is_empty(&block) => {
+                Some(Found::new(block.path, "limits nothing: set global, perUser or tools, or remove rateLimiting"))
+            }
+            Some(_) => None,
+        })
+        .collect()
+}
+
+/// No bucket at the server level, and no tools; unreadable tools are another rule's matter.
+fn is_empty(block: &Block<'_>) -> bool {
+    let no_tools = match block.value.get(TOOLS) {
+        None | Some(Value::Null) => true,
+        Some(tools) => tools.as_array().is_some_and(Vec::is_empty),
+    };
+    no_tools && block.levels().iter().all(|level| level.buckets().is_empty())
+}
+
+pub(super) fn empty_tool(context: &Context<'_>) -> Vec<Found> {
+    let entries = context.subject.blocks().into_iter().flat_map(|block| tool_entries(&block));
+    entries
+        .filter_map(|(path, entry)| match entry.as_object() {
+            None => Some(Found::new(path, format!("is {}: write a map with name and global or perUser", type_name(entry)))),
+            Some(map) => {
+                let has_bucket = Scope::ALL.iter().any(|scope| map.get(scope.key()).is_some_and(|value| !value.is_null()));
+                (!has_bucket).then(|| Found::new(path, "limits nothing: set global or perUser, or remove the entry"))
+            }
+        })
+        .collect()
+}
+
+pub(super) fn tool_names(context: &Context<'_>) -> Vec<Found> {
+    context.subject.blocks().iter().flat_map(names_in).collect()
+}
+
+fn names_in(block: &Block<'_>) -> Vec<Found> {
+    match block.value.get(TOOLS) {
+        None | Some(Value::Null | Value::Array(_)) => {}
+        Some(other) => {
+            let message = format!("is {}: write a list of entries, each with a name", type_name(other));
+            return vec![Found::new(block.path.key(TOOLS), message)];
+        }
+    }
+    let mut first_seen: HashMap<&str, usize> = HashMap::new();
+    let mut found = Vec::new();
+    for (index, (path, entry)) in tool_entries(block).into_iter().enumerate() {
+        let Some(map) = entry.as_object() else { continue };
+        let fault = match map.get("name") {
+            None | Some(Value::Null) => Some("is missing: write the tool's name".to_owned()),
+            Some(Value::String(name)) if name.is_empty() => Some("is empty: write the tool's name".to_owned()),
+            Some(Value::String(name)) => match *first_seen.entry(name).or_insert(index) {
+                first if first == index => None,
+                first => Some(format!("{} is the name of tools[{first}] too: merge the two entries", quoted(name))),
+            },
+            Some(other) => Some(format!("is {}: write the tool's name", type_name(other))),
+        };
+        found.extend(fault.map(|message| Found::new(path.key("name"), message).on(path)));
+    }
+    found
+}
+
+pub(super) fn two_places(context: &Context<'_>) -> Vec<Found> {
+    match context.subject.blocks().as_slice() {
+        [first, second, ..] => {
+            let message = format!("limits stand at {} too: keep one of the two", first.path);
+            vec![Found::new(second.path.clone(), message)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn unknown_fields(context: &Context<'_>) -> Vec<Found> {
+    let mut found = Vec::new();
+    for block in context.subject.blocks() {
+        found.extend(fields_outside(&block.path, block.value, &BLOCK_FIELDS, "limits"));
+        for (path, entry) in tool_entries(&block) {
+            found.extend(fields_outside(&path, entry, &TOOL_FIELDS, "a tool's limits"));
+        }
+        for bucket in block.buckets() {
+            found.extend(fields_outside(&bucket.path, bucket.value, &FIELDS, "a bucket"));
+        }
+    }
+    found
+}
+
+fn fields_outside(path: &FieldPath, value: &Value, known: &[&str], what: &str) -> Vec<Found> {
+    let keys = value.as_object().into_iter().flat_map(|map| map.keys());
+    let unknown = keys.filter(|key| !known.contains(&key.as_str()));
+    unknown
+        .map(|key| {
+            let advice = match nearest(key, known) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("there are {}", known.join(", ")),
+            };
+            Found::new(path.key(key), format!("is not a field of {what}: {advice}"))
+        })
+        .collect()
+}
+
+/// The known field that a mistyped one is closest to, when it is close enough to say so.
+fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    let key = key.to_lowercase();
+    let close = known.iter().map(|name| (edits(&key, &name.to_lowercase()), *name));
+    close.filter(|(distance, name)| *distance <= name.len() / 3).min().map(|(_, name)| name)
+}
+
+/// Levenshtein's distance, by characters.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    // A hostile key may be long; what differs that much in length is not close anyway.
+    if a.chars().count() > 2 * b.len() {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (above, from) in a.chars().enumerate() {
+        let mut next = vec![above + 1];
+        let columns = row.iter().zip(row.iter().skip(1)).zip(&b);
+        for ((diagonal, up), to) in columns {
+            let left = next.last().copied().unwrap_or_default();
+            next.push((diagonal + usize::from(from != *to)).min(up + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+fn tool_entries<'a>(block: &Block<'a>) -> Vec<(FieldPath, &'a Value)> {
+    let path = block.path.key(TOOLS);
+    let entries = block.value.get(TOOLS).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    entries.iter().enumerate().map(|(index, entry)| (path.index(index), entry)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_is_told_apart_from_an_invention() {
+        assert_eq!(nearest("perUsers", &BLOCK_FIELDS), Some("perUser"));
+        assert_eq!(nearest("PERUSER", &BLOCK_FIELDS), Some("perUser"));
+        assert_eq!(nearest("maxToken", &FIELDS), Some("maxTokens"));
+        assert_eq!(nearest("prompts", &BLOCK_FIELDS), None);
+        assert_eq!(nearest(&"x".repeat(100_000), &BLOCK_FIELDS), None);
+    }
+}

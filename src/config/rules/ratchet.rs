@@ -1,0 +1,79 @@
+//! Ratcheting: a fault that the stored object has already, in a part that the request does not change, only warns.
+//!
+//! Without it, installing the webhook would freeze every object that was faulty before: migrators re-PUT whole objects, controllers
+//! remove finalizers, people edit labels, and each would be refused for a fault that is not theirs.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::{Context, Level, Violation, check};
+use crate::config::{
+    path::{FieldPath, Step},
+    subject::{RATE_LIMITING, Scope, Subject, TOOLS},
+};
+
+/// The violations of an update: those that stand identically in `old` are turned into warnings.
+pub fn check_update(new: &Context<'_>, old: &Value) -> Vec<Violation> {
+    let mut violations = check(new);
+    if violations.iter().all(|violation| violation.level == Level::Warn) {
+        return violations;
+    }
+    let before = Context { subject: Subject::new(new.subject.kind, old), ..new.clone() };
+    let before = check(&before);
+    let before: HashMap<_, _> = before.iter().map(|was| ((was.rule, stable_name(&was.path, old)), was)).collect();
+    for violation in violations.iter_mut().filter(|violation| violation.level == Level::Deny) {
+        let stood = before.get(&(violation.rule, stable_name(&violation.path, new.subject.object)));
+        let unchanged = stood.is_some_and(|was| {
+            same(&violation.path, new.subject.object, &was.path, old) && same(&violation.ground, new.subject.object, &was.ground, old)
+        });
+        if unchanged {
+            violation.level = Level::Warn;
+        }
+    }
+    violations
+}
+
+fn same(new_path: &FieldPath, new: &Value, old_path: &FieldPath, old: &Value) -> bool {
+    new_path.find(new).map(canonical) == old_path.find(old).map(canonical)
+}
+
+/// A path in words that do not change when tools move or when `shared` is renamed: tools by name, buckets by their new name.
+fn stable_name(path: &FieldPath, object: &Value) -> FieldPath {
+    let mut walked = FieldPath::default();
+    let mut out = Vec::new();
+    for step in path.steps() {
+        walked = match step {
+            Step::Key(key) => walked.key(key),
+            Step::Index(index) => walked.index(*index),
+        };
+        out.push(match step {
+            Step::Key(key) if key == Scope::Shared.key() => Step::Key(Scope::Global.key().to_owned()),
+            Step::Index(_) => match walked.key("name").find(object).and_then(Value::as_str) {
+                Some(name) => Step::Key(name.to_owned()),
+                None => step.clone(),
+            },
+            Step::Key(_) => step.clone(),
+        });
+    }
+    out.into_iter().collect()
+}
+
+/// A value with every `shared` that stands alone called `global`, at any depth that holds limits.
+fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(canonical_map(map)),
+        Value::Array(entries) => Value::Array(entries.iter().map(canonical).collect()),
+        other => other.clone(),
+    }
+}
+
+fn canonical_map(map: &Map<String, Value>) -> Map<String, Value> {
+    let alone = map.get(Scope::Global.key()).is_none_or(Value::is_null);
+    let renamed = map.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| {
+        let key = if alone && key == Scope::Shared.key() { Scope::Global.key() } else { key };
+        let value = if [RATE_LIMITING, TOOLS].contains(&key) { canonical(value) } else { value.clone() };
+        (key.to_owned(), value)
+    });
+    renamed.collect()
+}

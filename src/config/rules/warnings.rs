@@ -1,0 +1,102 @@
+//! Rules that only warn: TG101 to TG106.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Context, Found};
+use crate::config::{
+    bucket::{Bucket, quoted},
+    period::go_duration,
+    subject::{Block, LevelOf, Scope},
+};
+
+pub(super) fn shared_is_deprecated(context: &Context<'_>) -> Vec<Found> {
+    let levels = context.subject.blocks().into_iter().flat_map(|block| block.levels());
+    let with_shared = levels.filter(|level| level.bucket(Scope::Shared).is_some());
+    with_shared
+        .map(|level| {
+            let why = context.kept.get(&level.path).map(|kept| format!(" ({kept})")).unwrap_or_default();
+            Found::new(level.path.key(Scope::Shared.key()), format!("deprecated, write global{why}"))
+        })
+        .collect()
+}
+
+pub(super) fn never_binds(context: &Context<'_>) -> Vec<Found> {
+    context.subject.blocks().iter().flat_map(never_binding_in).collect()
+}
+
+fn never_binding_in(block: &Block<'_>) -> Vec<Found> {
+    let read = |value: Option<&Value>| value.and_then(|value| Bucket::read(value).ok());
+    let levels = block.levels();
+    let Some(server) = levels.first() else { return Vec::new() };
+    let (server_global, server_user) = (read(server.global()), read(server.bucket(Scope::PerUser)));
+    let mut found = Vec::new();
+    for level in &levels {
+        let (global, user) = (read(level.global()), read(level.bucket(Scope::PerUser)));
+        let is_tool = level.tool.is_some();
+        let wider_than_global = [(is_tool, server_global, "the server's global")];
+        let wider_than_user = [
+            (true, global, if is_tool { "the tool's global" } else { "global" }),
+            (is_tool, server_user, "the server's perUser"),
+            (is_tool, server_global, "the server's global"),
+        ];
+        let global_name = if level.bucket(Scope::Global).is_some() { Scope::Global } else { Scope::Shared };
+        found.extend(first_wider(level, global_name, global, &wider_than_global));
+        found.extend(first_wider(level, Scope::PerUser, user, &wider_than_user));
+    }
+    found
+}
+
+fn first_wider(level: &LevelOf<'_>, scope: Scope, bucket: Option<Bucket>, wider: &[(bool, Option<Bucket>, &str)]) -> Option<Found> {
+    let bucket = bucket?;
+    let (_, _, name) = wider.iter().find(|(applies, wider, _)| *applies && wider.is_some_and(|wider| bucket.never_binds_below(&wider)))?;
+    Some(Found::new(level.path.key(scope.key()), format!("never denies: {name} is as tight")))
+}
+
+pub(super) fn odd_tool_name(context: &Context<'_>) -> Vec<Found> {
+    let tools = context.subject.blocks().into_iter().flat_map(|block| block.tools());
+    tools
+        .filter_map(|level| {
+            let name = level.tool.filter(|name| !name.is_empty())?;
+            let plain = name.len() <= 128 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+            (!plain).then(|| Found::new(level.path.key("name"), format!("{} is not a tool name that MCP allows", quoted(name))))
+        })
+        .collect()
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+pub(super) fn slow_bucket(context: &Context<'_>) -> Vec<Found> {
+    let buckets = context.subject.blocks().into_iter().flat_map(|block| block.buckets());
+    buckets
+        .filter_map(|at| {
+            let bucket = Bucket::read(at.value).ok()?;
+            (bucket.interval() > HOUR).then(|| Found::new(at.path, format!("is slow: {}", bucket.pace())))
+        })
+        .collect()
+}
+
+pub(super) fn keys_in_redis(context: &Context<'_>) -> Vec<Found> {
+    context.subject.blocks().iter().filter_map(keys_of).collect()
+}
+
+/// The memory formula, at the users' bucket that is kept longest, where that is two days (2 x 24h) or longer.
+fn keys_of(block: &Block<'_>) -> Option<Found> {
+    let per_user = block.buckets().filter(|at| at.scope == Scope::PerUser);
+    let read = per_user.filter_map(|at| Some((at.path, Bucket::read(at.value).ok()?.refill_period)));
+    let (path, period) = read.max_by_key(|(_, period)| *period)?;
+    if period.as_duration() < 24 * HOUR {
+        return None;
+    }
+    let tools = block.tools().filter(|tool| tool.bucket(Scope::PerUser).is_some()).count();
+    let kept = go_duration(period.as_nanos().saturating_mul(2));
+    Some(Found::new(path, format!("Redis holds (users seen in {kept}) x (1 + {tools}) keys")))
+}
+
+pub(super) fn missing_reference(context: &Context<'_>) -> Vec<Found> {
+    let Some(cluster) = context.references else { return Vec::new() };
+    let (false, Some(namespace)) = (context.subject.blocks().is_empty(), context.subject.namespace()) else { return Vec::new() };
+    let missing = context.subject.references().into_iter().filter(|to| cluster.exists(to.kind, namespace, to.name) == Some(false));
+    missing.map(|to| Found::new(to.path, format!("there is no {} {} (yet)", to.kind.name(), quoted(to.name)))).collect()
+}

@@ -1,0 +1,147 @@
+//! Which names of the bucket the installed CRDs know.
+//!
+//! A CRD that lacks `global` drops it silently when the object is read back, and the limit is gone; so the rename asks here first. The
+//! answer comes from the OpenAPI v3 documents of the API server, one for each version of the group.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    GROUP,
+    subject::{Kind, Scope, TOOLS},
+};
+
+/// Whether an object that says `global` keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GlobalKey {
+    /// The CRD has the key.
+    Kept,
+    /// The CRD drops the key.
+    Dropped,
+    /// The CRD has not been read.
+    Unread,
+}
+
+/// Where a bucket stands: a place of a kind, at the server level or in a tool entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Location {
+    /// Index into [`Kind::places`].
+    pub place: usize,
+    /// In an entry of `tools`, not at the server level.
+    pub in_tool: bool,
+}
+
+/// What is known of the installed CRDs.
+#[derive(Clone, Debug)]
+pub struct Schema(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    /// Somebody said so.
+    Told(GlobalKey),
+    /// By (version, kind's name, place, in_tool). A version that is not there is unread.
+    Installed(BTreeMap<(String, &'static str, usize, bool), bool>),
+}
+
+impl Schema {
+    /// Every CRD has both keys, or none has `global`.
+    pub fn told(has_global: bool) -> Self {
+        Self(Source::Told(if has_global { GlobalKey::Kept } else { GlobalKey::Dropped }))
+    }
+
+    /// Nothing is known yet.
+    pub fn unread() -> Self {
+        Self(Source::Told(GlobalKey::Unread))
+    }
+
+    /// From OpenAPI v3 documents, by version of the group.
+    pub fn installed<'a>(documents: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Self {
+        let mut known = BTreeMap::new();
+        for (version, document) in documents {
+            for kind in Kind::ALL {
+                let Some(root) = component(document, version, kind) else { continue };
+                for (place, keys) in kind.places().iter().enumerate() {
+                    let block = keys.iter().try_fold(root, |schema, key| property(schema, key));
+                    let tool = block.and_then(|block| property(block, TOOLS)).and_then(|tools| tools.get("items"));
+                    for (in_tool, level) in [(false, block), (true, tool)] {
+                        known.insert((version.to_owned(), kind.name(), place, in_tool), level.is_some_and(keeps_global));
+                    }
+                }
+            }
+        }
+        Self(Source::Installed(known))
+    }
+
+    /// Whether `global` is kept at one location of a kind in a version.
+    pub fn global_key(&self, kind: Kind, version: &str, at: Location) -> GlobalKey {
+        match &self.0 {
+            Source::Told(told) => *told,
+            Source::Installed(known) => match known.get(&(version.to_owned(), kind.name(), at.place, at.in_tool)) {
+                Some(true) => GlobalKey::Kept,
+                Some(false) => GlobalKey::Dropped,
+                None => GlobalKey::Unread,
+            },
+        }
+    }
+}
+
+/// The schema of a kind: the component that carries its group, version and kind.
+fn component<'a>(document: &'a Value, version: &str, kind: Kind) -> Option<&'a Value> {
+    let schemas = document.pointer("/components/schemas")?.as_object()?;
+    schemas.values().find(|schema| {
+        let gvks = schema.get("x-kubernetes-group-version-kind").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        gvks.iter().any(|gvk| {
+            let says = |key: &str, value: &str| gvk.get(key).and_then(Value::as_str) == Some(value);
+            says("group", GROUP) && says("version", version) && says("kind", kind.name())
+        })
+    })
+}
+
+fn property<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
+    schema.get("properties")?.get(key)
+}
+
+/// A level keeps both names when it declares both, or keeps what it does not know.
+fn keeps_global(level: &Value) -> bool {
+    let keeps_unknown = level.get("x-kubernetes-preserve-unknown-fields").and_then(Value::as_bool) == Some(true);
+    keeps_unknown || [Scope::Global, Scope::Shared].iter().all(|scope| property(level, scope.key()).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn document(server: &Value, tool: &Value) -> Value {
+        json!({"components": {"schemas": {"dev.stacklok.toolhive.v1beta1.MCPServer": {
+            "x-kubernetes-group-version-kind": [{"group": GROUP, "version": "v1beta1", "kind": "MCPServer"}],
+            "properties": {"spec": {"properties": {"rateLimiting": {"properties": {
+                "shared": {}, "global": server, "tools": {"items": {"properties": {"shared": {}, "global": tool}}},
+            }}}}},
+        }}}})
+    }
+
+    const SERVER: Location = Location { place: 0, in_tool: false };
+    const TOOL: Location = Location { place: 0, in_tool: true };
+
+    #[test]
+    fn both_levels_are_read() {
+        let mut doc = document(&json!({}), &json!({}));
+        let tool_properties = "/components/schemas/dev.stacklok.toolhive.v1beta1.MCPServer/properties/spec/properties/rateLimiting/properties/tools/items/properties";
+        doc.pointer_mut(tool_properties).and_then(Value::as_object_mut).expect("built above").remove("global");
+        let schema = Schema::installed([("v1beta1", &doc)]);
+        assert_eq!(schema.global_key(Kind::McpServer, "v1beta1", SERVER), GlobalKey::Kept);
+        assert_eq!(schema.global_key(Kind::McpServer, "v1beta1", TOOL), GlobalKey::Dropped);
+    }
+
+    #[test]
+    fn what_no_document_speaks_of_is_unread() {
+        let doc = document(&json!({}), &json!({}));
+        let schema = Schema::installed([("v1beta1", &doc)]);
+        assert_eq!(schema.global_key(Kind::McpServer, "v1alpha1", SERVER), GlobalKey::Unread);
+        assert_eq!(schema.global_key(Kind::VirtualMcpServer, "v1beta1", SERVER), GlobalKey::Unread);
+        assert_eq!(Schema::unread().global_key(Kind::McpServer, "v1beta1", SERVER), GlobalKey::Unread);
+    }
+}

@@ -1,0 +1,141 @@
+//! One connection, from its first byte to its last.
+
+use std::{convert::Infallible, io, pin::pin, sync::Arc};
+
+use axum::{Router, response::Response};
+use hyper::{Request, Version, body::Incoming, header, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tower::Service;
+
+use super::{
+    Limits, Phase,
+    meter::{Due, Meter, Metered},
+    tls::Identity,
+};
+
+/// Why a connection ended otherwise than by agreement.
+#[derive(Debug, Error)]
+pub(super) enum Ended {
+    #[error("no TLS handshake in time")]
+    HandshakeLate,
+    #[error("TLS handshake failed: {0}")]
+    Handshake(io::Error),
+    #[error("it spoke plain HTTP to the TLS port")]
+    PlainHttp,
+    #[error("{0}")]
+    Cut(&'static str),
+    #[error("{0}")]
+    Http(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What all connections of a listener have in common.
+pub(super) struct Connection {
+    pub(super) router: Router,
+    pub(super) tls: Option<Arc<Identity>>,
+    pub(super) limits: Limits,
+    pub(super) builder: Builder<TokioExecutor>,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+impl Connection {
+    pub(super) async fn run(&self, stream: TcpStream) -> Result<(), Ended> {
+        // Answers are small and wait for nothing.
+        let _ = stream.set_nodelay(true);
+        let Some(identity) = &self.tls else {
+            return self.serve(stream, false).await;
+        };
+        let handshake = async {
+            let mut first = [0];
+            // 22 is a TLS handshake record; an ASCII letter begins an HTTP method.
+            if matches!(stream.peek(&mut first).await, Ok(1)) && first[0].is_ascii_uppercase() {
+                return Err(plain_http(stream).await);
+            }
+            TlsAcceptor::from(identity.config()).accept(stream).await.map_err(Ended::Handshake)
+        };
+        let stream = timeout(self.limits.handshake, handshake).await.map_err(|_| Ended::HandshakeLate)??;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        self.serve(stream, is_http2).await
+    }
+
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, is_http2: bool) -> Result<(), Ended> {
+        let meter = Meter::new(Instant::now());
+        let service = {
+            let (router, meter, phase) = (self.router.clone(), meter.clone(), self.phase.clone());
+            service_fn(move |request| answer(router.clone(), meter.clone(), *phase.borrow(), request))
+        };
+        let builder = if is_http2 { self.builder.clone().http2_only() } else { self.builder.clone().http1_only() };
+        let mut served = pin!(builder.serve_connection(TokioIo::new(Metered { stream, meter: meter.clone() }), service));
+        let mut phase = self.phase.clone();
+        // GOAWAY tells an HTTP/2 client which of its requests count, so it may go out at once; HTTP/1.1 has no such word.
+        let farewell_at = if is_http2 { Phase::Draining } else { Phase::Closing };
+        let mut ticks = interval((self.limits.head / 4).min(std::time::Duration::from_secs(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut farewell = false;
+        loop {
+            tokio::select! {
+                result = served.as_mut() => return result.map_err(Ended::Http),
+                _ = phase.wait_for(|phase| *phase >= farewell_at), if !farewell => {
+                    farewell = true;
+                    served.as_mut().graceful_shutdown();
+                }
+                now = ticks.tick() => match meter.due(now, &self.limits, !is_http2) {
+                    Due::Nothing => {}
+                    Due::Farewell if farewell => {}
+                    Due::Farewell => {
+                        farewell = true;
+                        served.as_mut().graceful_shutdown();
+                    }
+                    Due::Cut(why) => return Err(Ended::Cut(why)),
+                }
+            }
+        }
+    }
+}
+
+async fn answer(mut router: Router, meter: Meter, phase: Phase, request: Request<Incoming>) -> Result<Response, Infallible> {
+    let is_http1 = request.version() <= Version::HTTP_11;
+    let under_way = UnderWay::begin(meter);
+    let mut response = router.call(request).await?;
+    drop(under_way);
+    if is_http1 && phase != Phase::Serving {
+        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// A request that the meter knows of, also when its client leaves and the future is dropped.
+struct UnderWay(Meter);
+
+impl UnderWay {
+    fn begin(meter: Meter) -> Self {
+        meter.request_began();
+        Self(meter)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.request_ended(Instant::now());
+    }
+}
+
+async fn plain_http(mut stream: TcpStream) -> Ended {
+    let body = "This port speaks HTTPS: use https:// in the URL.\n";
+    let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n";
+    let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    // The client is in the wrong place; whether it hears so does not matter to anybody else.
+    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.shutdown().await;
+    Ended::PlainHttp
+}

@@ -1,0 +1,159 @@
+//! An HTTP server that outlives its clients: own accept loop, TLS, deadlines, caps, and an end in three phases.
+//!
+//! What each connection has to keep to is in [`Limits`]. A client that never speaks, stops in the middle of a handshake or of a request
+//! head, or stays for ever loses its connection and nobody else's. HTTP/1.1 and HTTP/2 by ALPN; plain HTTP where no [`tls::Identity`] is
+//! given, and a plain-text answer for whoever speaks HTTP to the TLS port.
+//!
+//! The end, as told through [`Phase`]: while *draining*, new connections and requests are still served, and every HTTP/1.1 answer says
+//! `Connection: close`, so that clients go elsewhere by themselves; when *closing*, nothing new is accepted, idle connections end and
+//! requests under way are finished.
+
+mod connection;
+mod meter;
+pub mod tls;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::sleep,
+};
+use tracing::{debug, warn};
+
+use self::{connection::Connection, tls::Identity};
+
+/// What a connection has to keep to.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once; more wait in the kernel's backlog.
+    pub connections: usize,
+    /// For the TLS handshake, first byte included.
+    pub handshake: Duration,
+    /// From the first byte of a request to the end of its head.
+    pub head: Duration,
+    /// Without a request. Longer than the 90 s after which a Go client drops an idle connection by itself: who closes first loses a call.
+    pub idle: Duration,
+    /// Age after which a connection is asked to end, so that replicas that came later get their share.
+    pub age: Duration,
+    /// Requests after which it is asked to end, for the same reason.
+    pub requests: u64,
+    /// For requests under way when closing.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            handshake: Duration::from_secs(5),
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(120),
+            age: Duration::from_secs(10 * 60),
+            requests: 20_000,
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Not begun.
+    Serving,
+    /// Clients are told to go; everything is still served.
+    Draining,
+    /// Nothing new; what is under way is finished.
+    Closing,
+}
+
+/// A socket that is bound and not yet served.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    tls: Option<Arc<Identity>>,
+    limits: Limits,
+}
+
+impl Listener {
+    /// Binds a socket. Port 0 picks a free one.
+    ///
+    /// # Errors
+    /// As the system says it: address in use, not ours, not permitted.
+    pub async fn bind(address: SocketAddr, tls: Option<Arc<Identity>>, limits: Limits) -> io::Result<Self> {
+        Ok(Self { socket: TcpListener::bind(address).await?, tls, limits })
+    }
+
+    /// The bound address.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves until the phase is [`Phase::Closing`] and the last request has ended or has had its grace.
+    pub async fn serve(self, router: Router, mut phase: watch::Receiver<Phase>) {
+        let slots = Arc::new(Semaphore::new(self.limits.connections));
+        let connection = Arc::new(Connection { router, tls: self.tls, limits: self.limits, builder: builder(), phase: phase.clone() });
+        let mut tasks = JoinSet::new();
+        loop {
+            let slot = tokio::select! {
+                slot = slots.clone().acquire_owned() => slot,
+                () = closing(&mut phase) => break,
+            };
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                () = closing(&mut phase) => break,
+            };
+            while tasks.try_join_next().is_some() {}
+            match accepted {
+                Ok((stream, peer)) => {
+                    let connection = connection.clone();
+                    tasks.spawn(async move {
+                        if let Err(error) = connection.run(stream).await {
+                            debug!(%peer, %error, "connection ended");
+                        }
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    // Out of file descriptors, mostly: wait for some to come back instead of spinning.
+                    warn!(%error, "cannot accept connections");
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        drop(self.socket);
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.limits.grace, ended).await.is_err() {
+            warn!(connections = tasks.len(), "requests did not end in time; their connections are cut");
+        }
+    }
+}
+
+/// Waits until the phase is closing, or nobody is left to say so.
+async fn closing(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|phase| *phase == Phase::Closing).await;
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    // Heads and idle connections are watched by `meter`, for both protocols alike; hyper's own timer cannot tell the two apart.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .max_concurrent_streams(256)
+        .initial_stream_window_size(1024 * 1024)
+        .initial_connection_window_size(2 * 1024 * 1024);
+    builder
+}

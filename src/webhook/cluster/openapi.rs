@@ -1,0 +1,85 @@
+//! Follows the installed CRDs through the API server's OpenAPI v3 documents, which any authenticated client may read.
+//!
+//! The index names each document with a hash of its content, so that an unchanged CRD costs one small request.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use http::Request;
+use kube::Client;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tracing::{info, warn};
+
+use crate::config::{GROUP, VERSIONS, schema::Schema};
+
+/// For one look; the API server builds the document of a new CRD when it is first asked.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+#[derive(Deserialize)]
+struct Index {
+    paths: BTreeMap<String, Document>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+struct Document {
+    #[serde(rename = "serverRelativeURL")]
+    url: String,
+}
+
+/// Keeps `schema` as the cluster has it. An API server that is away leaves what was last known.
+pub(super) async fn follow(client: Client, schema: Arc<ArcSwap<Schema>>, answered: watch::Sender<bool>, every: Duration) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known: Option<BTreeMap<&str, Document>> = None;
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        let look = timeout(DEADLINE, look(&client, known.as_ref())).await;
+        let look = look.map_err(|_| "no answer in time".to_owned()).and_then(|look| look.map_err(|error| error.to_string()));
+        match look {
+            Ok(None) => {}
+            Ok(Some((documents, new))) => {
+                info!(versions = ?documents.keys(), "read the installed CRDs");
+                schema.store(Arc::new(new));
+                known = Some(documents);
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    warn!(error, "cannot read the installed CRDs; what was last known stays in use");
+                }
+                continue;
+            }
+        }
+        if std::mem::take(&mut failing) {
+            info!("the installed CRDs can be read again");
+        }
+        answered.send_replace(true);
+    }
+}
+
+type Look<'a> = (BTreeMap<&'a str, Document>, Schema);
+
+/// What is installed, unless it is what was known.
+async fn look(client: &Client, known: Option<&BTreeMap<&str, Document>>) -> Result<Option<Look<'static>>, kube::Error> {
+    let index: Index = client.request(get("/openapi/v3")?).await?;
+    let named = VERSIONS.iter().filter_map(|version| Some((*version, index.paths.get(&format!("apis/{GROUP}/{version}"))?.clone())));
+    let named: BTreeMap<_, _> = named.collect();
+    if known == Some(&named) {
+        return Ok(None);
+    }
+    let mut documents: Vec<(&str, Value)> = Vec::new();
+    for (version, document) in &named {
+        documents.push((version, client.request(get(&document.url)?).await?));
+    }
+    let schema = Schema::installed(documents.iter().map(|(version, document)| (*version, document)));
+    Ok(Some((named, schema)))
+}
+
+fn get(path: &str) -> Result<Request<Vec<u8>>, kube::Error> {
+    Request::get(path).header("Accept", "application/json").body(Vec::new()).map_err(kube::Error::HttpError)
+}

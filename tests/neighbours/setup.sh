@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl.
+#
+# Where each is looked for, first hit wins:
+#   etcd            $TOLLGATE_TEST_ETCD, $KUBEBUILDER_ASSETS/etcd, PATH, cache; else the system's packages, else built with Go
+#   kube-apiserver  $TOLLGATE_TEST_KUBE_APISERVER, $KUBEBUILDER_ASSETS/kube-apiserver, PATH, cache; else built with Go (about 7 minutes, once)
+#   kubectl         $TOLLGATE_TEST_KUBECTL, $KUBEBUILDER_ASSETS/kubectl, PATH, cache; else built with Go
+# The cache is ${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-~/.cache}/tollgate}, one folder a version, outside the build folder.
+# tests/it/support/find.rs looks in the same places, so `cargo test` works once this has run.
+# A neighbour that cannot be had is an error: exit 1, saying what to do.
+set -euo pipefail
+
+KUBERNETES_VERSION=v1.36.3
+ETCD_VERSION=v3.6.6
+CACHE=${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tollgate}
+KUBE_DIR=$CACHE/kubernetes-$KUBERNETES_VERSION
+ETCD_DIR=$CACHE/etcd-$ETCD_VERSION
+
+say() { printf 'neighbours: %s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+# found NAME ENV_VALUE CACHE_DIR -> prints the path and succeeds, or fails in silence
+found() {
+    local name=$1 named=$2 cached=$3/$1
+    if [ -n "$named" ]; then
+        [ -x "$named" ] || die "$named is not an executable file"
+        echo "$named"
+    elif [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$name" ]; then
+        echo "$KUBEBUILDER_ASSETS/$name"
+    elif command -v "$name" >/dev/null; then
+        command -v "$name"
+    elif [ -x "$cached" ]; then
+        echo "$cached"
+    else
+        return 1
+    fi
+}
+
+need_go() {
+    command -v go >/dev/null || die "$1 is missing and there is no Go toolchain to build it with: install Go 1.26 or newer, or set $2"
+}
+
+# build NAME DIR PACKAGE [go build flags]: into DIR/NAME, by rename, so an interrupted build leaves nothing that looks whole
+build() {
+    local name=$1 dir=$2 package=$3
+    shift 3
+    say "building $name from $package (cached in $dir)"
+    (cd "$dir/module" && GOFLAGS=-mod=mod CGO_ENABLED=0 go build -trimpath "$@" -o "$dir/$name.new.$$" "$package")
+    mv "$dir/$name.new.$$" "$dir/$name"
+}
+
+# The staging modules of k8s.io/kubernetes have no versions of their own in its go.mod: pin each to the same minor.
+kubernetes_module() {
+    local dir=$KUBE_DIR/module source
+    [ -f "$dir/ready" ] && return
+    mkdir -p "$dir"
+    say "fetching k8s.io/kubernetes $KUBERNETES_VERSION"
+    source=$(cd "$dir" && GOFLAGS=-mod=mod go mod download -json "k8s.io/kubernetes@$KUBERNETES_VERSION" | sed -n 's/^\t"GoMod": "\(.*\)",\{0,1\}$/\1/p')
+    [ -n "$source" ] || die "k8s.io/kubernetes $KUBERNETES_VERSION could not be fetched"
+    {
+        printf 'module tollgate.dev/neighbours\n\n'
+        sed -n 's/^\(go [0-9.]*\)$/\1/p' "$source"
+        printf '\nrequire k8s.io/kubernetes %s\n\nreplace (\n' "$KUBERNETES_VERSION"
+        sed -n 's|^\t\(k8s.io/[a-z-]*\) => ./staging/.*$|\1|p' "$source" | while read -r module; do
+            printf '\t%s => %s %s\n' "$module" "$module" "v0.${KUBERNETES_VERSION#v1.}"
+        done
+        printf ')\n'
+    } >"$dir/go.mod"
+    printf 'package neighbours\n\nimport (\n\t_ "k8s.io/kubernetes/cmd/kube-apiserver/app"\n)\n' >"$dir/doc.go"
+    touch "$dir/ready"
+}
+
+build_kubernetes() {
+    local name=$1
+    need_go "$name" "$2"
+    kubernetes_module
+    build "$name" "$KUBE_DIR" "k8s.io/kubernetes/cmd/$name" -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$KUBERNETES_VERSION"
+}
+
+package_etcd() {
+    command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 1
+    say "installing etcd-server from the system's packages"
+    # Only the binary is wanted: a policy of 101 keeps the package from starting a server of its own.
+    local policy=/usr/sbin/policy-rc.d made=
+    [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy && made=1; }
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq etcd-server; } >&2 || { [ -z "$made" ] || rm -f $policy; return 1; }
+    [ -z "$made" ] || rm -f $policy
+    command -v etcd >/dev/null
+}
+
+build_etcd() {
+    need_go etcd TOLLGATE_TEST_ETCD
+    mkdir -p "$ETCD_DIR/module"
+    (cd "$ETCD_DIR/module" && rm -f go.mod go.sum && go mod init tollgate.dev/neighbours && go get "go.etcd.io/etcd/server/v3@$ETCD_VERSION") >&2
+    build etcd "$ETCD_DIR" go.etcd.io/etcd/server/v3
+}
+
+main() {
+    local etcd apiserver kubectl
+    mkdir -p "$CACHE"
+    # Two runs at once build each thing once.
+    exec 9>"$CACHE/lock"
+    if command -v flock >/dev/null; then flock 9; fi
+    etcd=$(found etcd "${TOLLGATE_TEST_ETCD:-}" "$ETCD_DIR") || { package_etcd || build_etcd; etcd=$(found etcd "" "$ETCD_DIR") || die "etcd is not to be had"; }
+    apiserver=$(found kube-apiserver "${TOLLGATE_TEST_KUBE_APISERVER:-}" "$KUBE_DIR") || { build_kubernetes kube-apiserver TOLLGATE_TEST_KUBE_APISERVER; apiserver=$KUBE_DIR/kube-apiserver; }
+    kubectl=$(found kubectl "${TOLLGATE_TEST_KUBECTL:-}" "$KUBE_DIR") || { build_kubernetes kubectl TOLLGATE_TEST_KUBECTL; kubectl=$KUBE_DIR/kubectl; }
+    say "etcd $etcd"
+    say "kube-apiserver $apiserver"
+    say "kubectl $kubectl"
+}
+
+main
