@@ -1,0 +1,65 @@
+//! Child processes that end with this one, however it ends.
+//!
+//! A static is never dropped and a killed test drops nothing, so a child hangs on a pipe instead: a shell between it and us reads stdin, and
+//! when that ends (we dropped it, or died), kills the child and removes its folder.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+const LEASH: &str = r#"
+folder=$1; shift
+trap : INT TERM HUP
+"$@" </dev/null &
+child=$!
+cat >/dev/null
+kill "$child" 2>/dev/null
+wait "$child" 2>/dev/null
+rm -rf "$folder"
+"#;
+
+/// A process on a leash, with a folder of its own that goes with it.
+#[derive(Debug)]
+pub struct Leashed {
+    shell: Child,
+    folder: PathBuf,
+    log: PathBuf,
+}
+
+impl Leashed {
+    /// Starts a program. Its output goes to `log` in `folder`, which is removed at the end.
+    pub fn start(folder: &Path, program: &Path, args: &[String]) -> Self {
+        let log = folder.join(format!("{}.log", program.file_name().expect("a program has a name").to_string_lossy()));
+        let output = std::fs::File::create(&log).expect("the folder is ours");
+        let shell = Command::new("sh")
+            .args(["-c", LEASH, "leash"])
+            .arg(folder)
+            .arg(program)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone().expect("a second handle"))
+            .stderr(output)
+            .spawn()
+            .expect("sh is there");
+        Self { shell, folder: folder.to_owned(), log }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The last lines of its output, for messages.
+    pub fn log_tail(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Leashed {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
