@@ -105,8 +105,9 @@ impl Incoming {
         self.options.get("fieldManager").and_then(Value::as_str).filter(|manager| !manager.is_empty())
     }
 
-    /// `force` of the patch options.
-    pub(super) fn force(&self) -> bool {
-        self.options.get("force").and_then(Value::as_bool).unwrap_or_default()
+    /// `force` of patch options; other options do not tell.
+    pub(super) fn force(&self) -> Option<bool> {
+        let is_patch = self.options.get("kind").and_then(Value::as_str) == Some("PatchOptions");
+        is_patch.then(|| self.options.get("force").and_then(Value::as_bool).unwrap_or_default())
     }
 }

@@ -54,12 +54,15 @@ pub(super) struct McpServerSpec {
     /// Where sessions and the buckets of limits are held.
     pub(super) session_storage: Option<SessionStorage>,
     /// Callers sign in with OpenID Connect, as the named MCPOIDCConfig says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub(super) oidc_config_ref: Option<serde_json::Value>,
     /// Callers sign in as the named MCPExternalAuthConfig says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub(super) external_auth_config_ref: Option<serde_json::Value>,
     /// Callers sign in with OpenID Connect, described in place. Deprecated: use oidcConfigRef.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub(super) oidc_config: Option<serde_json::Value>,
 }

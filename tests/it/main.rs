@@ -1,4 +1,6 @@
 //! Every integration test, in one binary.
 #![allow(unreachable_pub, reason = "nothing outside this binary reaches anything; pub marks what tests use of support")]
 
+mod apiserver;
 mod support;
+mod transparency;

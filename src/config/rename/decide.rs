@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     Case, Request,
     last_applied::{self, Declared},
-    owners,
+    owners::{self, Others},
 };
 use crate::config::{
     bucket::{FIELDS, same_meaning},
@@ -92,12 +92,17 @@ impl<'a> Evidence<'a> {
                 .is_some_and(|manager| both.iter().all(|scope| owners::apply_entry_holds(self.request.object, manager, spot.level, *scope)))
     }
 
-    /// Whether this is an apply without force whose `shared` disagrees with what another manager owns of `global`.
+    /// Whether this is an apply, not known to be forced, whose `shared` disagrees with what another manager owns of `global`.
     fn conflicts_with_another_manager(&self, shared: &Value, global: &Value, spot: Spot<'_>) -> bool {
-        let Some(manager) = self.request.manager.filter(|_| !self.request.force) else { return false };
+        let others = match self.request.force {
+            Some(true) => return false,
+            Some(false) => Others::Any,
+            None => Others::Appliers,
+        };
+        let Some(manager) = self.request.manager else { return false };
         let disagree = |field: &&&str| shared.get(**field).is_some_and(|value| Some(value) != global.get(**field));
         owners::apply_entry_holds(self.request.object, manager, spot.level, Scope::Shared)
-            && FIELDS.iter().filter(disagree).any(|field| owners::others_hold(self.request.object, manager, spot.level, field))
+            && FIELDS.iter().filter(disagree).any(|field| owners::others_hold(self.request.object, manager, others, spot.level, field))
     }
 }
 
@@ -118,8 +123,12 @@ pub(super) fn decide(sides: &Sides<'_>, evidence: &Evidence<'_>, spot: Spot<'_>)
     let unchanged = sides.old_shared == Some(shared);
     let equal = same_meaning(shared, global) || (is_partial(shared) && overlay(global, shared) == *global);
     Some(match (asserted, sides.old_shared) {
-        (false, None) if !equal && evidence.declares_both(spot) => (Case::Conflict, Step::Leave),
-        (false, None) if !equal && evidence.conflicts_with_another_manager(shared, global, spot) => (Case::ApplyConflict, Step::Leave),
+        (false, None) if evidence.declares_both(spot) && equal => (Case::BothEqual, Step::Settle(global.clone())),
+        (false, None) if evidence.declares_both(spot) => (Case::Conflict, Step::Leave),
+        (false, None) if evidence.conflicts_with_another_manager(shared, global, spot) => {
+            // Two managers that mean the same in other words do not take it from each other for ever.
+            if equal { (Case::Reapplied, Step::Settle(global.clone())) } else { (Case::ApplyConflict, Step::Leave) }
+        }
         (false, None) => (Case::Reapplied, Step::Settle(overlay(global, shared))),
         (false, Some(_)) if !unchanged => (Case::Changed, Step::Settle(shared.clone())),
         (false, Some(_)) if equal => (Case::Redundant, Step::Settle(global.clone())),

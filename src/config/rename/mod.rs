@@ -86,10 +86,12 @@ pub struct Request<'a> {
     pub object: &'a Value,
     /// The object as it is stored; none when it is being created.
     pub old: Option<&'a Value>,
-    /// Who asks, and how: `fieldManager` and `force` of the request's options.
+    /// Who asks: `fieldManager` of the request's options.
     pub manager: Option<&'a str>,
-    /// Whether an apply overrides other managers.
-    pub force: bool,
+    /// Whether an apply overrides other managers, where the options say so. API servers tell webhooks of a patch with update options,
+    /// which do not: then an apply may take `global` from managers that merely updated it, as forced applies of GitOps tools do all day,
+    /// and not from one that applied it too.
+    pub force: Option<bool>,
 }
 
 /// The row of the table that a location falls in; row 0, an object on its way out, has no locations. In words: A is `shared`, G is `global`; A0 and G0 are those of the stored object; G is

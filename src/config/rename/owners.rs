@@ -34,9 +34,19 @@ pub(super) fn apply_entry_holds(object: &Value, manager: &str, level: &LevelOf<'
     entries(object).filter(|entry| is_apply_of(entry, manager)).any(|entry| bucket_node(entry, level, scope).is_some())
 }
 
+/// Which entries count as somebody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    /// All of them.
+    Any,
+    /// Those of managers that apply, too.
+    Appliers,
+}
+
 /// Whether an entry other than one manager's Apply entry owns one field of `global`.
-pub(super) fn others_hold(object: &Value, manager: &str, level: &LevelOf<'_>, field: &str) -> bool {
-    let others = entries(object).filter(|entry| !is_apply_of(entry, manager));
+pub(super) fn others_hold(object: &Value, manager: &str, others: Others, level: &LevelOf<'_>, field: &str) -> bool {
+    let counts = |entry: &&Value| others == Others::Any || text(entry, "operation") == "Apply";
+    let others = entries(object).filter(|entry| !is_apply_of(entry, manager)).filter(counts);
     let mut nodes = others.filter_map(|entry| bucket_node(entry, level, Scope::Global));
     nodes.any(|node| node.contains_key(&format!("f:{field}")))
 }
@@ -113,36 +123,51 @@ pub(super) struct Table {
 
 #[derive(Debug)]
 struct Row {
-    /// Index into `metadata.managedFields`.
-    index: usize,
-    manager: String,
-    is_apply: bool,
+    at: At,
+    /// The entry, for its manager and the rest.
+    entry: Value,
+    /// Whether this is what the request itself applies.
+    is_requests: bool,
     before: Map<String, Value>,
     now: Map<String, Value>,
     /// The same manager's entry in the stored object.
     stored: Map<String, Value>,
 }
 
+/// Index into `metadata.managedFields`.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    New(usize),
+    /// Of the stored object: the request took the entry's last field.
+    OldOnly(usize),
+}
+
 impl Table {
-    pub(super) fn of(object: &Value, old: Option<&Value>) -> Self {
+    pub(super) fn of(object: &Value, old: Option<&Value>, manager: Option<&str>) -> Self {
+        let same = |a: &Value, b: &Value| ["manager", "operation", "apiVersion"].iter().all(|key| text(a, key) == text(b, key));
+        let row = |at, entry: &Value, now: Map<String, Value>, stored: Option<&Value>| Row {
+            at,
+            entry: entry.clone(),
+            is_requests: manager.is_some_and(|manager| is_apply_of(entry, manager)),
+            before: now.clone(),
+            now,
+            stored: map_of(stored.and_then(|stored| stored.get("fieldsV1"))),
+        };
         let ours = list(object).iter().enumerate().filter(|(_, entry)| is_ours(entry));
-        let rows = ours.map(|(index, entry)| {
-            let same = |was: &&Value| ["manager", "operation", "apiVersion"].iter().all(|key| text(was, key) == text(entry, key));
-            let stored = old.and_then(|old| entries(old).find(same));
-            let before = map_of(entry.get("fieldsV1"));
-            Row {
-                index,
-                manager: text(entry, "manager").to_owned(),
-                is_apply: text(entry, "operation") == "Apply",
-                now: before.clone(),
-                before,
-                stored: map_of(stored.and_then(|stored| stored.get("fieldsV1"))),
-            }
-        });
-        Self { rows: rows.collect() }
+        let mut rows: Vec<_> = ours
+            .map(|(index, entry)| {
+                let stored = old.and_then(|old| entries(old).find(|was| same(was, entry)));
+                row(At::New(index), entry, map_of(entry.get("fieldsV1")), stored)
+            })
+            .collect();
+        let were = old.map(list).unwrap_or_default().iter().enumerate().filter(|(_, was)| is_ours(was));
+        let gone = were.filter(|(_, was)| !list(object).is_empty() && !entries(object).any(|entry| same(was, entry)));
+        rows.extend(gone.map(|(index, was)| row(At::OldOnly(index), was, Map::new(), Some(was))));
+        Self { rows }
     }
 
-    /// Moves the ownership of `shared` to `global`, which becomes `value` and was `old`.
+    /// Moves the ownership of `shared` to `global`, which becomes `value` and was `old`. What does not change keeps its owners, also those
+    /// that lost it only because the client took `global` away to say `shared`.
     pub(super) fn rename(&mut self, level: &LevelOf<'_>, value: &Value, old: Option<&Value>) {
         let changed = |leaf: &str| match leaf.strip_prefix("f:") {
             Some(field) => value.get(field) != old.and_then(|old| old.get(field)),
@@ -158,72 +183,126 @@ impl Table {
         let list = FieldPath::new(["metadata", "managedFields"]);
         let mut edits = Vec::new();
         let mut emptied = Vec::new();
-        for row in self.rows.iter().filter(|row| row.now != row.before) {
-            let at = list.index(row.index);
-            edits.push(Edit::Test { path: at.key("manager").pointer(), value: row.manager.clone().into() });
-            if row.now.is_empty() {
-                emptied.push(Edit::Remove { path: at.pointer() });
-            } else {
-                edit::between(&at.key("fieldsV1"), &row.before, &row.now, &mut edits);
+        let mut revived = Vec::new();
+        for Row { at, mut entry, before, now, .. } in self.rows {
+            match at {
+                _ if now == before => {}
+                At::OldOnly(index) => {
+                    if let Some(fields) = entry.get_mut("fieldsV1") {
+                        *fields = Value::Object(now);
+                    }
+                    revived.push(Edit::Add { path: list.index(index).pointer(), value: entry });
+                }
+                At::New(index) => {
+                    let at = list.index(index);
+                    edits.push(Edit::Test { path: at.key("manager").pointer(), value: text(&entry, "manager").into() });
+                    if now.is_empty() {
+                        emptied.push(Edit::Remove { path: at.pointer() });
+                    } else {
+                        edit::between(&at.key("fieldsV1"), &before, &now, &mut edits);
+                    }
+                }
             }
         }
         edits.extend(emptied.into_iter().rev());
+        edits.extend(revived);
         edits
     }
 }
 
 impl Row {
     fn rename(&mut self, level: &LevelOf<'_>, changed: &impl Fn(&str) -> bool) {
-        let Some(keys) = node_keys(&self.now, level) else { return };
         let held_before = bucket_at(&self.stored, level, Scope::Global);
-        let Some(node) = node_mut(&mut self.now, &keys) else { return };
-        match node.remove(&scope_key(Scope::Shared)) {
+        let mut global = bucket_at(&self.now, level, Scope::Global);
+        let keys = node_keys(&self.now, level);
+        let node = keys.as_ref().and_then(|keys| node_mut(&mut self.now, keys));
+        let shared = node.and_then(|node| node.get(&scope_key(Scope::Shared)).cloned());
+        let is_apply = text(&self.entry, "operation") == "Apply";
+        match &shared {
             Some(shared) => {
-                let mut leaves = map_of(Some(&shared));
-                let whole = leaves.is_empty();
-                if !self.is_apply {
-                    leaves.retain(|leaf, _| changed(leaf) || held_before.contains_key(leaf));
-                }
-                // An entry may own a bucket as a whole, without leaves.
-                if whole || !leaves.is_empty() {
-                    let global = node.entry(scope_key(Scope::Global)).or_insert_with(|| Value::Object(Map::new()));
-                    if let Value::Object(global) = global {
-                        global.extend(leaves);
-                    }
-                }
+                let moves = |leaf: &String| is_apply || changed(leaf) || held_before.contains_key(leaf);
+                global.extend(opened(shared).into_iter().filter(|(leaf, _)| moves(leaf)));
             }
-            None => {
-                let Some(Value::Object(global)) = node.get_mut(&scope_key(Scope::Global)) else { return };
-                global.retain(|leaf, _| !changed(leaf));
-                if !global.is_empty() {
-                    return;
-                }
-                node.remove(&scope_key(Scope::Global));
-            }
+            None if !self.is_requests => global.retain(|leaf, _| !changed(leaf)),
+            None => {}
         }
-        prune(&mut self.now, &keys);
+        if !self.is_requests {
+            global.extend(held_before.into_iter().filter(|(leaf, _)| !changed(leaf)));
+        }
+        if global.is_empty() {
+            let Some(keys) = keys else { return };
+            if let Some(node) = node_mut(&mut self.now, &keys) {
+                node.remove(&scope_key(Scope::Global));
+                node.remove(&scope_key(Scope::Shared));
+            }
+            prune(&mut self.now, &self.before, &keys);
+        } else if let Some(keys) = keys.or_else(|| node_keys(&self.stored, level)) {
+            put_global(&mut self.now, &self.stored, &keys, closed(global));
+        }
     }
+}
+
+/// Puts `global` in the place of `shared` in the map at the end of a way, which is made where it is missing. Maps on the way that the entry
+/// owned as such, it owns again: they went with their last field.
+fn put_global(now: &mut Map<String, Value>, stored: &Map<String, Value>, way: &[String], global: Value) {
+    let Some((first, rest)) = way.split_first() else {
+        now.remove(&scope_key(Scope::Shared));
+        now.insert(scope_key(Scope::Global), global);
+        return;
+    };
+    let before = stored.get(first).map(opened).unwrap_or_default();
+    let mut node = now.get(first).map(opened).unwrap_or_default();
+    node.extend(before.get_key_value(SELF).map(|(itself, empty)| (itself.clone(), empty.clone())));
+    put_global(&mut node, &before, rest, global);
+    now.insert(first.clone(), closed(node));
+}
+
+/// The key under which an entry says that it owns a map itself, beside what is in it.
+const SELF: &str = ".";
+
+/// A node with all that it owns as members: one without members owns itself, and says so only when there are others.
+fn opened(node: &Value) -> Map<String, Value> {
+    let mut members = map_of(Some(node));
+    if members.is_empty() {
+        members.insert(SELF.to_owned(), Value::Object(Map::new()));
+    }
+    members
+}
+
+/// The node of these members, as API servers write it.
+fn closed(mut members: Map<String, Value>) -> Value {
+    if members.len() == 1 {
+        members.remove(SELF);
+    }
+    Value::Object(members)
 }
 
 fn bucket_at(root: &Map<String, Value>, level: &LevelOf<'_>, scope: Scope) -> Map<String, Value> {
     let keys = node_keys(root, level).unwrap_or_default();
     let node = keys.iter().try_fold(root, |node, key| node.get(key)?.as_object());
-    map_of(node.and_then(|node| node.get(&scope_key(scope))))
+    node.and_then(|node| node.get(&scope_key(scope))).map(opened).unwrap_or_default()
 }
 
 fn node_mut<'a>(root: &'a mut Map<String, Value>, keys: &[String]) -> Option<&'a mut Map<String, Value>> {
     keys.iter().try_fold(root, |node, key| node.get_mut(key)?.as_object_mut())
 }
 
-/// Removes the maps along a way that hold nothing any more, deepest first.
-fn prune(root: &mut Map<String, Value>, keys: &[String]) {
+/// Closes the maps along a way whose last member went, deepest first: one that owned itself stays, as such; any other goes.
+fn prune(root: &mut Map<String, Value>, before: &Map<String, Value>, keys: &[String]) {
     let mut way = keys;
     while let Some((last, above)) = way.split_last() {
         let Some(parent) = node_mut(root, above) else { return };
-        if parent.get(last).and_then(Value::as_object).is_none_or(|map| !map.is_empty()) {
-            return;
+        let Some(node) = parent.get(last).and_then(Value::as_object) else { return };
+        let owned_itself = way.iter().try_fold(before, |node, key| node.get(key)?.as_object()).is_some_and(Map::is_empty);
+        match node.len() {
+            0 if owned_itself => return,
+            0 => drop(parent.remove(last)),
+            1 if node.contains_key(SELF) => {
+                parent.insert(last.clone(), Value::Object(Map::new()));
+                return;
+            }
+            _ => return,
         }
-        parent.remove(last);
         way = above;
     }
 }

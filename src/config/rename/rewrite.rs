@@ -71,7 +71,7 @@ impl<'a> Rewrite<'a> {
 
     fn owned(&mut self) -> &mut owners::Table {
         let Self { owned, request, .. } = self;
-        owned.get_or_insert_with(|| owners::Table::of(request.object, request.old))
+        owned.get_or_insert_with(|| owners::Table::of(request.object, request.old, request.manager))
     }
 
     /// The patch.

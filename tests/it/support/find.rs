@@ -15,11 +15,10 @@ pub fn neighbour(name: &str) -> PathBuf {
     let variable = format!("TOLLGATE_TEST_{}", name.to_uppercase().replace('-', "_"));
     let named = env::var_os(&variable).map(PathBuf::from);
     let assets = env::var_os("KUBEBUILDER_ASSETS").map(|folder| Path::new(&folder).join(name));
-    let in_path = env::var_os("PATH").into_iter().flat_map(|path| env::split_paths(&path).collect::<Vec<_>>()).map(|folder| folder.join(name));
+    let in_path =
+        env::var_os("PATH").into_iter().flat_map(|path| env::split_paths(&path).collect::<Vec<_>>()).map(|folder| folder.join(name));
     let mut places = named.into_iter().chain(assets).chain(in_path).chain([cached(name)]);
-    places
-        .find(|path| path.is_file())
-        .unwrap_or_else(|| panic!("{name} is not to be found: run `make neighbours` once, or set {variable}"))
+    places.find(|path| path.is_file()).unwrap_or_else(|| panic!("{name} is not to be found: run `make neighbours` once, or set {variable}"))
 }
 
 fn cached(name: &str) -> PathBuf {

@@ -46,13 +46,7 @@ impl Client {
         Self::with(address, ca, rustls::ALL_VERSIONS, "http/1.1", None)
     }
 
-    pub fn with(
-        address: SocketAddr,
-        ca: &str,
-        versions: &[&'static SupportedProtocolVersion],
-        alpn: &str,
-        pair: Option<Pair<'_>>,
-    ) -> Self {
+    pub fn with(address: SocketAddr, ca: &str, versions: &[&'static SupportedProtocolVersion], alpn: &str, pair: Option<Pair<'_>>) -> Self {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
             roots.add(certificate.expect("PEM")).expect("a CA");

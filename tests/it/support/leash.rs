@@ -14,7 +14,7 @@ trap : INT TERM HUP
 "$@" </dev/null &
 child=$!
 cat >/dev/null
-kill "$child" 2>/dev/null
+kill -9 "$child" 2>/dev/null
 wait "$child" 2>/dev/null
 rm -rf "$folder"
 "#;

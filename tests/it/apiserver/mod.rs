@@ -1,0 +1,4 @@
+//! `tollgate serve` before a real API server, with kubectl as the client.
+
+mod alias;
+mod places;

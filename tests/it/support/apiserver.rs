@@ -1,0 +1,344 @@
+//! Private API servers: an etcd and kube-apiservers on free ports, started once per run, ended with the test process.
+
+use std::{
+    fmt::Write,
+    fs,
+    io::Write as _,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    find::neighbour,
+    leash::Leashed,
+    serve::{Serve, wait_until},
+};
+
+/// A cluster whose CRDs know both names and judge nothing by themselves, so that what refuses is the webhook.
+pub static MAIN: LazyLock<Cluster> = LazyLock::new(|| {
+    let cluster = Cluster::start();
+    cluster.install(crds(Judging::No, Names::Both));
+    cluster
+});
+
+/// A running API server.
+#[derive(Debug)]
+pub struct Cluster {
+    _processes: Vec<Leashed>,
+    kubeconfig: PathBuf,
+    /// As the ServiceAccount of `manifests/base`.
+    pub tollgate_kubeconfig: PathBuf,
+}
+
+/// What kubectl said.
+#[derive(Debug)]
+pub struct Said {
+    pub ok: bool,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Said {
+    /// Everything, for messages.
+    pub fn all(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    #[track_caller]
+    pub fn expect_ok(self) -> Self {
+        assert!(self.ok, "kubectl failed: {}", self.all());
+        self
+    }
+
+    /// Refused, with each of these texts in the message.
+    #[track_caller]
+    pub fn expect_refused(self, texts: &[&str]) -> Self {
+        assert!(!self.ok, "kubectl should have failed: {}", self.all());
+        for text in texts {
+            assert!(self.stderr.contains(text), "{text:?} is not in: {}", self.stderr);
+        }
+        self
+    }
+}
+
+impl Cluster {
+    /// Starts an etcd and an API server, and waits until it is ready.
+    pub fn start() -> Self {
+        let (etcd, etcd_url) = start_etcd();
+        let folder = tempfile::tempdir().expect("a folder").keep();
+        let port = free_port();
+        let tokens = "admin-token,admin,admin,system:masters\n\
+            tollgate-token,system:serviceaccount:tollgate-system:tollgate,tollgate,\"system:serviceaccounts,system:serviceaccounts:tollgate-system\"\n";
+        fs::write(folder.join("tokens.csv"), tokens).expect("written");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        fs::write(folder.join("sa.key"), key.serialize_pem()).expect("written");
+        fs::write(folder.join("sa.pub"), key.public_key_pem()).expect("written");
+        let at = |name: &str| folder.join(name).display().to_string();
+        let args = vec![
+            format!("--etcd-servers={etcd_url}"),
+            format!("--cert-dir={}", at("certs")),
+            format!("--secure-port={port}"),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--service-account-issuer=https://tollgate.test".to_owned(),
+            format!("--service-account-key-file={}", at("sa.pub")),
+            format!("--service-account-signing-key-file={}", at("sa.key")),
+            format!("--token-auth-file={}", at("tokens.csv")),
+            "--authorization-mode=RBAC".to_owned(),
+            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        ];
+        let url = format!("https://127.0.0.1:{port}");
+        let kubeconfig = write_kubeconfig(&folder, &url, "admin");
+        let tollgate_kubeconfig = write_kubeconfig(&folder, &url, "tollgate");
+        let apiserver = Leashed::start(&folder, &neighbour("kube-apiserver"), &args);
+        let cluster = Self { _processes: vec![apiserver, etcd], kubeconfig, tollgate_kubeconfig };
+        let ready = || cluster.kubectl(&["get", "--raw", "/readyz"]).ok;
+        let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait_until("a ready API server", ready)));
+        assert!(waited.is_ok(), "the API server is not ready: {}", cluster._processes[0].log_tail());
+        cluster
+    }
+
+    /// Runs kubectl.
+    pub fn kubectl(&self, args: &[&str]) -> Said {
+        self.kubectl_with(args, "")
+    }
+
+    /// Runs kubectl with something on stdin.
+    pub fn kubectl_with(&self, args: &[&str], stdin: &str) -> Said {
+        self.run(self.kubectl_command().args(args), stdin)
+    }
+
+    /// kubectl, with this cluster's kubeconfig and a home of its own.
+    pub fn kubectl_command(&self) -> Command {
+        let mut command = Command::new(neighbour("kubectl"));
+        let home = self.kubeconfig.parent().expect("it is in a folder");
+        command.env("KUBECONFIG", &self.kubeconfig).env("HOME", home).env("KUBECACHEDIR", home.join("cache"));
+        command
+    }
+
+    pub fn run(&self, command: &mut Command, stdin: &str) -> Said {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kubectl starts");
+        let mut pipe = child.stdin.take().expect("piped");
+        // kubectl may fail before it has read everything.
+        let _ = pipe.write_all(stdin.as_bytes());
+        drop(pipe);
+        let output = child.wait_with_output().expect("kubectl ends");
+        Said {
+            ok: output.status.success(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// `kubectl apply -f -`
+    pub fn apply(&self, object: &Value) -> Said {
+        self.kubectl_with(&["apply", "-f", "-"], &object.to_string())
+    }
+
+    /// `kubectl apply --server-side -f -`
+    pub fn apply_server_side(&self, object: &Value, manager: &str, flags: &[&str]) -> Said {
+        let manager = format!("--field-manager={manager}");
+        let args: Vec<_> = ["apply", "--server-side", &manager, "-f", "-"].iter().chain(flags).copied().collect();
+        self.kubectl_with(&args, &object.to_string())
+    }
+
+    /// The stored object, managed fields included.
+    #[track_caller]
+    pub fn get(&self, object: &Value) -> Value {
+        let (kind, name, namespace) = names(object);
+        let said = self.kubectl(&["get", &kind, &name, "-n", &namespace, "-o", "json", "--show-managed-fields"]).expect_ok();
+        serde_json::from_str(&said.stdout).expect("JSON")
+    }
+
+    /// Installs definitions, and waits until they are served.
+    pub fn install(&self, definitions: Vec<Value>) {
+        for definition in definitions {
+            // Replaced, not applied: the text is too long for the annotation, and nothing of an older shape may stay.
+            let name = definition["metadata"]["name"].as_str().expect("it has a name").to_owned();
+            let verb = if self.kubectl(&["get", "crd", &name]).ok { "replace" } else { "create" };
+            self.kubectl_with(&[verb, "-f", "-"], &definition.to_string()).expect_ok();
+            self.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", &format!("crd/{name}")]).expect_ok();
+        }
+        wait_until("the kinds are served", || ["mcpservers", "virtualmcpservers"].iter().all(|kind| self.kubectl(&["get", kind, "-A"]).ok));
+    }
+
+    /// A new namespace of a test's own.
+    pub fn namespace(&self, about: &str) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{about}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.kubectl(&["create", "namespace", &name]).expect_ok();
+        name
+    }
+
+    /// A webhook of a test's own, called for one namespace only, and already seen to be called.
+    pub fn webhook(&self, namespace: &str, args: &[&str]) -> Webhook<'_> {
+        let serve = Serve::start(args);
+        let webhook = Webhook { cluster: self, serve, namespace: namespace.to_owned() };
+        webhook.register();
+        webhook
+    }
+}
+
+/// A `tollgate serve` that is registered for one namespace; the registration goes with it.
+#[derive(Debug)]
+pub struct Webhook<'a> {
+    cluster: &'a Cluster,
+    pub serve: Serve,
+    namespace: String,
+}
+
+impl Webhook<'_> {
+    /// Registers what `tollgate serve` wrote for registration, under a name and a namespace of this test's own.
+    fn register(&self) {
+        let yaml = fs::read_to_string(self.serve.webhooks_yaml()).expect("written at start");
+        let configurations: Vec<Value> = serde_saphyr::from_multiple(&yaml).expect("YAML");
+        for mut configuration in configurations {
+            configuration["metadata"]["name"] = json!(self.namespace);
+            let webhook = &mut configuration["webhooks"][0];
+            let only_here = json!({"key": "kubernetes.io/metadata.name", "operator": "In", "values": [self.namespace]});
+            webhook["namespaceSelector"]["matchExpressions"].as_array_mut().expect("the manifest has some").push(only_here);
+            // The machine of a test may be busy; the manifest's own 2 s are for machines that serve.
+            webhook["timeoutSeconds"] = json!(20);
+            self.cluster.kubectl_with(&["create", "-f", "-"], &configuration.to_string()).expect_ok();
+        }
+        let probe = json!({
+            "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPServer",
+            "metadata": {"name": "probe", "namespace": self.namespace},
+            "spec": {"rateLimiting": {"tools": []}},
+        });
+        wait_until("the validating webhook is called", || {
+            let said = self.cluster.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &probe.to_string());
+            said.stderr.contains("TG003")
+        });
+        let mut renamed = probe.clone();
+        renamed["spec"] = json!({"rateLimiting": {"shared": {"maxTokens": 1, "refillPeriod": "1s"}}, "sessionStorage": {"provider": "redis", "address": "r:1"}});
+        wait_until("the mutating webhook is called", || {
+            self.cluster.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &renamed.to_string()).stderr.contains("TG101")
+                && metric(&self.cluster_metrics(), "hook=\"mutate\"")
+        });
+    }
+
+    fn cluster_metrics(&self) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(super::https::get(self.serve.metrics, "/metrics")).text()
+    }
+
+    /// Takes the registrations away, as when the webhook is uninstalled.
+    pub fn unregister(&self) {
+        for kind in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
+            self.cluster.kubectl(&["delete", kind, &self.namespace, "--ignore-not-found"]).expect_ok();
+        }
+    }
+}
+
+impl Drop for Webhook<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.unregister();
+        }
+    }
+}
+
+fn metric(text: &str, labels: &str) -> bool {
+    text.lines().any(|line| line.starts_with("tollgate_admission_requests_total{") && line.contains(labels))
+}
+
+/// kind.group, name and namespace of an object.
+pub fn names(object: &Value) -> (String, String, String) {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).expect("it is there").to_owned();
+    (format!("{}.toolhive.stacklok.dev", text("/kind").to_lowercase()), text("/metadata/name"), text("/metadata/namespace"))
+}
+
+/// Whether definitions keep their CEL rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judging {
+    Yes,
+    No,
+}
+
+/// Which names of the bucket definitions know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    Both,
+    /// As ToolHive ships them.
+    SharedOnly,
+}
+
+/// The definitions of `manifests/crds`, with parts taken away.
+pub fn crds(judging: Judging, names: Names) -> Vec<Value> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/crds");
+    let files = ["mcpservers.yaml", "virtualmcpservers.yaml"];
+    let read = files.map(|file| fs::read_to_string(folder.join(file)).expect("it is shipped"));
+    let parsed = read.iter().map(|yaml| serde_saphyr::from_str::<Value>(yaml).expect("YAML"));
+    parsed
+        .map(|mut definition| {
+            strip(&mut definition["spec"]["versions"], judging, names);
+            definition
+        })
+        .collect()
+}
+
+fn strip(schema: &mut Value, judging: Judging, names: Names) {
+    match schema {
+        Value::Object(map) => {
+            if judging == Judging::No {
+                map.remove("x-kubernetes-validations");
+            }
+            if names == Names::SharedOnly && map.get("shared").is_some_and(|shared| shared.get("type").is_some()) {
+                map.remove("global");
+            }
+            map.values_mut().for_each(|value| strip(value, judging, names));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| strip(item, judging, names)),
+        _ => {}
+    }
+}
+
+fn start_etcd() -> (Leashed, String) {
+    let folder = tempfile::tempdir().expect("a folder").keep();
+    let (client, peer) = (format!("http://127.0.0.1:{}", free_port()), format!("http://127.0.0.1:{}", free_port()));
+    let args = [
+        format!("--data-dir={}", folder.join("data").display()),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        "--unsafe-no-fsync".to_owned(),
+    ];
+    (Leashed::start(&folder, &neighbour("etcd"), &args), client)
+}
+
+/// A port that was free a moment ago, from outside the range that the system hands out, so that nobody is given it meanwhile.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = 20_000 + std::process::id() % 8_000;
+    loop {
+        let port = 12_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 18_000;
+        let port = u16::try_from(port).expect("below 30,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+fn write_kubeconfig(folder: &Path, url: &str, user: &str) -> PathBuf {
+    let mut yaml = String::from("apiVersion: v1\nkind: Config\ncurrent-context: test\n");
+    write!(
+        yaml,
+        "clusters: [{{name: test, cluster: {{server: \"{url}\", insecure-skip-tls-verify: true}}}}]\n\
+         users: [{{name: test, user: {{token: {user}-token}}}}]\n\
+         contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n",
+    )
+    .expect("a string takes everything");
+    let path = folder.join(format!("{user}.kubeconfig"));
+    fs::write(&path, yaml).expect("written");
+    path
+}
