@@ -150,7 +150,7 @@ pub(super) struct VirtualConfig {
 #[x_kube(
     validation = Rule::new("has(self.global) || has(self.shared) || has(self.perUser) || (has(self.tools) && size(self.tools) > 0)")
         .message("TG003: limits nothing: set global, perUser or tools, or remove rateLimiting"),
-    validation = Rule::new("!has(self.shared) || !has(self.global) || self.shared == self.global")
+    validation = Rule::new("!has(self.shared) || !has(self.global) || (self.shared.maxTokens == self.global.maxTokens && self.shared.refillPeriod == self.global.refillPeriod)")
         .message("TG008: shared and global disagree: keep only global, with the limit you want")
 )]
 #[serde(rename_all = "camelCase")]
@@ -175,7 +175,7 @@ pub(super) struct RateLimiting {
 #[x_kube(
     validation = Rule::new("has(self.global) || has(self.shared) || has(self.perUser)")
         .message("TG004: limits nothing: set global or perUser, or remove the entry"),
-    validation = Rule::new("!has(self.shared) || !has(self.global) || self.shared == self.global")
+    validation = Rule::new("!has(self.shared) || !has(self.global) || (self.shared.maxTokens == self.global.maxTokens && self.shared.refillPeriod == self.global.refillPeriod)")
         .message("TG008: shared and global disagree: keep only global, with the limit you want")
 )]
 #[serde(rename_all = "camelCase")]
@@ -200,7 +200,7 @@ pub(super) struct Bucket {
     pub(super) max_tokens: i32,
     /// The time in which an empty bucket is full again, as a Go duration above zero: 500ms, 1m0s, 1h30m. All tokens, not one: maxTokens 60
     /// with 1m0s gives one back every second.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 32))]
     pub(super) refill_period: String,
 }
 

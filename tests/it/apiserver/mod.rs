@@ -1,4 +1,6 @@
 //! `tollgate serve` before a real API server, with kubectl as the client.
 
 mod alias;
+mod installed;
 mod places;
+mod rules;

@@ -1,0 +1,190 @@
+//! Around the rename: the installed definitions, modes, other webhooks, a webhook that comes and goes.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use super::places::{Place, bucket};
+use crate::support::{
+    apiserver::{Cluster, Judging, MAIN, Names, crds, names},
+    serve::{Serve, wait_until},
+};
+
+fn level(cluster: &Cluster, place: Place, manifest: &Value) -> (Option<Value>, Option<Value>) {
+    let object = cluster.get(manifest);
+    let level = object.pointer(place.level()).cloned().unwrap_or_default();
+    (level.get("global").cloned(), level.get("shared").cloned())
+}
+
+#[test]
+fn definitions_without_global_are_respected_and_their_upgrade_is_noticed() {
+    let cluster = Cluster::start();
+    cluster.install(crds(Judging::No, Names::SharedOnly));
+    apply_rbac(&cluster);
+    let namespace = cluster.namespace("upgrade");
+    let kubeconfig = cluster.tollgate_kubeconfig.display().to_string();
+    let webhook = cluster.webhook(&namespace, &["--kubeconfig", &kubeconfig, "--schema-poll", "200ms"]);
+    for place in Place::ALL {
+        let manifest = place.with(&namespace, &json!({"shared": bucket(100), "perUser": bucket(5)}));
+        let said = cluster.apply(&manifest).expect_ok();
+        assert!(said.stderr.contains("the installed CRD lacks global"), "{place:?}: {}", said.stderr);
+        assert_eq!(level(&cluster, place, &manifest), (None, Some(bucket(100))), "{place:?}");
+    }
+    // The definitions learn the name while the webhook runs: the next write moves over.
+    cluster.install(crds(Judging::Yes, Names::Both));
+    let manifest = Place::Server.with(&namespace, &json!({"shared": bucket(100), "perUser": bucket(5)}));
+    wait_until("the upgrade is noticed", || {
+        // kubectl sends nothing for an object that is as its manifest says: ask about a new one.
+        let probe = renamed(&manifest, "probe").to_string();
+        cluster.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &probe).stderr.contains("renamed to global")
+    });
+    for place in Place::ALL {
+        let manifest = place.with(&namespace, &json!({"shared": bucket(100), "perUser": bucket(5)}));
+        let (kind, name, _) = names(&manifest);
+        cluster.kubectl(&["label", &kind, &name, "-n", &namespace, "touched=yes"]).expect_ok();
+        assert_eq!(level(&cluster, place, &manifest), (Some(bucket(100)), None), "{place:?}");
+        cluster.apply(&place.with(&namespace, &json!({"perUser": bucket(5)}))).expect_ok();
+        assert_eq!(level(&cluster, place, &manifest), (None, None), "{place:?}");
+    }
+    // And what they refer to is looked up, with the permissions that the manifests give.
+    let missing = Place::Server.with(&namespace, &json!({"global": bucket(100)}));
+    wait_until("a missing MCPOIDCConfig is warned of, once its kind is there", || {
+        install_oidc_configs(&cluster);
+        cluster.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &renamed(&missing, "other").to_string()).stderr.contains("TG106")
+    });
+    drop(webhook);
+}
+
+fn renamed(manifest: &Value, name: &str) -> Value {
+    let mut manifest = manifest.clone();
+    manifest["metadata"]["name"] = json!(name);
+    manifest
+}
+
+/// What `manifests/base` gives to the server.
+fn apply_rbac(cluster: &Cluster) {
+    for file in ["namespace.yaml", "serviceaccount.yaml", "rbac.yaml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/base").join(file);
+        cluster.kubectl_with(&["apply", "-f", "-"], &fs::read_to_string(path).expect("shipped")).expect_ok();
+    }
+}
+
+/// ToolHive's definition, as far as a lookup by name needs it.
+fn install_oidc_configs(cluster: &Cluster) {
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    for (kind, plural) in [("MCPOIDCConfig", "mcpoidcconfigs"), ("MCPExternalAuthConfig", "mcpexternalauthconfigs")] {
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.toolhive.stacklok.dev")},
+            "spec": {
+                "group": "toolhive.stacklok.dev", "scope": "Namespaced",
+                "names": {"kind": kind, "plural": plural},
+                "versions": [{"name": "v1beta1", "served": true, "storage": true, "schema": {"openAPIV3Schema": anything}}],
+            },
+        });
+        cluster.kubectl_with(&["apply", "-f", "-"], &definition.to_string()).expect_ok();
+    }
+}
+
+#[test]
+fn a_second_mutating_webhook_makes_the_first_look_again() {
+    let namespace = MAIN.namespace("again");
+    let webhook = MAIN.webhook(&namespace, &[]);
+    // The other one is a second tollgate whose patch comes after ours: it mirrors, so it would put `shared` back were it asked first.
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": format!("zz-{namespace}")},
+        "webhooks": [{
+            "name": "mirror.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "timeoutSeconds": 20, "reinvocationPolicy": "IfNeeded",
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "rules": [{"apiGroups": ["toolhive.stacklok.dev"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}],
+            "clientConfig": Value::Null,
+        }],
+    });
+    let mirror = Serve::start(&["--shared-alias", "mirror"]);
+    let mut policy = policy;
+    policy["webhooks"][0]["clientConfig"] = json!({"url": format!("https://{}/mutate", mirror.address), "caBundle": mirror.ca_bundle()});
+    MAIN.kubectl_with(&["create", "-f", "-"], &policy.to_string()).expect_ok();
+    for place in Place::ALL {
+        let manifest = place.with(&namespace, &json!({"shared": bucket(100), "perUser": bucket(5)}));
+        MAIN.apply(&manifest).expect_ok();
+        assert_eq!(level(&MAIN, place, &manifest), (Some(bucket(100)), None), "{place:?}");
+        MAIN.apply(&manifest).expect_ok();
+        assert_eq!(level(&MAIN, place, &manifest), (Some(bucket(100)), None), "{place:?}");
+    }
+    MAIN.kubectl(&["delete", "mutatingwebhookconfiguration", &format!("zz-{namespace}")]).expect_ok();
+    drop(webhook);
+}
+
+#[test]
+fn a_webhook_that_was_away_catches_up() {
+    let namespace = MAIN.namespace("away");
+    let place_and_limit = |place: Place, tokens| place.with(&namespace, &json!({"shared": bucket(tokens), "perUser": bucket(5)}));
+    // Stored before there was a webhook, by both kinds of apply.
+    for place in Place::ALL {
+        MAIN.apply(&place_and_limit(place, 100)).expect_ok();
+        assert_eq!(level(&MAIN, place, &place_and_limit(place, 100)), (None, Some(bucket(100))), "{place:?}");
+    }
+    let webhook = MAIN.webhook(&namespace, &[]);
+    for place in Place::ALL {
+        let manifest = place_and_limit(place, 100);
+        let (kind, name, _) = names(&manifest);
+        MAIN.kubectl(&["annotate", &kind, &name, "-n", &namespace, "touched=yes"]).expect_ok();
+        assert_eq!(level(&MAIN, place, &manifest), (Some(bucket(100)), None), "{place:?}: any write moves it over");
+        MAIN.apply(&place_and_limit(place, 200)).expect_ok();
+        assert_eq!(level(&MAIN, place, &manifest), (Some(bucket(200)), None), "{place:?}");
+    }
+    // Gone again: `shared` beside `global`, as any field that nobody corrects.
+    drop(webhook);
+    for place in Place::ALL {
+        let manifest = place_and_limit(place, 300);
+        wait_until("the webhook is not called any more", || MAIN.apply(&manifest).ok);
+        let (_, shared) = level(&MAIN, place, &manifest);
+        assert_eq!(shared, Some(bucket(300)), "{place:?}");
+    }
+    let webhook = MAIN.webhook(&namespace, &[]);
+    for place in Place::ALL {
+        let manifest = place_and_limit(place, 400);
+        MAIN.apply(&manifest).expect_ok();
+        assert_eq!(level(&MAIN, place, &manifest), (Some(bucket(400)), None), "{place:?}");
+    }
+    drop(webhook);
+}
+
+#[test]
+fn the_other_modes_and_the_annotation() {
+    let namespace = MAIN.namespace("mirror");
+    let webhook = MAIN.webhook(&namespace, &["--shared-alias", "mirror"]);
+    for place in Place::ALL {
+        let manifest = |tokens| place.with(&namespace, &json!({"shared": bucket(tokens), "perUser": bucket(5)}));
+        for tokens in [100, 200] {
+            MAIN.apply(&manifest(tokens)).expect_ok();
+            assert_eq!(level(&MAIN, place, &manifest(tokens)), (Some(bucket(tokens)), Some(bucket(tokens))), "{place:?}");
+        }
+        MAIN.apply(&place.with(&namespace, &json!({"perUser": bucket(5)}))).expect_ok();
+        assert_eq!(level(&MAIN, place, &manifest(200)), (None, None), "{place:?}: dropped from the manifest, dropped for good");
+    }
+    drop(webhook);
+
+    let namespace = MAIN.namespace("warn");
+    let webhook = MAIN.webhook(&namespace, &["--shared-alias", "warn"]);
+    let manifest = Place::Server.with(&namespace, &json!({"shared": bucket(100)}));
+    let said = MAIN.apply(&manifest).expect_ok();
+    assert!(said.stderr.contains("--shared-alias is warn"), "{}", said.stderr);
+    assert_eq!(level(&MAIN, Place::Server, &manifest), (None, Some(bucket(100))));
+    drop(webhook);
+
+    let namespace = MAIN.namespace("deny");
+    let webhook = MAIN.webhook(&namespace, &["--shared-alias", "deny"]);
+    MAIN.apply(&Place::Server.with(&namespace, &json!({"shared": bucket(100)}))).expect_refused(&["TG101", "write global"]);
+    MAIN.apply(&Place::Server.with(&namespace, &json!({"global": bucket(100)}))).expect_ok();
+    drop(webhook);
+
+    let namespace = MAIN.namespace("keep");
+    let webhook = MAIN.webhook(&namespace, &[]);
+    let mut manifest = Place::Server.with(&namespace, &json!({"shared": bucket(100)}));
+    manifest["metadata"]["annotations"] = json!({"tollgate.dev/shared-alias": "keep"});
+    let said = MAIN.apply(&manifest).expect_ok();
+    assert!(said.stderr.contains("tollgate.dev/shared-alias is keep"), "{}", said.stderr);
+    assert_eq!(level(&MAIN, Place::Server, &manifest), (None, Some(bucket(100))));
+    drop(webhook);
+}
