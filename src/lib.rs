@@ -1,4 +1,37 @@
-//! x
+//! Rate limits for MCP servers on Kubernetes.
+//!
+//! MCP servers run under ToolHive's resources `MCPServer` and `VirtualMCPServer`, whose `rateLimiting` block limits `tools/call` for the
+//! whole server, for each user and for each tool. This crate is the admission webhook for that block and the model behind it; the binary
+//! `tollgate` is a thin shell around it.
+//!
+//! # The picture
+//!
+//! Arrows are the design: a module names only modules above it, and a test reads the sources to see that it stays so.
+//!
+//! ```text
+//!      config            limits, periods, rules, rename      (serde only: no IO, no clock, no Kubernetes)
+//!      /    \
+//! admission  crds        review in, review out | the CustomResourceDefinitions
+//!     |        |
+//!     |        |         listener    accept loop, TLS, deadlines, drain
+//!     |        |         /     certs    development certificates
+//!   webhook    |        /       /
+//!      \       |       /       /     webhook: HTTPS, health, metrics, the look into the cluster
+//!       \______|______/_______/
+//!             cli                    args -> settings -> run -> exit code
+//! ```
+//!
+//! # Features
+//!
+//! Additive, and none changes what another does. `config` is always there and needs serde alone.
+//!
+//! | feature | gives | brings |
+//! |---|---|---|
+//! | `admission` | [`admission`]: bytes in, review out | base64 |
+//! | `serve` | [`webhook`] and [`listener`] | tokio, hyper, axum, rustls, kube, Prometheus |
+//! | `certs` | [`certs`]: a CA and a leaf in a folder | rcgen |
+//! | `cli` (default) | the binary, and [`crds`] | all of the above, clap, schemars |
+
 #[cfg(feature = "admission")]
 pub mod admission;
 #[cfg(feature = "certs")]

@@ -177,6 +177,14 @@ impl Cluster {
         name
     }
 
+    /// The same in a namespace with a given name.
+    pub fn webhook_in_existing(&self, namespace: &str, args: &[&str]) -> Webhook<'_> {
+        if !self.kubectl(&["get", "namespace", namespace]).ok {
+            self.kubectl(&["create", "namespace", namespace]).expect_ok();
+        }
+        self.webhook(namespace, args)
+    }
+
     /// A webhook of a test's own, called for one namespace only, and already seen to be called.
     pub fn webhook(&self, namespace: &str, args: &[&str]) -> Webhook<'_> {
         let serve = Serve::start(args);

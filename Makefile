@@ -1,0 +1,37 @@
+# Every step of CI is a target here. Plain make; cargo, and Go where a neighbour has to be built.
+
+.PHONY: help test neighbours check fmt clippy doc features crds bench-admission
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 28
+
+test: neighbours ## All tests, against a real etcd, kube-apiserver and kubectl
+	cargo test --locked
+
+neighbours: ## Find, install or build what the tests talk to
+	tests/neighbours/setup.sh
+
+check: fmt clippy doc features ## Everything but the tests
+
+fmt: ## Formatting
+	cargo fmt --check
+
+clippy: ## Lints, warnings denied
+	cargo clippy --locked --all-targets -- -D warnings
+
+doc: ## Documentation without broken links
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+features: ## Each feature compiles alone
+	@set -e; for feature in "" admission serve certs cli; do \
+		echo "feature: $${feature:-none}"; \
+		cargo check --locked --quiet --lib --no-default-features --features "$$feature"; \
+	done
+
+crds: ## Write manifests/crds from the Rust types
+	cargo build --locked
+	target/debug/tollgate crds --kind MCPServer >manifests/crds/mcpservers.yaml
+	target/debug/tollgate crds --kind VirtualMCPServer >manifests/crds/virtualmcpservers.yaml
+
+bench-admission: ## Load on the webhook, beside a bare server, in one run
+	cargo bench --locked --bench admission
