@@ -20,6 +20,7 @@ use tower::Service;
 
 use super::{
     Limits, Phase,
+    leftover::Received,
     meter::{Due, Meter, Metered},
     tls::Identity,
 };
@@ -105,7 +106,8 @@ impl Connection {
 
 async fn answer(mut router: Router, meter: Meter, phase: Phase, request: Request<Incoming>) -> Result<Response, Infallible> {
     let is_http1 = request.version() <= Version::HTTP_11;
-    let under_way = UnderWay::begin(meter);
+    let under_way = Arc::new(UnderWay::begin(meter));
+    let request = request.map(|body| Received::new(body, under_way.clone()));
     let mut response = router.call(request).await?;
     drop(under_way);
     if is_http1 && phase != Phase::Serving {
@@ -114,8 +116,8 @@ async fn answer(mut router: Router, meter: Meter, phase: Phase, request: Request
     Ok(response)
 }
 
-/// A request that the meter knows of, also when its client leaves and the future is dropped.
-struct UnderWay(Meter);
+/// A request that the meter knows of until it is answered and its body is dealt with, also when its client leaves and the future is dropped.
+pub(super) struct UnderWay(Meter);
 
 impl UnderWay {
     fn begin(meter: Meter) -> Self {

@@ -9,6 +9,7 @@
 //! requests under way are finished.
 
 mod connection;
+mod leftover;
 mod meter;
 pub mod tls;
 
