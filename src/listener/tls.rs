@@ -186,9 +186,10 @@ impl Contents {
         let provider = Arc::new(ring::default_provider());
         let chain = certificates(&self.cert, &files.cert)?;
         let leaf = chain.first().cloned().ok_or_else(|| TlsError::Missing { path: files.cert.clone(), what: "certificate" })?;
-        let key = certified_key(chain, &self.key, files, &provider)?;
         let not_after = parse(&leaf).map(|leaf| leaf.validity().not_after.timestamp());
         let not_after = not_after.ok_or_else(|| broken(&files.cert, "the certificate cannot be decoded"))?;
+        // After the certificate has been looked at, so that a broken one is not blamed on the key.
+        let key = certified_key(chain, &self.key, files, &provider)?;
         let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[&TLS13, &TLS12]);
         let builder = builder.map_err(|error| broken(&files.cert, error))?;
         let builder = match (&self.client_ca, &files.client_ca) {
