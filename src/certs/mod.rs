@@ -17,11 +17,15 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
+    SerialNumber,
 };
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
-use x509_parser::{extensions::GeneralName, pem::parse_x509_pem};
+use x509_parser::{
+    extensions::{GeneralName, ParsedExtension},
+    pem::parse_x509_pem,
+};
 
 /// Where a folder of development certificates stands.
 #[derive(Clone, Debug)]
@@ -82,7 +86,10 @@ pub fn ensure_dev(folder: &Path, names: &[String], now: OffsetDateTime) -> Resul
         make_ca(&certs.ca, &ca_key, now)?;
     }
     let ca_pem = read(&certs.ca)?;
-    let leaf_is_good = certs.key.exists() && fs::read(&certs.cert).is_ok_and(|pem| covers(&pem, names, now + RENEW_BEFORE));
+    let leaf_is_good = match (fs::read(&certs.cert), fs::read_to_string(&certs.key)) {
+        (Ok(leaf), Ok(key)) => covers(&leaf, names, now + RENEW_BEFORE) && belongs(&leaf, &key, &ca_pem).unwrap_or_default(),
+        _ => false,
+    };
     if !leaf_is_good {
         let unusable = |why: rcgen::Error| CertsError::Ca { path: folder.to_owned(), why: why.to_string() };
         let key = KeyPair::from_pem(&read(&ca_key)?).map_err(unusable)?;
@@ -138,6 +145,22 @@ fn covers(pem: &[u8], names: &[String], until: OffsetDateTime) -> bool {
         })
     };
     certificate.validity().not_after.timestamp() > until.unix_timestamp() && names.iter().all(has)
+}
+
+/// Whether a certificate has this key and comes from this CA. Not so after one of the files was removed, or a crash between two of them.
+fn belongs(leaf: &[u8], key: &str, ca: &str) -> Option<bool> {
+    let (leaf, ca) = (parse_x509_pem(leaf).ok()?.1, parse_x509_pem(ca.as_bytes()).ok()?.1);
+    let (leaf, ca) = (leaf.parse_x509().ok()?, ca.parse_x509().ok()?);
+    let issuer = leaf.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref(),
+        _ => None,
+    });
+    let authority = ca.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(id),
+        _ => None,
+    });
+    let key = KeyPair::from_pem(key).ok()?;
+    Some(issuer? == authority? && leaf.public_key().raw == key.subject_public_key_info())
 }
 
 fn read(path: &Path) -> Result<String, CertsError> {
