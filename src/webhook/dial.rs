@@ -41,9 +41,9 @@ pub(super) async fn keep_dialing(address: SocketAddr, identity: Arc<Identity>, h
     }
 }
 
-async fn dial(address: SocketAddr, identity: &Identity) -> io::Result<()> {
+async fn dial(address: SocketAddr, identity: &Arc<Identity>) -> io::Result<()> {
     let provider = Arc::new(ring::default_provider());
-    let pinned = Arc::new(Pinned { leaf: identity.leaf(), provider: provider.clone() });
+    let pinned = Arc::new(Pinned { leaf: identity.leaf(), identity: identity.clone(), provider: provider.clone() });
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(io::Error::other)?;
     let mut config = config.dangerous().with_custom_certificate_verifier(pinned).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -62,10 +62,11 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Accepts one certificate: the one that we serve.
+/// Accepts the certificate that we serve: the one from before the dial, or the one that has replaced it meanwhile.
 #[derive(Debug)]
 struct Pinned {
     leaf: CertificateDer<'static>,
+    identity: Arc<Identity>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -79,7 +80,7 @@ impl ServerCertVerifier for Pinned {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let refused = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
-        if *end_entity == self.leaf { Ok(ServerCertVerified::assertion()) } else { Err(refused) }
+        if *end_entity == self.leaf || *end_entity == self.identity.leaf() { Ok(ServerCertVerified::assertion()) } else { Err(refused) }
     }
 
     fn verify_tls12_signature(
