@@ -16,7 +16,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{assert_serves, client, good_review, response, sample};
+use super::{assert_serves, client, good_review, sample};
 use crate::support::{
     https::{Client, get, post},
     serve::Serve,

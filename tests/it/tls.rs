@@ -1,0 +1,326 @@
+//! Certificates from files: every form of key, chains, rotation under running connections, bad pairs, and certificates of clients.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Bytes, client::conn};
+use hyper_util::rt::TokioIo;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
+    SubjectPublicKeyInfo,
+};
+use rustls::{
+    SupportedProtocolVersion,
+    pki_types::{CertificateDer, pem::PemObject},
+    version::{TLS12, TLS13},
+};
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+
+use crate::{
+    lifecycle::refusal,
+    support::{
+        https::{Client, get, post},
+        serve::{Serve, wait_until},
+    },
+    webhook_https::{assert_serves, good_review},
+};
+
+const FILES: [&str; 4] = ["--tls-cert", "tls.crt", "--tls-key", "tls.key"];
+
+/// A certificate authority of a test's own.
+struct Ca {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Ca {
+    fn root(name: &str) -> Self {
+        let (params, key) = (Self::params(name), KeyPair::generate().expect("a key"));
+        let pem = params.self_signed(&key).expect("a CA").pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    fn intermediate(&self, name: &str) -> Self {
+        let (params, key) = (Self::params(name), KeyPair::generate().expect("a key"));
+        let pem = params.signed_by(&key, &self.issuer).expect("a CA").pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    fn params(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params
+    }
+
+    /// A server's certificate for a public key.
+    fn certify(&self, key: &impl PublicKeyData) -> String {
+        let params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
+        params.signed_by(key, &self.issuer).expect("a certificate").pem()
+    }
+
+    /// A server's certificate and its key.
+    fn pair(&self) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        (self.certify(&key), key.serialize_pem())
+    }
+
+    /// A client's certificate and its key.
+    fn client_pair(&self, common_name: &str, dns_names: &[&str]) -> (String, String) {
+        let mut params = CertificateParams::new(dns_names.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("names");
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("a key");
+        (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
+    }
+}
+
+/// A folder with a pair to serve.
+fn folder_with(cert: &str, key: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("tls.crt"), cert).expect("written");
+    fs::write(folder.path().join("tls.key"), key).expect("written");
+    folder
+}
+
+fn der(pem: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")
+}
+
+/// The chain that a server shows.
+async fn served(client: &Client) -> Vec<CertificateDer<'static>> {
+    let stream = client.connect().await.expect("a handshake");
+    stream.get_ref().1.peer_certificates().expect("a chain").to_vec()
+}
+
+/// What `openssl` makes of its arguments: a key, PEM.
+fn openssl(folder: &Path, args: &[&str]) -> String {
+    let output = Command::new("openssl").current_dir(folder).args(args).output().expect("openssl has to be installed: it makes the keys");
+    assert!(output.status.success(), "openssl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("PEM")
+}
+
+#[tokio::test]
+async fn every_form_of_key_is_served() {
+    let ca = Ca::root("root");
+    for (begins, args) in [
+        ("-----BEGIN PRIVATE KEY-----", ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"].as_slice()),
+        ("-----BEGIN PRIVATE KEY-----", &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"]),
+        ("-----BEGIN PRIVATE KEY-----", &["genpkey", "-algorithm", "ED25519"]),
+        ("-----BEGIN PRIVATE KEY-----", &["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]),
+        ("-----BEGIN RSA PRIVATE KEY-----", &["genrsa", "-traditional", "2048"]),
+        ("-----BEGIN EC PRIVATE KEY-----", &["ecparam", "-name", "prime256v1", "-genkey", "-noout"]),
+        ("-----BEGIN EC PARAMETERS-----", &["ecparam", "-name", "prime256v1", "-genkey"]),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = openssl(folder.path(), args);
+        assert!(key.starts_with(begins), "{args:?} made another form: {}", key.lines().next().unwrap_or_default());
+        fs::write(folder.path().join("tls.key"), &key).expect("written");
+        let public = openssl(folder.path(), &["pkey", "-in", "tls.key", "-pubout"]);
+        let cert = ca.certify(&SubjectPublicKeyInfo::from_pem(&public).expect("a public key"));
+        fs::write(folder.path().join("tls.crt"), &cert).expect("written");
+        let server = Serve::start_in(folder, &FILES);
+        let client = Client::new(server.address, &ca.pem);
+        assert_eq!(served(&client).await, [der(&cert)], "{args:?}");
+        assert_serves(&client).await;
+    }
+}
+
+#[tokio::test]
+async fn a_chain_is_served_whole() {
+    let root = Ca::root("root");
+    let intermediate = root.intermediate("intermediate");
+    let (cert, key) = intermediate.pair();
+    let server = Serve::start_in(folder_with(&format!("{cert}{}", intermediate.pem), &key), &FILES);
+    let client = Client::new(server.address, &root.pem);
+    assert_eq!(served(&client).await, [der(&cert), der(&intermediate.pem)]);
+    assert_serves(&client).await;
+}
+
+/// A folder as kubelet mounts a Secret: files are links through `..data`, which is a link to the folder that counts.
+struct Mount<'a> {
+    folder: &'a Path,
+    swaps: u32,
+}
+
+impl<'a> Mount<'a> {
+    fn new(folder: &'a Path, pair: (&str, &str)) -> Self {
+        let mut mount = Self { folder, swaps: 0 };
+        mount.swap(pair);
+        for file in ["tls.crt", "tls.key"] {
+            symlink(Path::new("..data").join(file), folder.join(file)).expect("a link");
+        }
+        mount
+    }
+
+    /// New contents, in one step.
+    fn swap(&mut self, (cert, key): (&str, &str)) {
+        let old = fs::read_link(self.folder.join("..data")).ok();
+        self.swaps += 1;
+        let new = format!("..2026_01_01_{}", self.swaps);
+        fs::create_dir(self.folder.join(&new)).expect("a folder");
+        fs::write(self.folder.join(&new).join("tls.crt"), cert).expect("written");
+        fs::write(self.folder.join(&new).join("tls.key"), key).expect("written");
+        symlink(&new, self.folder.join("..data_tmp")).expect("a link");
+        fs::rename(self.folder.join("..data_tmp"), self.folder.join("..data")).expect("swapped");
+        if let Some(old) = old {
+            fs::remove_dir_all(self.folder.join(old)).expect("removed");
+        }
+    }
+}
+
+/// Waits until new handshakes are shown a certificate.
+async fn wait_until_served(client: &Client, cert: &str) {
+    let (deadline, wanted) = (Instant::now() + Duration::from_secs(30), der(cert));
+    while served(client).await.first() != Some(&wanted) {
+        assert!(Instant::now() < deadline, "the new certificate is not served");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn each_rotation_is_served_while_old_connections_go_on() {
+    let ca = Ca::root("root");
+    let (cert, key) = ca.pair();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mounted = folder.path().to_owned();
+    let mut mount = Mount::new(&mounted, (&cert, &key));
+    let server = Serve::start_in(folder, &FILES);
+    let client = Client::new(server.address, &ca.pem);
+    let stream = client.connect().await.expect("a handshake");
+    let (mut old, connection) = conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.expect("HTTP/1.1");
+    tokio::spawn(connection);
+    server.wait_for_log("ready: the TLS port answers");
+    for _ in 0..3 {
+        let (cert, key) = ca.pair();
+        mount.swap((&cert, &key));
+        wait_until_served(&client, &cert).await;
+        assert_serves(&client).await;
+        let answer = old.send_request(post("/validate", good_review())).await.expect("the old connection goes on");
+        assert_eq!(answer.status(), 200);
+        answer.into_body().collect().await.expect("a whole answer");
+        assert_eq!(get(server.metrics, "/readyz").await.status, 200, "{}", server.log());
+    }
+    wait_until("three lines of three rotations", || server.log().matches("certificates replaced").count() == 3);
+}
+
+#[tokio::test]
+async fn garbage_keeps_the_old_pair_and_is_told_once() {
+    let ca = Ca::root("root");
+    let (cert, key) = ca.pair();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mounted = folder.path().to_owned();
+    let mut mount = Mount::new(&mounted, (&cert, &key));
+    let server = Serve::start_in(folder, &FILES);
+    let client = Client::new(server.address, &ca.pem);
+    mount.swap(("garbage", "garbage"));
+    let warning = "the certificates changed and cannot be used; the old ones stay in use";
+    server.wait_for_log(warning);
+    // Long enough for two more looks at the files.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(server.log().matches(warning).count(), 1, "{}", server.log());
+    assert!(server.log().contains("tls.crt holds no certificate (BEGIN CERTIFICATE)"), "{}", server.log());
+    assert_eq!(served(&client).await, [der(&cert)]);
+    assert_serves(&client).await;
+    let (cert, key) = ca.pair();
+    mount.swap((&cert, &key));
+    wait_until_served(&client, &cert).await;
+    assert_serves(&client).await;
+}
+
+#[test]
+fn a_pair_that_cannot_be_served_is_a_failed_start_that_says_why() {
+    let ca = Ca::root("root");
+    let ((cert, key), (_, other_key)) = (ca.pair(), ca.pair());
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIH0\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    for (cert, key, text) in [
+        (cert.as_str(), other_key.as_str(), "the key in tls.key does not belong to the certificate in tls.crt"),
+        (&cert, &cert, "tls.key holds no unencrypted private key (BEGIN PRIVATE KEY)"),
+        (&cert, encrypted, "tls.key holds no unencrypted private key (BEGIN PRIVATE KEY)"),
+        (&cert, "", "tls.key holds no unencrypted private key (BEGIN PRIVATE KEY)"),
+        ("", &key, "tls.crt holds no certificate (BEGIN CERTIFICATE)"),
+        (&key, &key, "tls.crt holds no certificate (BEGIN CERTIFICATE)"),
+        ("-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n", &key, "tls.crt is not usable: "),
+        ("-----BEGIN CERTIFICATE-----\nMIH0\n-----END CERTIFICATE-----\n", &key, "tls.crt is not usable: "),
+    ] {
+        let stderr = refusal(&folder_with(cert, key), &FILES);
+        assert!(stderr.contains(&format!("error: {text}")), "{stderr}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_are_a_failed_start_that_names_them() {
+    let ca = Ca::root("root");
+    let (cert, key) = ca.pair();
+    let folder = folder_with(&cert, &key);
+    fs::create_dir(folder.path().join("folder")).expect("made");
+    for (args, text) in [
+        (["--tls-cert", "tls.crt", "--tls-key", "none.key"].as_slice(), "cannot read none.key: No such file or directory"),
+        (&["--tls-cert", "none.crt", "--tls-key", "tls.key"], "cannot read none.crt: No such file or directory"),
+        (&["--tls-cert", "tls.crt", "--tls-key", "folder"], "cannot read folder: Is a directory"),
+        (&["--tls-cert", "tls.crt", "--tls-key", "tls.key", "--client-ca", "none"], "cannot read none: No such file or directory"),
+        (&["--tls-cert", "tls.crt", "--tls-key", "tls.key", "--client-ca", "tls.key"], "tls.key holds no certificate"),
+    ] {
+        let stderr = refusal(&folder, args);
+        assert!(stderr.contains(&format!("error: {text}")), "{args:?}: {stderr}");
+    }
+}
+
+/// How a server refuses a client: the alert that it sends.
+async fn alert(client: &Client) -> String {
+    // In TLS 1.3 the client is done before the server has seen its certificate, and hears of it when it reads.
+    match client.connect().await {
+        Err(error) => error.to_string(),
+        Ok(mut stream) => stream.read_u8().await.expect_err("a refused client reads nothing").to_string(),
+    }
+}
+
+#[tokio::test]
+async fn clients_show_a_certificate_from_the_ca_with_the_name() {
+    let (ca, foreign) = (Ca::root("root"), Ca::root("foreign"));
+    let (cert, key) = ca.pair();
+    let folder = folder_with(&cert, &key);
+    fs::write(folder.path().join("clients.crt"), &ca.pem).expect("written");
+    let names = ["--client-ca", "clients.crt", "--client-name", "kube-apiserver", "--client-name", "webhooks.example.com"];
+    let server = Serve::start_in(folder, &[FILES.as_slice(), &names].concat());
+    let client = |versions: &[&'static SupportedProtocolVersion], pair: Option<&(String, String)>| {
+        let pair = pair.map(|(cert, key)| (cert.as_str(), key.as_str()));
+        Client::with(server.address, &ca.pem, versions, "http/1.1", pair)
+    };
+    let wrong_name = ca.client_pair("somebody", &["else.example.com"]);
+    let wrong_ca = foreign.client_pair("kube-apiserver", &[]);
+    let by_common_name = ca.client_pair("kube-apiserver", &[]);
+    let by_dns_name = ca.client_pair("somebody", &["else.example.com", "webhooks.example.com"]);
+    for versions in [[&TLS13], [&TLS12]] {
+        for (pair, reason) in [(None, "CertificateRequired"), (Some(&wrong_name), "AccessDenied"), (Some(&wrong_ca), "UnknownCA")] {
+            let alert = alert(&client(&versions, pair)).await;
+            assert!(alert.contains(reason), "{versions:?}: {alert:?} is not {reason}");
+        }
+        for pair in [&by_common_name, &by_dns_name] {
+            assert_serves(&client(&versions, Some(pair))).await;
+        }
+    }
+    server.wait_for_log("ready: the TLS port answers");
+    assert_eq!(get(server.metrics, "/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn any_certificate_from_the_ca_will_do_when_no_name_is_asked_for() {
+    let ca = Ca::root("root");
+    let (cert, key) = ca.pair();
+    let folder = folder_with(&cert, &key);
+    fs::write(folder.path().join("clients.crt"), &ca.pem).expect("written");
+    let server = Serve::start_in(folder, &[FILES.as_slice(), &["--client-ca", "clients.crt"]].concat());
+    let (cert, key) = ca.client_pair("anybody", &[]);
+    assert_serves(&Client::with(server.address, &ca.pem, &[&TLS13], "http/1.1", Some((&cert, &key)))).await;
+    let alert = alert(&Client::new(server.address, &ca.pem)).await;
+    assert!(alert.contains("CertificateRequired"), "{alert:?}");
+}
