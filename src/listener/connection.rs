@@ -82,19 +82,19 @@ impl Connection {
         let farewell_at = if is_http2 { Phase::Draining } else { Phase::Closing };
         let mut ticks = interval((self.limits.head / 4).min(std::time::Duration::from_secs(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut farewell = false;
+        let mut asked_to_end = None;
         loop {
             tokio::select! {
                 result = served.as_mut() => return result.map_err(Ended::Http),
-                _ = phase.wait_for(|phase| *phase >= farewell_at), if !farewell => {
-                    farewell = true;
+                _ = phase.wait_for(|phase| *phase >= farewell_at), if asked_to_end.is_none() => {
+                    asked_to_end = Some(Instant::now());
                     served.as_mut().graceful_shutdown();
                 }
-                now = ticks.tick() => match meter.due(now, &self.limits, !is_http2) {
+                now = ticks.tick() => match meter.due(now, &self.limits, !is_http2, asked_to_end) {
                     Due::Nothing => {}
-                    Due::Farewell if farewell => {}
+                    Due::Farewell if asked_to_end.is_some() => {}
                     Due::Farewell => {
-                        farewell = true;
+                        asked_to_end = Some(now);
                         served.as_mut().graceful_shutdown();
                     }
                     Due::Cut(why) => return Err(Ended::Cut(why)),

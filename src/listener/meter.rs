@@ -72,13 +72,17 @@ impl Meter {
         });
     }
 
-    /// What the connection has earned by now. HTTP/2 sends frames of its own between requests, so its heads are not timed.
-    pub(super) fn due(&self, now: Instant, limits: &Limits, times_heads: bool) -> Due {
+    /// What the connection has earned by now, if it was asked to end at a time, or not yet. HTTP/2 sends frames of its own between requests,
+    /// so its heads are not timed.
+    pub(super) fn due(&self, now: Instant, limits: &Limits, times_heads: bool, asked_to_end: Option<Instant>) -> Due {
         self.with(|notes| {
             let over = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
             let idle = notes.under_way == 0;
             if times_heads && notes.head_since.is_some_and(|since| over(since, limits.head)) {
                 Due::Cut("no whole request head in time")
+            } else if idle && asked_to_end.is_some_and(|asked| over(asked.max(notes.quiet_since), limits.grace)) {
+                // Its last answer is still on the way to a client that does not read it.
+                Due::Cut("it did not end when asked to")
             } else if idle && over(notes.quiet_since, limits.idle) || over(notes.began, limits.age) || notes.requests >= limits.requests {
                 Due::Farewell
             } else {
@@ -139,15 +143,18 @@ mod tests {
         let (limits, start) = (Limits::default(), Instant::now());
         let meter = Meter::new(start);
         meter.bytes_came(start);
-        assert_eq!(meter.due(start + limits.head - SECOND, &limits, true), Due::Nothing);
-        assert_eq!(meter.due(start + limits.head, &limits, true), Due::Cut("no whole request head in time"));
-        assert_eq!(meter.due(start + limits.head, &limits, false), Due::Nothing);
+        assert_eq!(meter.due(start + limits.head - SECOND, &limits, true, None), Due::Nothing);
+        assert_eq!(meter.due(start + limits.head, &limits, true, None), Due::Cut("no whole request head in time"));
+        assert_eq!(meter.due(start + limits.head, &limits, false, None), Due::Nothing);
         meter.request_began();
         meter.bytes_came(start + SECOND);
-        assert_eq!(meter.due(start + limits.idle + SECOND, &limits, true), Due::Nothing);
+        assert_eq!(meter.due(start + limits.idle + SECOND, &limits, true, None), Due::Nothing);
         meter.request_ended(start + limits.idle);
-        assert_eq!(meter.due(start + limits.idle + SECOND, &limits, true), Due::Nothing);
-        assert_eq!(meter.due(start + limits.idle * 2, &limits, true), Due::Farewell);
+        assert_eq!(meter.due(start + limits.idle + SECOND, &limits, true, None), Due::Nothing);
+        let late = start + limits.idle * 2;
+        assert_eq!(meter.due(late, &limits, true, None), Due::Farewell);
+        assert_eq!(meter.due(late + limits.grace - SECOND, &limits, true, Some(late)), Due::Farewell);
+        assert_eq!(meter.due(late + limits.grace, &limits, true, Some(late)), Due::Cut("it did not end when asked to"));
     }
 
     #[test]
@@ -156,8 +163,8 @@ mod tests {
         let now = Instant::now();
         let meter = Meter::new(now);
         meter.request_began();
-        assert_eq!(meter.due(now, &limits, true), Due::Nothing);
+        assert_eq!(meter.due(now, &limits, true, None), Due::Nothing);
         meter.request_began();
-        assert_eq!(meter.due(now, &limits, true), Due::Farewell);
+        assert_eq!(meter.due(now, &limits, true, None), Due::Farewell);
     }
 }

@@ -45,7 +45,7 @@ pub struct Limits {
     pub age: Duration,
     /// Requests after which it is asked to end, for the same reason.
     pub requests: u64,
-    /// For requests under way when closing.
+    /// For requests under way when closing, and for a connection without any to end once it was asked to.
     pub grace: Duration,
 }
 
