@@ -15,6 +15,7 @@ use tokio::{
     net::TcpStream,
     task::JoinSet,
 };
+use tollgate::listener::{Limits, Listener, Phase};
 
 use super::{assert_serves, client, good_review, sample};
 use crate::support::{
@@ -22,7 +23,7 @@ use crate::support::{
     serve::Serve,
 };
 
-/// The head of a review's request over HTTP/1.1, and as much of a body as is wanted later.
+/// The head of a review's request over HTTP/1.1; the body follows by hand.
 fn head(length: usize) -> String {
     format!("POST /validate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n")
 }
@@ -258,4 +259,23 @@ async fn several_reviews_share_one_http2_connection() {
         let review: Value = serde_json::from_slice(&body).expect("JSON");
         assert_eq!(review["response"]["allowed"], true, "{review}");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_its_answer_is_cut() {
+    let limits = Limits { connections: 1, idle: Duration::from_secs(1), grace: Duration::from_secs(1), ..Limits::default() };
+    let listener = Listener::bind("127.0.0.1:0".parse().expect("an address"), None, limits).await.expect("a free port");
+    let address = listener.address().expect("bound");
+    // More than the buffers between the two take.
+    let router = axum::Router::new()
+        .route("/large", axum::routing::get(|| async { vec![b'x'; 64 * 1024 * 1024] }))
+        .route("/small", axum::routing::get(|| async { "small" }));
+    let (_phase, phase) = tokio::sync::watch::channel(Phase::Serving);
+    tokio::spawn(listener.serve(router, phase));
+    let mut deaf = TcpStream::connect(address).await.expect("the port is open");
+    deaf.write_all(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("written");
+    deaf.readable().await.expect("it begins to answer");
+    let answer = tokio::time::timeout(Duration::from_secs(15), get(address, "/small")).await;
+    assert_eq!(answer.expect("the only slot is free again").text(), "small");
+    assert!(read_to_the_end(&mut deaf).await.len() < 64 * 1024 * 1024, "the answer was cut");
 }
