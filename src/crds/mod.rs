@@ -35,20 +35,33 @@ pub fn virtual_mcp_server() -> Result<Value, BadDefinition> {
 
 /// Serves every version with the one schema, and takes out what derives add but nobody needs.
 fn finish(mut crd: Value) -> Result<Value, BadDefinition> {
-    let versions = crd.pointer_mut("/spec/versions").and_then(Value::as_array_mut).ok_or(BadDefinition)?;
-    let mut stored = versions.pop().ok_or(BadDefinition)?;
-    tidy(&mut stored);
-    for version in VERSIONS {
-        let mut served = stored.clone();
-        served["name"] = version.into();
-        served["storage"] = (version == VERSIONS[0]).into();
-        if version != VERSIONS[0] {
-            served["deprecated"] = true.into();
+    let spec = crd.get_mut("spec").and_then(Value::as_object_mut).ok_or(BadDefinition)?;
+    let versions = spec.get_mut("versions").and_then(Value::as_array_mut).ok_or(BadDefinition)?;
+    let Some(Value::Object(mut schema)) = versions.pop() else { return Err(BadDefinition) };
+    schema.values_mut().for_each(tidy);
+    schema.insert("additionalPrinterColumns".to_owned(), columns());
+    for (index, version) in VERSIONS.into_iter().enumerate() {
+        let mut served = schema.clone();
+        served.insert("name".to_owned(), version.into());
+        served.insert("storage".to_owned(), (index == 0).into());
+        if index > 0 {
+            served.insert("deprecated".to_owned(), true.into());
         }
-        versions.push(served);
+        versions.push(served.into());
     }
-    crd["spec"]["conversion"] = json!({"strategy": "None"});
+    spec.insert("conversion".to_owned(), json!({"strategy": "None"}));
     Ok(crd)
+}
+
+/// What `kubectl get` shows: the same for both kinds.
+fn columns() -> Value {
+    json!([
+        {"name": "Global", "type": "integer", "jsonPath": ".spec.rateLimiting.global.maxTokens", "description": "Calls at once, for all callers together"},
+        {"name": "Per", "type": "string", "jsonPath": ".spec.rateLimiting.global.refillPeriod", "description": "Time to refill them all"},
+        {"name": "Per-User", "type": "integer", "jsonPath": ".spec.rateLimiting.perUser.maxTokens", "description": "Calls at once, for each caller"},
+        {"name": "Storage", "type": "string", "jsonPath": ".spec.sessionStorage.provider", "priority": 1},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ])
 }
 
 /// `null` for a field means that the field is absent: with `nullable`, the API server would store it instead of dropping it.

@@ -16,27 +16,7 @@ use serde::{Deserialize, Serialize};
     shortname = "mcp",
     category = "toolhive",
     namespaced,
-    status = "Status",
-    printcolumn(
-        name = "Global",
-        type_ = "integer",
-        json_path = ".spec.rateLimiting.global.maxTokens",
-        description = "Calls at once, for all callers together"
-    ),
-    printcolumn(
-        name = "Per",
-        type_ = "string",
-        json_path = ".spec.rateLimiting.global.refillPeriod",
-        description = "Time to refill them all"
-    ),
-    printcolumn(
-        name = "Per-User",
-        type_ = "integer",
-        json_path = ".spec.rateLimiting.perUser.maxTokens",
-        description = "Calls at once, for each caller"
-    ),
-    printcolumn(name = "Storage", type_ = "string", json_path = ".spec.sessionStorage.provider", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    status = "Status"
 )]
 #[x_kube(
     validation = Rule::new("!has(self.rateLimiting) || (has(self.sessionStorage) && has(self.sessionStorage.provider) && self.sessionStorage.provider == 'redis')")
@@ -80,27 +60,7 @@ pub(super) struct McpServerSpec {
     shortname = "virtualmcp",
     category = "toolhive",
     namespaced,
-    status = "Status",
-    printcolumn(
-        name = "Global",
-        type_ = "integer",
-        json_path = ".spec.rateLimiting.global.maxTokens",
-        description = "Calls at once, for all callers together"
-    ),
-    printcolumn(
-        name = "Per",
-        type_ = "string",
-        json_path = ".spec.rateLimiting.global.refillPeriod",
-        description = "Time to refill them all"
-    ),
-    printcolumn(
-        name = "Per-User",
-        type_ = "integer",
-        json_path = ".spec.rateLimiting.perUser.maxTokens",
-        description = "Calls at once, for each caller"
-    ),
-    printcolumn(name = "Storage", type_ = "string", json_path = ".spec.sessionStorage.provider", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    status = "Status"
 )]
 #[x_kube(
     validation = Rule::new("(!has(self.rateLimiting) && (!has(self.config) || !has(self.config.rateLimiting))) || (has(self.sessionStorage) && has(self.sessionStorage.provider) && self.sessionStorage.provider == 'redis')")

@@ -7,7 +7,11 @@
     reason = "clippy.toml allows them in tests; helpers of tests are no less"
 )]
 
+mod apiserver;
 mod lifecycle;
+mod manifests;
+mod readme;
 mod support;
 mod tls;
+mod transparency;
 mod webhook_https;

@@ -83,7 +83,8 @@ fn a_real_api_server_takes_the_overlay_for_a_ca_of_ones_own() {
         cluster.kubectl(&["auth", "can-i", verb, resource, "-A", user]).stdout.trim() == "yes"
     };
     assert!(can("list", "mcpoidcconfigs.toolhive.stacklok.dev") && can("watch", "mcpexternalauthconfigs.toolhive.stacklok.dev"));
-    for (verb, resource) in [("list", "secrets"), ("get", "configmaps"), ("update", "mcpservers.toolhive.stacklok.dev"), ("create", "pods")] {
+    for (verb, resource) in [("list", "secrets"), ("get", "configmaps"), ("update", "mcpservers.toolhive.stacklok.dev"), ("create", "pods")]
+    {
         assert!(!can(verb, resource), "may {verb} {resource}");
     }
 }

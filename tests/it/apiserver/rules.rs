@@ -51,8 +51,18 @@ fn every_rule_is_refused_by_its_id_at_every_place() {
             &format!("{}.perUser", at(level)),
         );
         refused("an empty block", &|o| *o.pointer_mut(block).unwrap() = json!({}), "TG003", &path);
-        refused("an empty tool", &|o| o.pointer_mut(block).unwrap()["tools"] = json!([{"name": "idle"}]), "TG004", &format!("{path}.tools[0]"));
-        refused("slow", &|o| o.pointer_mut(level).unwrap()["global"]["refillPeriod"] = json!("1 minute"), "TG007", &format!("{}.global.refillPeriod", at(level)));
+        refused(
+            "an empty tool",
+            &|o| o.pointer_mut(block).unwrap()["tools"] = json!([{"name": "idle"}]),
+            "TG004",
+            &format!("{path}.tools[0]"),
+        );
+        refused(
+            "slow",
+            &|o| o.pointer_mut(level).unwrap()["global"]["refillPeriod"] = json!("1 minute"),
+            "TG007",
+            &format!("{}.global.refillPeriod", at(level)),
+        );
         refused("never", &|o| o.pointer_mut(level).unwrap()["global"]["refillPeriod"] = json!("0s"), "TG007", "must be longer than zero");
         refused("two words", &|o| o.pointer_mut(level).unwrap()["shared"] = bucket(11), "TG008", &format!("{}.shared", at(level)));
         refused("a URL", &|o| o["spec"]["sessionStorage"]["address"] = json!("redis://redis:6379"), "TG009", "spec.sessionStorage.address");
@@ -76,7 +86,8 @@ fn the_shipped_definitions_refuse_by_the_same_ids_without_a_webhook() {
     for (kind, is_good) in [("good", true), ("bad", false)] {
         for file in fs::read_dir(folder.join(kind)).expect("shipped").map(|file| file.expect("readable").path()) {
             let yaml = fs::read_to_string(&file).expect("readable");
-            let said = cluster.kubectl_with(&["create", "--dry-run=server", "--validate=ignore", "-n", &namespace, "-f", "-"], &without_namespace(&yaml));
+            let said = cluster
+                .kubectl_with(&["create", "--dry-run=server", "--validate=ignore", "-n", &namespace, "-f", "-"], &without_namespace(&yaml));
             let rules: Vec<_> = yaml.lines().filter_map(|line| line.strip_prefix("# expect: ")?.split(' ').next()).collect();
             // What CEL cannot say: durations, addresses, deprecation, fields that are pruned.
             let beyond = ["TG007", "TG009", "TG011", "TG101"];
@@ -125,10 +136,14 @@ fn bad_samples_are_refused_and_good_ones_pass() {
 fn old_faults_never_block_what_does_not_touch_them() {
     let namespace = MAIN.namespace("old");
     let place = Place::Server;
-    let mut faulty = manifest(&namespace, "faulty", json!({
-        "image": "example.com/mcp:1",
-        "rateLimiting": {"perUser": bucket(3), "shared": {"maxTokens": 9, "refillPeriod": "1 minute"}},
-    }));
+    let mut faulty = manifest(
+        &namespace,
+        "faulty",
+        json!({
+            "image": "example.com/mcp:1",
+            "rateLimiting": {"perUser": bucket(3), "shared": {"maxTokens": 9, "refillPeriod": "1 minute"}},
+        }),
+    );
     faulty["metadata"]["finalizers"] = json!(["example.com/hold"]);
     MAIN.kubectl_with(&["create", "-f", "-"], &faulty.to_string()).expect_ok();
     let _webhook = MAIN.webhook(&namespace, &[]);
@@ -141,14 +156,26 @@ fn old_faults_never_block_what_does_not_touch_them() {
     assert_eq!(stored.pointer(place.level()).and_then(|level| level.get("shared")), None);
     assert_eq!(stored["spec"]["rateLimiting"]["global"]["refillPeriod"], "1 minute");
     // Another part of the spec.
-    let said = MAIN.kubectl(&["patch", &kind, &name, "-n", &namespace, "--type=merge", "-p", r#"{"spec":{"image":"example.com/mcp:2"}}"#]).expect_ok();
+    let said = MAIN
+        .kubectl(&["patch", &kind, &name, "-n", &namespace, "--type=merge", "-p", r#"{"spec":{"image":"example.com/mcp:2"}}"#])
+        .expect_ok();
     assert!(["TG001", "TG002", "TG007"].iter().all(|rule| said.stderr.contains(rule)), "still told: {}", said.stderr);
     // The faulty part itself.
-    MAIN.kubectl(&["patch", &kind, &name, "-n", &namespace, "--type=merge", "-p", r#"{"spec":{"rateLimiting":{"global":{"refillPeriod":"2 minutes"}}}}"#])
-        .expect_refused(&["TG007"]);
+    MAIN.kubectl(&[
+        "patch",
+        &kind,
+        &name,
+        "-n",
+        &namespace,
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"rateLimiting":{"global":{"refillPeriod":"2 minutes"}}}}"#,
+    ])
+    .expect_refused(&["TG007"]);
     // Deleting: the finalizer goes without a word.
     MAIN.kubectl(&["delete", &kind, &name, "-n", &namespace, "--wait=false"]).expect_ok();
-    MAIN.kubectl(&["patch", &kind, &name, "-n", &namespace, "--type=json", "-p", r#"[{"op":"remove","path":"/metadata/finalizers"}]"#]).expect_ok();
+    MAIN.kubectl(&["patch", &kind, &name, "-n", &namespace, "--type=json", "-p", r#"[{"op":"remove","path":"/metadata/finalizers"}]"#])
+        .expect_ok();
     wait_until("the object is gone", || !MAIN.kubectl(&["get", &kind, &name, "-n", &namespace]).ok);
 }
 
