@@ -45,3 +45,8 @@ pub mod crds;
 pub mod listener;
 #[cfg(feature = "serve")]
 pub mod webhook;
+
+/// The README's examples are run.
+#[cfg(all(doctest, feature = "cli"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -23,7 +23,6 @@ rm -rf "$folder"
 #[derive(Debug)]
 pub struct Leashed {
     shell: Child,
-    folder: PathBuf,
     log: PathBuf,
 }
 
@@ -42,11 +41,7 @@ impl Leashed {
             .stderr(output)
             .spawn()
             .expect("sh is there");
-        Self { shell, folder: folder.to_owned(), log }
-    }
-
-    pub fn folder(&self) -> &Path {
-        &self.folder
+        Self { shell, log }
     }
 
     /// The last lines of its output, for messages.

@@ -77,8 +77,7 @@ async fn a_rename_patch_applies_whatever_the_tools_are_called() {
     let after = patched(before.clone(), &mutated);
     let expected: Value = {
         let mut expected = before.clone();
-        let renamed = |value: &Value| serde_json::from_str(&value.to_string().replace("\"shared\"", "\"global\"")).expect("JSON");
-        expected["spec"] = renamed(&before["spec"]);
+        expected["spec"] = serde_json::from_str(&before["spec"].to_string().replace("\"shared\"", "\"global\"")).expect("JSON");
         expected["metadata"]["managedFields"] =
             serde_json::from_str(&before["metadata"]["managedFields"].to_string().replace("f:shared", "f:global")).expect("JSON");
         expected
