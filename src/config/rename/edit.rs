@@ -46,6 +46,26 @@ pub enum Edit {
     },
 }
 
+/// Adds a guard, where the API server would pass it.
+///
+/// It compares what its own encoder wrote with the text of the patch, byte by byte: `<`, `>`, `&` and line separators are escaped there,
+/// and floats are written in another way. A guard that fails there fails the whole request, so such values go unguarded.
+pub(super) fn guard(path: String, value: &Value, edits: &mut Vec<Edit>) {
+    if is_written_alike(value) {
+        edits.push(Edit::Test { path, value: value.clone() });
+    }
+}
+
+fn is_written_alike(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) => true,
+        Value::Number(number) => !number.is_f64(),
+        Value::String(text) => !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']),
+        Value::Array(entries) => entries.iter().all(is_written_alike),
+        Value::Object(map) => map.values().all(is_written_alike),
+    }
+}
+
 /// The edits that turn the map at `path` from `before` into `after`, key by key; a key that only changes its name is moved.
 pub(super) fn between(path: &FieldPath, before: &Map<String, Value>, after: &Map<String, Value>, edits: &mut Vec<Edit>) {
     let mut added: Vec<_> = after.iter().filter(|(key, _)| !before.contains_key(*key)).collect();
@@ -65,4 +85,27 @@ pub(super) fn between(path: &FieldPath, before: &Map<String, Value>, after: &Map
         }
     }
     edits.extend(added.into_iter().map(|(key, value)| Edit::Add { path: path.key(key).pointer(), value: value.clone() }));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_go_writes_alike_is_guarded() {
+        for (value, guarded) in [
+            (json!({"maxTokens": 5, "refillPeriod": "1m0s"}), true),
+            (json!({"maxTokens": 1e20, "refillPeriod": "1m0s"}), false),
+            (json!({"maxTokens": 5, "refillPeriod": "<1m"}), false),
+            (json!(["\"\\\n\u{7f}ä", null, true, -1]), true),
+            (json!(["a&b"]), false),
+            (json!("\u{2028}"), false),
+        ] {
+            let mut edits = Vec::new();
+            guard("/spec".to_owned(), &value, &mut edits);
+            assert_eq!(!edits.is_empty(), guarded, "{value}");
+        }
+    }
 }

@@ -195,7 +195,7 @@ impl Table {
                 }
                 At::New(index) => {
                     let at = list.index(index);
-                    edits.push(Edit::Test { path: at.key("manager").pointer(), value: text(&entry, "manager").into() });
+                    edit::guard(at.key("manager").pointer(), &text(&entry, "manager").into(), &mut edits);
                     if now.is_empty() {
                         emptied.push(Edit::Remove { path: at.pointer() });
                     } else {

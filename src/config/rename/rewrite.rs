@@ -31,7 +31,7 @@ impl<'a> Rewrite<'a> {
     pub(super) fn rename(&mut self, place: usize, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>, value: &Value) {
         let (shared_at, global_at) = (level.path.key(Scope::Shared.key()), level.path.key(Scope::Global.key()));
         if let Some(shared) = level.bucket(Scope::Shared) {
-            self.values.push(Edit::Test { path: shared_at.pointer(), value: shared.clone() });
+            edit::guard(shared_at.pointer(), shared, &mut self.values);
             // A key whose value is null is there for a patch, though not for the API.
             if level.bucket(Scope::Global).is_some() {
                 self.become_value(&global_at, level.bucket(Scope::Global), value);
@@ -81,7 +81,7 @@ impl<'a> Rewrite<'a> {
             && let Some(renamed) = last_applied::rename(text, self.request.kind, &self.renamed)
         {
             let path = last_applied::path().pointer();
-            edits.push(Edit::Test { path: path.clone(), value: text.into() });
+            edit::guard(path.clone(), &text.into(), &mut edits);
             edits.push(Edit::Replace { path, value: renamed.into() });
         }
         edits.extend(self.owned.map(owners::Table::into_edits).unwrap_or_default());

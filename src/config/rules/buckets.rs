@@ -56,7 +56,7 @@ pub(super) fn shared_and_global_disagree(context: &Context<'_>) -> Vec<Found> {
 fn disagreement(context: &Context<'_>, level: &LevelOf<'_>, shared: &Value, global: &Value) -> Found {
     let set_by = |scope: Scope| match owners::of_bucket(context.subject.object, level, scope).as_slice() {
         [] => String::new(),
-        managers => format!(", set by {}", managers.join(" and ")),
+        managers => format!(", set by {}", managers.iter().map(|manager| plainly(manager)).collect::<Vec<_>>().join(" and ")),
     };
     let message = format!(
         "shared ({}{}) and global ({}{}) disagree: keep only global, with the limit you want",
@@ -66,6 +66,11 @@ fn disagreement(context: &Context<'_>, level: &LevelOf<'_>, shared: &Value, glob
         set_by(Scope::Global),
     );
     Found::new(level.path.key(Scope::Shared.key()), message).on(level.path.key(Scope::Global.key()))
+}
+
+/// A manager's name as it is, unless it would break the line.
+fn plainly(manager: &str) -> String {
+    if manager.chars().all(|c| c.is_ascii_graphic() || c == ' ') { manager.to_owned() } else { quoted(manager) }
 }
 
 /// A bucket in a few words, readable or not.
