@@ -166,15 +166,14 @@ impl Table {
         Self { rows }
     }
 
-    /// Moves the ownership of `shared` to `global`, which becomes `value` and was `old`. What does not change keeps its owners, also those
-    /// that lost it only because the client took `global` away to say `shared`.
+    /// Moves the ownership of `shared` to `global`, which becomes `value`; the limit was `old`, under either name.
+    ///
+    /// What does not change keeps its owners, also those that lost it only because the client took `global` away to say `shared`. What
+    /// changes belongs to those who said so.
     pub(super) fn rename(&mut self, level: &LevelOf<'_>, value: &Value, old: Option<&Value>) {
-        let changed = |leaf: &str| match leaf.strip_prefix("f:") {
-            Some(field) => value.get(field) != old.and_then(|old| old.get(field)),
-            None => old.is_none(),
-        };
+        let change = Change { value, old, shared: level.bucket(Scope::Shared), global: level.bucket(Scope::Global) };
         for row in &mut self.rows {
-            row.rename(level, &changed);
+            row.rename(level, &change);
         }
     }
 
@@ -210,25 +209,49 @@ impl Table {
     }
 }
 
+/// One bucket, before and after: what the request said under each name, and what it comes to.
+struct Change<'a> {
+    value: &'a Value,
+    old: Option<&'a Value>,
+    shared: Option<&'a Value>,
+    global: Option<&'a Value>,
+}
+
+impl Change<'_> {
+    /// Whether a leaf, `f:maxTokens` or the bucket itself, is not as it was.
+    fn touches(&self, leaf: &str) -> bool {
+        match leaf.strip_prefix("f:") {
+            Some(field) => Some(self.value.get(field)) != self.old.map(|old| old.get(field)),
+            None => self.old.is_none(),
+        }
+    }
+
+    /// Whether one of the two said what a leaf comes to.
+    fn comes_from(&self, said: Option<&Value>, leaf: &str) -> bool {
+        match leaf.strip_prefix("f:") {
+            Some(field) => said.is_some_and(|said| said.get(field) == self.value.get(field)),
+            None => said.is_some(),
+        }
+    }
+}
+
 impl Row {
-    fn rename(&mut self, level: &LevelOf<'_>, changed: &impl Fn(&str) -> bool) {
-        let held_before = bucket_at(&self.stored, level, Scope::Global);
+    fn rename(&mut self, level: &LevelOf<'_>, change: &Change<'_>) {
+        // Under either name: who owned `shared` is to find itself the owner of `global`.
+        let mut held_before = bucket_at(&self.stored, level, Scope::Global);
+        held_before.extend(bucket_at(&self.stored, level, Scope::Shared));
+        let shared = bucket_at(&self.now, level, Scope::Shared);
         let mut global = bucket_at(&self.now, level, Scope::Global);
-        let keys = node_keys(&self.now, level);
-        let node = keys.as_ref().and_then(|keys| node_mut(&mut self.now, keys));
-        let shared = node.and_then(|node| node.get(&scope_key(Scope::Shared)).cloned());
         let is_apply = text(&self.entry, "operation") == "Apply";
-        match &shared {
-            Some(shared) => {
-                let moves = |leaf: &String| is_apply || changed(leaf) || held_before.contains_key(leaf);
-                global.extend(opened(shared).into_iter().filter(|(leaf, _)| moves(leaf)));
-            }
-            None if !self.is_requests => global.retain(|leaf, _| !changed(leaf)),
-            None => {}
-        }
         if !self.is_requests {
-            global.extend(held_before.into_iter().filter(|(leaf, _)| !changed(leaf)));
+            global.retain(|leaf, _| !change.touches(leaf) || change.comes_from(change.global, leaf));
+            global.extend(held_before.iter().filter(|(leaf, _)| !change.touches(leaf)).map(|(leaf, own)| (leaf.clone(), own.clone())));
         }
+        global.extend(shared.into_iter().filter(|(leaf, _)| {
+            let says = change.comes_from(change.shared, leaf);
+            says && (is_apply || change.touches(leaf) || held_before.contains_key(leaf))
+        }));
+        let keys = node_keys(&self.now, level);
         if global.is_empty() {
             let Some(keys) = keys else { return };
             if let Some(node) = node_mut(&mut self.now, &keys) {

@@ -41,8 +41,7 @@ impl<'a> Rewrite<'a> {
                 self.become_value(&global_at, Some(shared), value);
             }
         }
-        let old_global = old.and_then(|old| old.bucket(Scope::Global));
-        self.owned().rename(level, value, old_global);
+        self.owned().rename(level, value, old.and_then(LevelOf::global));
         self.renamed.push((place, level.tool.map(str::to_owned)));
     }
 
