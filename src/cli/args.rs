@@ -11,7 +11,7 @@ use crate::config::{period::Period, rename::Mode};
 #[command(name = "tollgate", version, propagate_version = true, max_term_width = 110)]
 pub(super) struct Args {
     /// Log more; twice for even more.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, env = "TOLLGATE_VERBOSE", action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
 
     /// How logs are written, on stderr.
@@ -54,7 +54,7 @@ Examples:
   tollgate serve --shared-alias mirror
       Keep shared and global equal, for Argo CD's default diff
 
-Exit codes: 0 stopped as told, 2 could not start")]
+Exit codes: 0 stopped as told, 2 could not start, or was told twice to stop")]
 pub(super) struct ServeArgs {
     /// Where reviews come in, over HTTPS
     #[arg(long, env = "TOLLGATE_LISTEN", default_value = "127.0.0.1:8443", value_name = "ADDRESS")]
@@ -109,11 +109,11 @@ pub(super) struct ServeArgs {
     pub(super) schema_poll: Period,
 
     /// Reviews at once; more are answered with 503
-    #[arg(long, env = "TOLLGATE_MAX_IN_FLIGHT", value_name = "N", default_value_t = 256)]
+    #[arg(long, env = "TOLLGATE_MAX_IN_FLIGHT", value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) max_in_flight: u16,
 
     /// Connections at once
-    #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", value_name = "N", default_value_t = 1024)]
+    #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) max_connections: u16,
 
     /// Longest that a review may take, unless the caller asks for less
@@ -161,11 +161,11 @@ Examples:
 Exit codes: 0 printed, 2 failed")]
 pub(super) struct CrdsArgs {
     /// Only this kind
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, env = "TOLLGATE_KIND", value_name = "KIND")]
     pub(super) kind: Option<CrdKind>,
 
     /// Format
-    #[arg(long, short, default_value = "yaml")]
+    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "yaml")]
     pub(super) output: CrdOutput,
 }
 

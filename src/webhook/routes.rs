@@ -27,23 +27,27 @@ use crate::{
 
 /// As in controller-runtime: an update carries two objects of up to 3 MiB each.
 const LARGEST_BODY: usize = 7 * 1024 * 1024;
-/// Bodies above this are rare, and cost memory and time: two at once, and off the threads that serve the others.
+/// Bodies above this are rare and cost memory and time. A few may come in at once, so that a slow one does not hold up the others; fewer are
+/// judged at once, which takes several times a body's memory, and off the threads that serve everybody else.
 const LARGE_BODY: usize = 256 * 1024;
-const LARGE_AT_ONCE: usize = 2;
+const LARGE_READ_AT_ONCE: usize = 8;
+const LARGE_JUDGED_AT_ONCE: usize = 2;
 
 /// What the handlers need.
 #[derive(Clone)]
 struct Gate {
     shared: Arc<Shared>,
     slots: Arc<Semaphore>,
-    large: Arc<Semaphore>,
+    large_read: Arc<Semaphore>,
+    large_judged: Arc<Semaphore>,
     deadline: Duration,
 }
 
 pub(super) fn router(shared: Arc<Shared>, max_in_flight: usize, deadline: Duration) -> Router {
     let gate = Gate {
         slots: Arc::new(Semaphore::new(max_in_flight)),
-        large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+        large_read: Arc::new(Semaphore::new(LARGE_READ_AT_ONCE)),
+        large_judged: Arc::new(Semaphore::new(LARGE_JUDGED_AT_ONCE)),
         deadline,
         shared: shared.clone(),
     };
@@ -131,11 +135,12 @@ impl Gate {
         let work = async {
             // Of a body without a length, the worst is expected.
             let is_large = length.is_none_or(|length| length > LARGE_BODY);
-            let _large = if is_large { self.large.acquire().await.ok() } else { None };
+            let _read = if is_large { self.large_read.acquire().await.ok() } else { None };
             let body = read(request.into_body()).await?;
             if body.len() <= LARGE_BODY {
                 return Ok(self.shared.with_facts(|facts| review(hook, &body, facts)));
             }
+            let _judged = self.large_judged.acquire().await.ok();
             let shared = self.shared.clone();
             let reviewed = tokio::task::spawn_blocking(move || shared.with_facts(|facts| review(hook, &body, facts))).await;
             match reviewed {

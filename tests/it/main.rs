@@ -4,13 +4,21 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
     reason = "clippy.toml allows them in tests; helpers of tests are no less"
 )]
 
+mod admission;
 mod apiserver;
+mod arrows;
+mod durations;
 mod lifecycle;
 mod manifests;
+mod ratchet;
 mod readme;
+mod rules;
+mod samples;
 mod support;
 mod tls;
 mod transparency;

@@ -119,6 +119,8 @@ fn item_key(tools: &Map<String, Value>, name: &str) -> Option<String> {
 #[derive(Debug)]
 pub(super) struct Table {
     rows: Vec<Row>,
+    /// How many entries the object has, others' included.
+    entries: usize,
 }
 
 #[derive(Debug)]
@@ -163,7 +165,7 @@ impl Table {
         let were = old.map(list).unwrap_or_default().iter().enumerate().filter(|(_, was)| is_ours(was));
         let gone = were.filter(|(_, was)| !list(object).is_empty() && !entries(object).any(|entry| same(was, entry)));
         rows.extend(gone.map(|(index, was)| row(At::OldOnly(index), was, Map::new(), Some(was))));
-        Self { rows }
+        Self { rows, entries: list(object).len() }
     }
 
     /// Moves the ownership of `shared` to `global`, which becomes `value`; the limit was `old`, under either name.
@@ -190,7 +192,7 @@ impl Table {
                     if let Some(fields) = entry.get_mut("fieldsV1") {
                         *fields = Value::Object(now);
                     }
-                    revived.push(Edit::Add { path: list.index(index).pointer(), value: entry });
+                    revived.push((index, entry));
                 }
                 At::New(index) => {
                     let at = list.index(index);
@@ -203,8 +205,11 @@ impl Table {
                 }
             }
         }
+        let left = self.entries - emptied.len();
         edits.extend(emptied.into_iter().rev());
-        edits.extend(revived);
+        // As near to where they were as the list allows.
+        let revived = (left..).zip(revived).map(|(length, (index, entry))| (index.min(length), entry));
+        edits.extend(revived.map(|(index, entry)| Edit::Add { path: list.index(index).pointer(), value: entry }));
         edits
     }
 }

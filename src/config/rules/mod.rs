@@ -1,7 +1,7 @@
 //! The rules, one row each in [`RULES`]: an id, a sentence, a finder that returns every place.
 //!
-//! [`check`] runs them all and reports every violation, sorted by path. The webhook, `tollgate check` and the limiter judge by this table
-//! and by nothing else. Ids and levels are stable; see the README for the same table in words.
+//! [`check`] runs them all and reports every violation, sorted by path. Whoever judges limits judges by this table and by nothing else. Ids
+//! and levels are stable; the README has the same table.
 
 mod buckets;
 mod names;

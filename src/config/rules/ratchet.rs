@@ -63,9 +63,18 @@ fn stable_name(path: &FieldPath, object: &Value) -> FieldPath {
 fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(canonical_map(map)),
-        Value::Array(entries) => Value::Array(entries.iter().map(canonical).collect()),
+        // Tools are a map by name, in whatever order they are written.
+        Value::Array(entries) => {
+            let mut entries: Vec<_> = entries.iter().map(canonical).collect();
+            entries.sort_by(|a, b| name(a).cmp(&name(b)));
+            Value::Array(entries)
+        }
         other => other.clone(),
     }
+}
+
+fn name(entry: &Value) -> Option<&str> {
+    entry.get("name").and_then(Value::as_str)
 }
 
 fn canonical_map(map: &Map<String, Value>) -> Map<String, Value> {

@@ -167,7 +167,7 @@ fn related(object: &Value, change: u8) -> Value {
 }
 
 fn request() -> impl Strategy<Value = Value> {
-    let options = mostly(any::<bool>().prop_map(|force| json!({"fieldManager": "argocd", "force": force})));
+    let options = mostly(any::<bool>().prop_map(|force| json!({"kind": "PatchOptions", "fieldManager": "argocd", "force": force})));
     let create = object().prop_map(|object| create(&object));
     let unrelated = (object(), object()).prop_map(|(old, object)| update(&old, &object));
     let related = (object(), 0..5_u8).prop_map(|(object, change)| related(&object, change));
