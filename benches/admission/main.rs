@@ -25,6 +25,8 @@
 //! before the first request, after the small reviews (at least 150,000, topped up where the rounds were fewer), and after the large ones.
 //! CPU time is that of the server alone, by request: of the figures, the one that the client's own work does not blur.
 
+#![allow(clippy::indexing_slicing, reason = "a benchmark may stop at a review that it built wrongly itself")]
+
 mod bare;
 mod load;
 mod report;
