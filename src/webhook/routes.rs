@@ -197,9 +197,37 @@ fn log(hook: Hook, answer: &Answer) {
     );
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "certs"))]
 mod tests {
+    use axum::routing::get;
+    use tower::Service;
+
     use super::*;
+    use crate::{
+        certs::ensure_dev,
+        config::{rename::Mode, schema::Schema},
+        listener::tls::{Files, Identity},
+        webhook::{World, metrics::Metrics},
+    };
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_and_is_counted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let certs = ensure_dev(folder.path(), &["localhost".to_owned()], time::OffsetDateTime::now_utc()).expect("certificates");
+        let files = Files { cert: certs.cert, key: certs.key, client_ca: None, client_names: Vec::new() };
+        let metrics = Metrics::new(Arc::new(Identity::open(files).expect("an identity")));
+        let shared = Arc::new(Shared { mode: Mode::Rename, world: World::told(Schema::told(true)), metrics });
+        async fn panics() -> &'static str {
+            panic!("as a bug would")
+        }
+        let mut router: Router = Router::new().route("/", get(panics)).layer(middleware::from_fn_with_state(shared.clone(), catch_panics));
+        for count in 1..=2 {
+            let response = router.call(Request::new(Body::empty())).await.expect("no error of its own");
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            let metrics = shared.metrics.encode().expect("text");
+            assert!(metrics.contains(&format!("tollgate_admission_panics_total {count}")), "{metrics}");
+        }
+    }
 
     #[test]
     fn timeouts_are_go_durations() {

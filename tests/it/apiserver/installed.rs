@@ -55,6 +55,27 @@ fn definitions_without_global_are_respected_and_their_upgrade_is_noticed() {
     drop(webhook);
 }
 
+#[test]
+fn secrets_are_looked_up_where_that_is_granted() {
+    let namespace = MAIN.namespace("secrets");
+    apply_rbac(&MAIN);
+    let role = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/components/secret-lookup/rbac.yaml");
+    MAIN.kubectl_with(&["apply", "-f", "-"], &fs::read_to_string(role).expect("shipped")).expect_ok();
+    let subject = "--serviceaccount=tollgate-system:tollgate";
+    MAIN.kubectl(&["create", "rolebinding", "lookup", "-n", &namespace, "--clusterrole=tollgate-secret-lookup", subject]).expect_ok();
+    let kubeconfig = MAIN.tollgate_kubeconfig.display().to_string();
+    let webhook = MAIN.webhook(&namespace, &["--kubeconfig", &kubeconfig, "--secrets-in", &namespace]);
+    let mut manifest = Place::Server.with(&namespace, &json!({"global": bucket(10)}));
+    manifest["spec"]["sessionStorage"]["passwordRef"] = json!({"name": "redis-password", "key": "password"});
+    let ask = || MAIN.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &manifest.to_string()).expect_ok().stderr;
+    wait_until("the missing Secret is warned of", || ask().contains("TG106 spec.sessionStorage.passwordRef.name"));
+    // The MCPOIDCConfig cannot be told about: its kind is not installed here.
+    assert!(!ask().contains("oidcConfigRef"), "{}", ask());
+    MAIN.kubectl(&["create", "secret", "generic", "redis-password", "-n", &namespace, "--from-literal=password=x"]).expect_ok();
+    wait_until("the Secret is seen", || !ask().contains("TG106"));
+    drop(webhook);
+}
+
 fn renamed(manifest: &Value, name: &str) -> Value {
     let mut manifest = manifest.clone();
     manifest["metadata"]["name"] = json!(name);

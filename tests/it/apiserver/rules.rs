@@ -67,10 +67,10 @@ fn every_rule_is_refused_by_its_id_at_every_place() {
         refused("two words", &|o| o.pointer_mut(level).unwrap()["shared"] = bucket(11), "TG008", &format!("{}.shared", at(level)));
         refused("a URL", &|o| o["spec"]["sessionStorage"]["address"] = json!("redis://redis:6379"), "TG009", "spec.sessionStorage.address");
     }
-    // What the schema itself refuses first, under any shape of the definitions: a number that is none, a name that is empty or twice.
+    // The types, and that tools are a map by name, the schema always sees to itself.
     let said = |spec: Value| MAIN.apply(&manifest(&namespace, "x", json!({"sessionStorage": redis(), "rateLimiting": spec})));
-    said(json!({"global": {"maxTokens": 0, "refillPeriod": "1s"}})).expect_refused(&["maxTokens"]);
     said(json!({"tools": [{"name": "a", "global": bucket(1)}, {"name": "a", "global": bucket(1)}]})).expect_refused(&["Duplicate"]);
+    said(json!({"global": {"maxTokens": "5", "refillPeriod": "1s"}})).expect_refused(&["maxTokens"]);
     let mut both = Place::VirtualSpec.with(&namespace, &json!({"global": bucket(1)}));
     both["spec"]["config"] = json!({"rateLimiting": {"global": bucket(1)}});
     MAIN.apply(&both).expect_refused(&["TG010", "spec.config.rateLimiting"]);

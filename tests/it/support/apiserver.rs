@@ -264,7 +264,7 @@ pub fn names(object: &Value) -> (String, String, String) {
     (format!("{}.toolhive.stacklok.dev", text("/kind").to_lowercase()), text("/metadata/name"), text("/metadata/namespace"))
 }
 
-/// Whether definitions keep their CEL rules.
+/// Whether definitions keep what they judge by: CEL rules, bounds, required fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judging {
     Yes,
@@ -297,7 +297,13 @@ fn strip(schema: &mut Value, judging: Judging, names: Names) {
     match schema {
         Value::Object(map) => {
             if judging == Judging::No {
-                map.remove("x-kubernetes-validations");
+                for rule in ["x-kubernetes-validations", "minimum", "maximum", "minLength", "maxLength"] {
+                    map.remove(rule);
+                }
+                // The key of a list that is a map has to stay required.
+                if map.get("required").is_some_and(|required| *required != json!(["name"]) && *required != json!(["spec"])) {
+                    map.remove("required");
+                }
             }
             if names == Names::SharedOnly && map.get("shared").is_some_and(|shared| shared.get("type").is_some()) {
                 map.remove("global");
