@@ -319,10 +319,31 @@ fn run(ops: &[Op]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(1_000), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases.max(1_000),
+        // What is found is kept as a test with a name, as below.
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_sequence_ends_as_if_it_had_said_global(ops in sequences()) {
         run(&ops)?;
     }
+}
+
+fn applied(manager: &str, force: bool, limits: &Value) -> Op {
+    let manifest = object(Place::Server, json!({"rateLimiting": limits}));
+    Op::ServerApply { manifest, manager: manager.to_owned(), force }
+}
+
+#[test]
+fn half_a_bucket_left_by_an_apply_is_refused_as_the_conflict_that_it_is() {
+    let mut cluster = Cluster::new(Crd::BOTH, Tollgate::renaming());
+    let bucket = |tokens, period: &str| json!({"maxTokens": tokens, "refillPeriod": period});
+    cluster.run(&applied("team-b", false, &json!({"shared": bucket(200, "30s")}))).expect("created");
+    cluster.run(&applied("team-a", true, &json!({"global": bucket(100, "30s")}))).expect("forced");
+    // team-a gives up global, of which team-b still owns the period, and says shared with another.
+    let refused = cluster.run(&applied("team-a", true, &json!({"shared": bucket(100, "1m0s")}))).expect_err("a conflict");
+    assert!(matches!(&refused, Refused::Denied(message) if message.contains("TG008") && message.contains("team-b")), "{refused:?}");
 }

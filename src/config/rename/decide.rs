@@ -125,7 +125,7 @@ pub(super) fn decide(sides: &Sides<'_>, evidence: &Evidence<'_>, spot: Spot<'_>)
     Some(match (asserted, sides.old_shared) {
         (false, None) if evidence.declares_both(spot) && equal => (Case::BothEqual, Step::Settle(global.clone())),
         (false, None) if evidence.declares_both(spot) => (Case::Conflict, Step::Leave),
-        (false, None) if evidence.conflicts_with_another_manager(shared, global, spot) => {
+        (false, None) if evidence.conflicts_with_another_manager(shared, &completed(global, sides.old_global), spot) => {
             // Two managers that mean the same in other words do not take it from each other for ever.
             if equal { (Case::Reapplied, Step::Settle(global.clone())) } else { (Case::ApplyConflict, Step::Leave) }
         }
@@ -147,6 +147,11 @@ fn is_asserted(global: Option<&Value>, old_global: Option<&Value>) -> bool {
         (Some(Value::Object(new)), Some(Value::Object(old))) => !new.iter().all(|(field, value)| old.get(field) == Some(value)),
         (Some(new), Some(old)) => new != old,
     }
+}
+
+/// A bucket with what the stored one has and it lacks.
+fn completed(bucket: &Value, stored: Option<&Value>) -> Value {
+    stored.map_or_else(|| bucket.clone(), |stored| overlay(stored, bucket))
 }
 
 fn is_partial(bucket: &Value) -> bool {

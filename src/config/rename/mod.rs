@@ -286,7 +286,12 @@ impl Here<'_> {
         }
         let (case, step) = decide(&sides, self.evidence, Spot { place: self.place, level })?;
         match step {
-            Step::Leave => told(case, Fate::Kept(Kept::Disagrees)),
+            Step::Leave => {
+                if case == Case::ApplyConflict {
+                    rewrite.complete_global(level, old);
+                }
+                told(case, Fate::Kept(Kept::Disagrees))
+            }
             Step::RemoveGlobal => {
                 rewrite.remove_global(level);
                 told(case, Fate::Removed)

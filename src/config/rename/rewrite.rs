@@ -8,6 +8,7 @@ use super::{
     last_applied, owners,
 };
 use crate::config::{
+    bucket::FIELDS,
     path::FieldPath,
     subject::{LevelOf, Scope},
 };
@@ -50,6 +51,16 @@ impl<'a> Rewrite<'a> {
         for scope in [Scope::Shared, Scope::Global] {
             self.become_value(&level.path.key(scope.key()), level.bucket(scope), value);
         }
+    }
+
+    /// Of a `global` that server-side apply left half of, the other half comes back: what is refused is then the disagreement, by name, and
+    /// not half a bucket, by the schema.
+    pub(super) fn complete_global(&mut self, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>) {
+        let Some(Value::Object(global)) = level.bucket(Scope::Global) else { return };
+        let Some(Value::Object(stored)) = old.and_then(|old| old.bucket(Scope::Global)) else { return };
+        let at = level.path.key(Scope::Global.key());
+        let missing = FIELDS.iter().filter(|field| !global.contains_key(**field)).filter_map(|field| stored.get_key_value(*field));
+        self.values.extend(missing.map(|(field, value)| Edit::Add { path: at.key(field).pointer(), value: value.clone() }));
     }
 
     /// `global` goes, and the block with it when nothing else is in it.
