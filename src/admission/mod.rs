@@ -9,10 +9,9 @@
 mod request;
 mod response;
 mod salvage;
+mod seen;
 
 use std::collections::BTreeSet;
-
-use serde_json::Value;
 
 use self::{
     request::{Incoming, Unreadable},
@@ -173,7 +172,7 @@ fn judge(hook: Hook, incoming: &Incoming, facts: &Facts<'_>) -> Answer {
             respond(incoming, mutation(plan), record)
         }
         Hook::Validate => {
-            let leaving = old.is_some_and(|old| is_leaving(object) && old.get("spec") == object.get("spec"));
+            let leaving = incoming.is_leaving() && old.is_some_and(|old| old.get("spec") == object.get("spec"));
             let violations = if leaving { Vec::new() } else { violations(&request, &plan, facts) };
             record.rules = violations.iter().map(|found| (found.rule, found.level == Level::Deny)).collect();
             let verdict = validation(incoming, violations);
@@ -191,10 +190,6 @@ fn relevant_kind(incoming: &Incoming) -> Option<Kind> {
     let whole = incoming.sub_resource.is_empty();
     let kind = Kind::from_name(&incoming.kind.kind).filter(|_| incoming.kind.group == GROUP);
     kind.filter(|_| writes && whole)
-}
-
-fn is_leaving(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
 }
 
 fn violations(request: &Request<'_>, plan: &Plan, facts: &Facts<'_>) -> Vec<Violation> {

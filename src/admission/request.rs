@@ -1,9 +1,9 @@
 //! The request of an AdmissionReview (`admission.k8s.io/v1`), as far as it is looked at.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Record, salvage};
+use super::{Record, salvage, seen::Seen};
 
 /// Why there is nothing to judge.
 #[derive(Debug)]
@@ -14,19 +14,20 @@ pub(super) enum Unreadable {
     Request { uid: String, why: String },
 }
 
+/// An AdmissionReview on the wire, with as much of its objects as `O` takes.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Review {
+#[serde(rename_all = "camelCase", bound = "O: Deserialize<'de> + Default")]
+struct Review<O> {
     #[serde(default)]
     api_version: String,
     #[serde(default)]
     kind: String,
-    request: Option<Incoming>,
+    request: Option<Incoming<O>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Incoming {
+pub(super) struct Incoming<O = Value> {
     pub(super) uid: String,
     pub(super) kind: GroupVersionKind,
     request_kind: Option<GroupVersionKind>,
@@ -34,8 +35,8 @@ pub(super) struct Incoming {
     name: String,
     namespace: String,
     pub(super) operation: String,
-    pub(super) object: Value,
-    pub(super) old_object: Value,
+    pub(super) object: O,
+    pub(super) old_object: O,
     dry_run: Option<bool>,
     options: Value,
 }
@@ -50,8 +51,14 @@ pub(super) struct GroupVersionKind {
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 
+/// Decodes what is looked at. An object on its way out is compared with the stored one, so of that the whole is decoded.
 pub(super) fn decode(body: &[u8]) -> Result<Incoming, Unreadable> {
-    let review: Review = match serde_json::from_slice(body) {
+    let incoming = decode_as::<Seen>(body)?;
+    if incoming.is_leaving() { decode_as::<Value>(body) } else { Ok(incoming) }
+}
+
+pub(super) fn decode_as<O: DeserializeOwned + Default + Into<Value>>(body: &[u8]) -> Result<Incoming, Unreadable> {
+    let review: Review<O> = match serde_json::from_slice(body) {
         Ok(review) => review,
         Err(error) => {
             return Err(match salvage::uid(body) {
@@ -69,7 +76,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Incoming, Unreadable> {
     if request.uid.is_empty() {
         return Err(Unreadable::NoReview("request.uid is missing".to_owned()));
     }
-    Ok(request)
+    Ok(request.into_values())
 }
 
 /// As much of a foreign text as an error repeats.
@@ -77,7 +84,20 @@ fn clip(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
+impl<O: Into<Value>> Incoming<O> {
+    fn into_values(self) -> Incoming {
+        let Self { uid, kind, request_kind, sub_resource, name, namespace, operation, object, old_object, dry_run, options } = self;
+        let (object, old_object) = (object.into(), old_object.into());
+        Incoming { uid, kind, request_kind, sub_resource, name, namespace, operation, object, old_object, dry_run, options }
+    }
+}
+
 impl Incoming {
+    /// Whether the object waits for its finalizers.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
+    }
+
     pub(super) fn record(&self) -> Record {
         Record {
             operation: ["CREATE", "UPDATE", "DELETE", "CONNECT"].into_iter().find(|name| *name == self.operation).unwrap_or_default(),
