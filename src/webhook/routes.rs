@@ -197,14 +197,13 @@ fn log(hook: Hook, answer: &Answer) {
     );
 }
 
-#[cfg(all(test, feature = "certs"))]
+#[cfg(test)]
 mod tests {
     use axum::routing::get;
     use tower::Service;
 
     use super::*;
     use crate::{
-        certs::ensure_dev,
         config::{rename::Mode, schema::Schema},
         listener::tls::{Files, Identity},
         webhook::{World, metrics::Metrics},
@@ -213,8 +212,11 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_a_500_and_is_counted() {
         let folder = tempfile::tempdir().expect("a folder");
-        let certs = ensure_dev(folder.path(), &["localhost".to_owned()], time::OffsetDateTime::now_utc()).expect("certificates");
-        let files = Files { cert: certs.cert, key: certs.key, client_ca: None, client_names: Vec::new() };
+        let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a pair");
+        let files =
+            Files { cert: folder.path().join("tls.crt"), key: folder.path().join("tls.key"), client_ca: None, client_names: Vec::new() };
+        std::fs::write(&files.cert, pair.cert.pem()).expect("written");
+        std::fs::write(&files.key, pair.signing_key.serialize_pem()).expect("written");
         let metrics = Metrics::new(Arc::new(Identity::open(files).expect("an identity")));
         let shared = Arc::new(Shared { mode: Mode::Rename, world: World::told(Schema::told(true)), metrics });
         async fn panics() -> &'static str {

@@ -110,7 +110,8 @@ fn find<'a>(members: Vec<Member<'a>>, key: &str) -> Option<&'a RawValue> {
 }
 
 fn is_key(raw: &RawValue, key: &str) -> bool {
-    serde_json::from_str::<String>(raw.get()).is_ok_and(|name| name == key)
+    let quoted = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default();
+    if quoted.contains('\\') { serde_json::from_str::<String>(raw.get()).is_ok_and(|name| name == key) } else { quoted == key }
 }
 
 /// A range of bytes and what stands there instead.

@@ -1,5 +1,7 @@
 //! Who owns what: `metadata.managedFields`, in the FieldsV1 form (`f:spec`, `k:{"name":"search"}`, `.` for the item itself).
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -117,23 +119,23 @@ fn item_key(tools: &Map<String, Value>, name: &str) -> Option<String> {
 
 /// The managed fields of an object while they change.
 #[derive(Debug)]
-pub(super) struct Table {
-    rows: Vec<Row>,
+pub(super) struct Table<'a> {
+    rows: Vec<Row<'a>>,
     /// How many entries the object has, others' included.
     entries: usize,
 }
 
 #[derive(Debug)]
-struct Row {
+struct Row<'a> {
     at: At,
     /// The entry, for its manager and the rest.
-    entry: Value,
+    entry: &'a Value,
     /// Whether this is what the request itself applies.
     is_requests: bool,
-    before: Map<String, Value>,
+    before: &'a Map<String, Value>,
     now: Map<String, Value>,
     /// The same manager's entry in the stored object.
-    stored: Map<String, Value>,
+    stored: &'a Map<String, Value>,
 }
 
 /// Index into `metadata.managedFields`.
@@ -144,27 +146,33 @@ enum At {
     OldOnly(usize),
 }
 
-impl Table {
-    pub(super) fn of(object: &Value, old: Option<&Value>, manager: Option<&str>) -> Self {
+static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+
+fn fields(entry: &Value) -> &Map<String, Value> {
+    entry.get("fieldsV1").and_then(Value::as_object).unwrap_or(&NOTHING)
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn of(object: &'a Value, old: Option<&'a Value>, manager: Option<&str>) -> Self {
         let same = |a: &Value, b: &Value| ["manager", "operation", "apiVersion"].iter().all(|key| text(a, key) == text(b, key));
-        let row = |at, entry: &Value, now: Map<String, Value>, stored: Option<&Value>| Row {
+        let row = |at, entry: &'a Value, before: &'a Map<String, Value>, stored: Option<&'a Value>| Row {
             at,
-            entry: entry.clone(),
+            entry,
             is_requests: manager.is_some_and(|manager| is_apply_of(entry, manager)),
-            before: now.clone(),
-            now,
-            stored: map_of(stored.and_then(|stored| stored.get("fieldsV1"))),
+            before,
+            now: before.clone(),
+            stored: stored.map_or(&NOTHING, fields),
         };
         let ours = list(object).iter().enumerate().filter(|(_, entry)| is_ours(entry));
         let mut rows: Vec<_> = ours
             .map(|(index, entry)| {
                 let stored = old.and_then(|old| entries(old).find(|was| same(was, entry)));
-                row(At::New(index), entry, map_of(entry.get("fieldsV1")), stored)
+                row(At::New(index), entry, fields(entry), stored)
             })
             .collect();
         let were = old.map(list).unwrap_or_default().iter().enumerate().filter(|(_, was)| is_ours(was));
         let gone = were.filter(|(_, was)| !list(object).is_empty() && !entries(object).any(|entry| same(was, entry)));
-        rows.extend(gone.map(|(index, was)| row(At::OldOnly(index), was, Map::new(), Some(was))));
+        rows.extend(gone.map(|(index, was)| row(At::OldOnly(index), was, &NOTHING, Some(was))));
         Self { rows, entries: list(object).len() }
     }
 
@@ -185,10 +193,11 @@ impl Table {
         let mut edits = Vec::new();
         let mut emptied = Vec::new();
         let mut revived = Vec::new();
-        for Row { at, mut entry, before, now, .. } in self.rows {
+        for Row { at, entry, before, now, .. } in self.rows {
             match at {
-                _ if now == before => {}
+                _ if now == *before => {}
                 At::OldOnly(index) => {
+                    let mut entry = entry.clone();
                     if let Some(fields) = entry.get_mut("fieldsV1") {
                         *fields = Value::Object(now);
                     }
@@ -196,11 +205,11 @@ impl Table {
                 }
                 At::New(index) => {
                     let at = list.index(index);
-                    edit::guard(at.key("manager").pointer(), &text(&entry, "manager").into(), &mut edits);
+                    edit::guard(at.key("manager").pointer(), &text(entry, "manager").into(), &mut edits);
                     if now.is_empty() {
                         emptied.push(Edit::Remove { path: at.pointer() });
                     } else {
-                        edit::between(&at.key("fieldsV1"), &before, &now, &mut edits);
+                        edit::between(&at.key("fieldsV1"), before, &now, &mut edits);
                     }
                 }
             }
@@ -240,14 +249,14 @@ impl Change<'_> {
     }
 }
 
-impl Row {
+impl Row<'_> {
     fn rename(&mut self, level: &LevelOf<'_>, change: &Change<'_>) {
         // Under either name: who owned `shared` is to find itself the owner of `global`.
-        let mut held_before = bucket_at(&self.stored, level, Scope::Global);
-        held_before.extend(bucket_at(&self.stored, level, Scope::Shared));
+        let mut held_before = bucket_at(self.stored, level, Scope::Global);
+        held_before.extend(bucket_at(self.stored, level, Scope::Shared));
         let shared = bucket_at(&self.now, level, Scope::Shared);
         let mut global = bucket_at(&self.now, level, Scope::Global);
-        let is_apply = text(&self.entry, "operation") == "Apply";
+        let is_apply = text(self.entry, "operation") == "Apply";
         if !self.is_requests {
             global.retain(|leaf, _| !change.touches(leaf) || change.comes_from(change.global, leaf));
             global.extend(held_before.iter().filter(|(leaf, _)| !change.touches(leaf)).map(|(leaf, own)| (leaf.clone(), own.clone())));
@@ -263,9 +272,9 @@ impl Row {
                 node.remove(&scope_key(Scope::Global));
                 node.remove(&scope_key(Scope::Shared));
             }
-            prune(&mut self.now, &self.before, &keys);
-        } else if let Some(keys) = keys.or_else(|| node_keys(&self.stored, level)) {
-            put_global(&mut self.now, &self.stored, &keys, closed(global));
+            prune(&mut self.now, self.before, &keys);
+        } else if let Some(keys) = keys.or_else(|| node_keys(self.stored, level)) {
+            put_global(&mut self.now, self.stored, &keys, closed(global));
         }
     }
 }

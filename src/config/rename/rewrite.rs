@@ -18,7 +18,7 @@ pub(super) struct Rewrite<'a> {
     request: &'a Request<'a>,
     values: Vec<Edit>,
     /// The managed fields, once something in them changes.
-    owned: Option<owners::Table>,
+    owned: Option<owners::Table<'a>>,
     /// The locations that are called `global` from now on, for the annotation: place and tool.
     renamed: Vec<(usize, Option<String>)>,
 }
@@ -79,7 +79,7 @@ impl<'a> Rewrite<'a> {
         }
     }
 
-    fn owned(&mut self) -> &mut owners::Table {
+    fn owned(&mut self) -> &mut owners::Table<'a> {
         let Self { owned, request, .. } = self;
         owned.get_or_insert_with(|| owners::Table::of(request.object, request.old, request.manager))
     }
@@ -90,9 +90,8 @@ impl<'a> Rewrite<'a> {
         if let Some(text) = last_applied::text(self.request.object)
             && let Some(renamed) = last_applied::rename(text, self.request.kind, &self.renamed)
         {
-            let path = last_applied::path().pointer();
-            edit::guard(path.clone(), &text.into(), &mut edits);
-            edits.push(Edit::Replace { path, value: renamed.into() });
+            // No guard: it would double the patch with the text, and a replace fails by itself where nothing is.
+            edits.push(Edit::Replace { path: last_applied::path().pointer(), value: renamed.into() });
         }
         edits.extend(self.owned.map(owners::Table::into_edits).unwrap_or_default());
         edits

@@ -169,7 +169,7 @@ fn a_bad_flag_is_exit_code_2_and_help() {
         (&["--deadline", "0s"], "invalid value '0s' for '--deadline <DURATION>': "),
         (&["--drain=-1s"], "invalid value '-1s' for '--drain <DURATION>': "),
         (&["--max-in-flight", "many"], "invalid value 'many' for '--max-in-flight <N>': "),
-        (&["--max-connections", "70000"], "70000 is not in 0..=65535"),
+        (&["--max-connections", "70000"], "70000 is not in 1..=65535"),
         (&["--log-format", "xml"], "[possible values: text, json]"),
         (&["--tls-cert", "tls.crt"], "--tls-key <FILE>"),
         (&["--tls-key", "tls.key"], "--tls-cert <FILE>"),
