@@ -38,7 +38,7 @@ pub(super) fn review(hook: Hook, is_large: bool) -> Bytes {
 /// An MCPServer whose server-wide bucket is called `key`.
 fn object(key: &str, max_tokens: u32, env_count: usize) -> Value {
     let bucket = json!({"maxTokens": max_tokens, "refillPeriod": "1m0s"});
-    let spec = json!({
+    let mut spec = json!({
         "image": "ghcr.io/stackloklabs/gofetch/server:1.0.1", "transport": "streamable-http",
         "sessionStorage": {"provider": "redis", "address": "redis.team-a:6379"},
         "rateLimiting": {key: bucket},
@@ -48,7 +48,10 @@ fn object(key: &str, max_tokens: u32, env_count: usize) -> Value {
         "metadata": {"annotations": {}, "name": "fetch", "namespace": "team-a"},
         "spec": spec,
     });
-    let mut object = json!({
+    if let (Some(spec), 1..) = (spec.as_object_mut(), env_count) {
+        spec.insert("podTemplateSpec".to_owned(), pod_template(env_count));
+    }
+    json!({
         "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPServer",
         "metadata": {
             "name": "fetch", "namespace": "team-a", "uid": "5e2f7c1a-93d1-4c2e-8a53-3f1f3c0ad7b1", "resourceVersion": "48213",
@@ -60,11 +63,7 @@ fn object(key: &str, max_tokens: u32, env_count: usize) -> Value {
             }],
         },
         "spec": spec,
-    });
-    if env_count > 0 {
-        object["spec"]["podTemplateSpec"] = pod_template(env_count);
-    }
-    object
+    })
 }
 
 /// What kubectl owns of that object.
