@@ -10,14 +10,16 @@
 //!
 //! ```text
 //!      config            limits, periods, rules, rename      (serde only: no IO, no clock, no Kubernetes)
-//!      /    \
-//! admission  crds        review in, review out | the CustomResourceDefinitions
-//!     |        |
-//!     |        |         listener    accept loop, TLS, deadlines, drain
-//!     |        |         /     certs    development certificates
-//!   webhook    |        /       /
-//!      \       |       /       /     webhook: HTTPS, health, metrics, the look into the cluster
-//!       \______|______/_______/
+//!      /    \   \
+//! admission  |  limiter  review in, review out | buckets, plan, decision, the store port (pure: time is an argument)
+//!     |    crds     \
+//!     |      |    stores             the CustomResourceDefinitions | buckets in memory
+//!     |      |        \
+//!     |      |         |   listener  accept loop, TLS, deadlines, drain
+//!     |      |         |   /   certs development certificates
+//!   webhook  |         |  /     /
+//!      \     |         | /     /     webhook: HTTPS, health, metrics, the look into the cluster
+//!       \____|_________|/_____/
 //!             cli                    args -> settings -> run -> exit code
 //! ```
 //!
@@ -28,6 +30,7 @@
 //! | feature | gives | brings |
 //! |---|---|---|
 //! | `admission` | [`admission`]: bytes in, review out | base64 |
+//! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, hashbrown, sha2 |
 //! | `serve` | [`webhook`] and [`listener`] | tokio, hyper, axum, rustls, kube, Prometheus |
 //! | `certs` | [`certs`]: a CA and a leaf in a folder | rcgen |
 //! | `cli` (default) | the binary, and [`crds`] | all of the above, clap, schemars |
@@ -41,8 +44,12 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "cli")]
 pub mod crds;
+#[cfg(feature = "limiter")]
+pub mod limiter;
 #[cfg(feature = "serve")]
 pub mod listener;
+#[cfg(feature = "limiter")]
+pub mod stores;
 #[cfg(feature = "serve")]
 pub mod webhook;
 

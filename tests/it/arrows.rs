@@ -6,9 +6,11 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 7] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 9] = [
     ("config", Some(&[])),
     ("admission", Some(&["config"])),
+    ("limiter", Some(&["config"])),
+    ("stores", Some(&["limiter", "config"])),
     ("listener", Some(&[])),
     ("webhook", Some(&["admission", "config", "listener"])),
     ("certs", Some(&[])),
@@ -17,7 +19,7 @@ const MAY_NAME: [(&str, Option<&[&str]>); 7] = [
 ];
 
 /// Modules that are given everything: no IO, no clock, no Kubernetes client.
-const PURE: [&str; 2] = ["config", "admission"];
+const PURE: [&str; 3] = ["config", "admission", "limiter"];
 
 /// What a pure module may not name.
 const IMPURE: [&str; 13] = [

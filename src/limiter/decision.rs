@@ -1,0 +1,96 @@
+//! The answer to a call.
+
+use std::time::Duration;
+
+use super::{
+    plan::Plan,
+    policy::Limit,
+    settle::{Refusal, Verdict},
+    shape::Wait,
+};
+
+/// Whether a call may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may, and its tokens are taken.
+    Allowed {
+        /// Calls left at once by the enforced limit that has the fewest; `None` when no limit was enforced.
+        remaining: Option<u32>,
+        /// The limit in shadow that would have denied it.
+        shadow: Option<Denial>,
+    },
+    /// It may not, and nothing is taken.
+    Denied(Denial),
+}
+
+/// Which limit denies, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The limit with the longest wait.
+    pub limit: Limit,
+    /// Until every limit allows the call: waiting exactly so long is enough, unless others call meanwhile.
+    pub wait: Wait,
+}
+
+impl Denial {
+    /// As for a `Retry-After` header: whole seconds, rounded up. `None` when waiting does not help.
+    pub fn retry_after_secs(&self) -> Option<u64> {
+        match self.wait {
+            Wait::After(wait) => Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+            Wait::Never => None,
+        }
+    }
+
+    /// The wait. `None` when waiting does not help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.wait {
+            Wait::After(wait) => Some(wait),
+            Wait::Never => None,
+        }
+    }
+}
+
+impl Decision {
+    /// A verdict in terms of the plan that it was made for; `None` when it names a bucket that the plan has not.
+    pub fn new(plan: &Plan<'_>, verdict: Verdict) -> Option<Self> {
+        match verdict {
+            Verdict::Allowed { remaining, shadow: None } => Some(Self::Allowed { remaining, shadow: None }),
+            Verdict::Allowed { remaining, shadow: Some(by) } => Some(Self::Allowed { remaining, shadow: Some(denial(plan, by)?) }),
+            Verdict::Denied(by) => denial(plan, by).map(Self::Denied),
+        }
+    }
+
+    /// Whether the call may go on.
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allowed { .. })
+    }
+}
+
+fn denial(plan: &Plan<'_>, refusal: Refusal) -> Option<Denial> {
+    let draw = plan.draws().get(refusal.by)?;
+    Some(Denial { limit: draw.limit().clone(), wait: refusal.wait })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limiter::{Call, plan::tests::policy};
+
+    #[test]
+    fn retry_after_is_rounded_up() {
+        let policy = policy();
+        let plan = policy.plan(&Call::of("search").by("alice"));
+        for (wait, secs) in [(0, 0), (1, 1), (1_000_000, 1), (1_000_001, 2)] {
+            let refusal = Refusal { by: 3, wait: Wait::After(Duration::from_micros(wait)) };
+            let Some(Decision::Denied(denial)) = Decision::new(&plan, Verdict::Denied(refusal)) else { panic!("a denial") };
+            assert_eq!((denial.retry_after_secs(), denial.limit.to_string()), (Some(secs), "tools[search].perUser".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_bucket_that_the_plan_has_not_is_no_decision() {
+        let policy = policy();
+        let verdict = Verdict::Denied(Refusal { by: 2, wait: Wait::Never });
+        assert_eq!(Decision::new(&policy.plan(&Call::of("search")), verdict), None);
+    }
+}

@@ -1,0 +1,205 @@
+//! What one call takes, and from which buckets: global, tool, user, user and tool, in this order and as far as there are such limits.
+//!
+//! A call without a user draws on the buckets that all share, and the plan says that it left others out. A batch is one plan: each bucket
+//! is in it once, with the number of its calls as the cost.
+
+use std::{borrow::Cow, collections::BTreeMap, num::NonZeroU32};
+
+use super::{
+    key::user_part,
+    policy::{Counter, Counters, Limit, Policy},
+    shape::Shape,
+};
+
+/// One `tools/call` by one caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call<'a> {
+    tool: &'a str,
+    user: Option<&'a str>,
+    cost: NonZeroU32,
+}
+
+/// The buckets of one decision, each once.
+#[derive(Clone, Debug)]
+pub struct Plan<'a> {
+    draws: Vec<Draw<'a>>,
+    skips_users: bool,
+}
+
+/// A bucket of a plan.
+#[derive(Clone, Debug)]
+pub struct Draw<'a> {
+    counter: &'a Counter,
+    key: Cow<'a, str>,
+    cost: NonZeroU32,
+}
+
+impl<'a> Call<'a> {
+    /// A call of a tool, by nobody known, at a cost of one token.
+    pub fn of(tool: &'a str) -> Self {
+        Self { tool, user: None, cost: NonZeroU32::MIN }
+    }
+
+    /// The same call by a verified user. An empty name is nobody, as in ToolHive.
+    #[must_use]
+    pub fn by(self, user: &'a str) -> Self {
+        Self { user: Some(user).filter(|user| !user.is_empty()), ..self }
+    }
+
+    /// The same call at another cost, in tokens.
+    #[must_use]
+    pub fn costing(self, cost: NonZeroU32) -> Self {
+        Self { cost, ..self }
+    }
+}
+
+impl<'a> Draw<'a> {
+    /// The bucket's key, as in Redis.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What the bucket counts.
+    pub fn limit(&self) -> &'a Limit {
+        &self.counter.limit
+    }
+
+    /// Its capacity and rate.
+    pub fn shape(&self) -> Shape {
+        self.counter.shape
+    }
+
+    /// Tokens to take.
+    pub fn cost(&self) -> NonZeroU32 {
+        self.cost
+    }
+
+    /// Whether it may deny; in shadow it only tells.
+    pub fn enforced(&self) -> bool {
+        self.counter.enforced
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// The buckets, in the order in which a verdict counts them.
+    pub fn draws(&self) -> &[Draw<'a>] {
+        &self.draws
+    }
+
+    /// Whether limits per user were left out, because nobody knows who calls.
+    pub fn skips_users(&self) -> bool {
+        self.skips_users
+    }
+}
+
+impl Policy {
+    /// The buckets that a call draws on.
+    pub fn plan<'a>(&'a self, call: &Call<'_>) -> Plan<'a> {
+        let tool = self.tools.get(call.tool).map(|level| (level, call.cost));
+        self.plan_levels(call.cost, tool.as_slice(), call.user)
+    }
+
+    /// The buckets that several calls of one caller draw on together; `None` when there is no call.
+    pub fn plan_batch<'a>(&'a self, tools: &[&str], user: Option<&str>) -> Option<Plan<'a>> {
+        let total = NonZeroU32::new(u32::try_from(tools.len()).unwrap_or(u32::MAX))?;
+        let mut calls: BTreeMap<&str, (&Counters, NonZeroU32)> = BTreeMap::new();
+        for tool in tools {
+            if let Some((name, level)) = self.tools.get_key_value(*tool) {
+                let one_more = |(_, cost): &mut (&Counters, NonZeroU32)| *cost = cost.saturating_add(1);
+                calls.entry(name).and_modify(one_more).or_insert((level, NonZeroU32::MIN));
+            }
+        }
+        let levels: Vec<_> = calls.into_values().collect();
+        Some(self.plan_levels(total, &levels, user.filter(|user| !user.is_empty())))
+    }
+
+    fn plan_levels<'a>(&'a self, total: NonZeroU32, tools: &[(&'a Counters, NonZeroU32)], user: Option<&str>) -> Plan<'a> {
+        let levels = || std::iter::once((&self.server, total)).chain(tools.iter().copied());
+        let shared = levels().filter_map(|(level, cost)| Some((level.global.as_ref()?, cost)));
+        let per_user = || levels().filter_map(|(level, cost)| Some((level.per_user.as_ref()?, cost)));
+        let mut draws = Vec::with_capacity(2 + 2 * tools.len());
+        draws.extend(shared.map(|(counter, cost)| Draw { counter, key: Cow::Borrowed(counter.key.as_str()), cost }));
+        if let Some(user) = user.map(user_part) {
+            draws.extend(per_user().map(|(counter, cost)| Draw { counter, key: Cow::Owned([counter.key.as_str(), &user].concat()), cost }));
+        }
+        Plan { draws, skips_users: user.is_none() && per_user().next().is_some() }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::{
+        config::limits::{Limits, ToolLimits},
+        limiter::{
+            key::ServerId,
+            shape::tests::{bucket, cost},
+        },
+    };
+
+    /// All four buckets for `search`; `list` has one of its own; the server's are there for every tool.
+    pub(in crate::limiter) fn policy() -> Policy {
+        let limit = |max_tokens| Some(bucket(max_tokens, "1m"));
+        let search = ToolLimits { global: limit(50), per_user: limit(5) };
+        let list = ToolLimits { global: limit(20), per_user: None };
+        let tools = [("search".to_owned(), search), ("list".to_owned(), list)].into();
+        Policy::new(&ServerId::new("ns", "mcp"), &Limits { global: limit(100), per_user: limit(10), tools })
+    }
+
+    fn drawn(plan: &Plan<'_>) -> Vec<(String, u32)> {
+        plan.draws().iter().map(|draw| (draw.key().trim_start_matches("thv:rl:{ns:mcp}:").to_owned(), draw.cost().get())).collect()
+    }
+
+    fn owned(expected: &[(&str, u32)]) -> Vec<(String, u32)> {
+        expected.iter().map(|(key, cost)| ((*key).to_owned(), *cost)).collect()
+    }
+
+    #[test]
+    fn all_four_in_order() {
+        let policy = policy();
+        let plan = policy.plan(&Call::of("search").by("alice").costing(cost(2)));
+        let expected = [("shared", 2), ("shared:tool:search", 2), ("user:alice", 2), ("user-tool:search:alice", 2)];
+        assert_eq!(drawn(&plan), owned(&expected));
+        assert_eq!(
+            plan.draws().iter().map(|draw| draw.limit().to_string()).collect::<Vec<_>>(),
+            ["global", "tools[search].global", "perUser", "tools[search].perUser"]
+        );
+        assert!(!plan.skips_users());
+    }
+
+    #[test]
+    fn nobody_draws_on_no_user_and_the_plan_says_so() {
+        let policy = policy();
+        for call in [Call::of("search"), Call::of("search").by("")] {
+            let plan = policy.plan(&call);
+            assert_eq!(drawn(&plan), owned(&[("shared", 1), ("shared:tool:search", 1)]));
+            assert!(plan.skips_users());
+        }
+        let shared_only = Policy::new(&ServerId::new("ns", "mcp"), &Limits { global: Some(bucket(1, "1s")), ..Limits::default() });
+        assert!(!shared_only.plan(&Call::of("search")).skips_users());
+    }
+
+    #[test]
+    fn a_tool_without_limits_draws_on_the_server_s() {
+        assert_eq!(drawn(&policy().plan(&Call::of("other").by("bob"))), owned(&[("shared", 1), ("user:bob", 1)]));
+        assert_eq!(drawn(&Policy::new(&ServerId::new("ns", "mcp"), &Limits::default()).plan(&Call::of("other").by("bob"))), []);
+    }
+
+    #[test]
+    fn a_batch_names_each_bucket_once() {
+        let policy = policy();
+        let plan = policy.plan_batch(&["search", "other", "list", "search"], Some("alice")).expect("there are calls");
+        let shared = [("shared", 4), ("shared:tool:list", 1), ("shared:tool:search", 2)];
+        let users = [("user:alice", 4), ("user-tool:search:alice", 2)];
+        assert_eq!(drawn(&plan), owned(&[shared.as_slice(), &users].concat()));
+        assert!(policy.plan_batch(&[], Some("alice")).is_none());
+        assert!(policy.plan_batch(&["search"], Some("")).is_some_and(|plan| plan.skips_users()));
+    }
+
+    #[test]
+    fn shadow_is_chosen_by_limit() {
+        let policy = policy().shadow(|limit| limit.tool.as_deref() == Some("search"));
+        let enforced: Vec<_> = policy.plan(&Call::of("search").by("a")).draws().iter().map(Draw::enforced).collect();
+        assert_eq!(enforced, [true, false, true, false]);
+    }
+}

@@ -1,0 +1,114 @@
+//! The limits of one server, ready to be asked: what each bucket counts, its key, its shape, and whether it may deny.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use super::{key::ServerId, shape::Shape};
+use crate::config::{
+    bucket::Bucket,
+    limits::{Limits, ToolLimits},
+};
+
+/// Whether a limit counts all callers together or each apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// All callers together.
+    Global,
+    /// Each caller apart.
+    PerUser,
+}
+
+/// A limit as a manifest names it: `global`, `perUser`, or either inside an entry of `tools`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// Who shares it.
+    pub scope: Scope,
+    /// The tool whose calls it counts; all calls of the server when `None`.
+    pub tool: Option<Arc<str>>,
+}
+
+/// The limits of one server. Cheap to ask, built anew when the limits change; the state of buckets is elsewhere, in a store.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub(super) server: Counters,
+    pub(super) tools: HashMap<Arc<str>, Counters>,
+}
+
+/// The two limits of one level: the server's, or a tool's.
+#[derive(Clone, Debug)]
+pub(super) struct Counters {
+    pub(super) global: Option<Counter>,
+    pub(super) per_user: Option<Counter>,
+}
+
+/// One limit: a bucket, or one for each user.
+#[derive(Clone, Debug)]
+pub(super) struct Counter {
+    pub(super) limit: Limit,
+    /// The bucket's key; with [`Scope::PerUser`], all of it but the user.
+    pub(super) key: String,
+    pub(super) shape: Shape,
+    pub(super) enforced: bool,
+}
+
+impl Scope {
+    /// As in a manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::PerUser => "perUser",
+        }
+    }
+}
+
+impl Limit {
+    /// The `limitType` of an MCP error: `global` or `perUser`, to which [`Limit::tool`] adds the tool.
+    pub fn limit_type(&self) -> &'static str {
+        self.scope.name()
+    }
+}
+
+/// As a path below `rateLimiting`, tools by name: `perUser`, `tools[search].global`.
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.tool {
+            Some(tool) => write!(f, "tools[{tool}].{}", self.scope.name()),
+            None => f.write_str(self.scope.name()),
+        }
+    }
+}
+
+impl Policy {
+    /// The limits of a server, all enforced.
+    pub fn new(server: &ServerId, limits: &Limits) -> Self {
+        let level = ToolLimits { global: limits.global, per_user: limits.per_user };
+        let tools = limits.tools.iter().map(|(name, level)| {
+            let name: Arc<str> = name.as_str().into();
+            (Arc::clone(&name), Counters::of(level, Some(name), server))
+        });
+        Self { server: Counters::of(&level, None, server), tools: tools.collect() }
+    }
+
+    /// The same limits, of which those chosen only tell: they decide and take, and deny nothing. `|_| true` puts all in shadow.
+    #[must_use]
+    pub fn shadow(mut self, chosen: impl Fn(&Limit) -> bool) -> Self {
+        let levels = std::iter::once(&mut self.server).chain(self.tools.values_mut());
+        for counter in levels.flat_map(|level| level.global.iter_mut().chain(&mut level.per_user)) {
+            counter.enforced = counter.enforced && !chosen(&counter.limit);
+        }
+        self
+    }
+}
+
+impl Counters {
+    fn of(level: &ToolLimits, tool: Option<Arc<str>>, server: &ServerId) -> Self {
+        let counter = |scope, bucket: Option<Bucket>, key: String| {
+            let limit = Limit { scope, tool: tool.clone() };
+            bucket.map(|bucket| Counter { limit, key, shape: Shape::from(&bucket), enforced: true })
+        };
+        let (global_key, user_prefix) = match &tool {
+            None => (server.global_key(), server.user_prefix()),
+            Some(tool) => (server.tool_key(tool), server.user_tool_prefix(tool)),
+        };
+        Self { global: counter(Scope::Global, level.global, global_key), per_user: counter(Scope::PerUser, level.per_user, user_prefix) }
+    }
+}

@@ -1,0 +1,148 @@
+//! Buckets in this process: exact, fast, gone with the process and known to no other.
+//!
+//! Buckets are spread over shards by the hash of their key. A decision locks the shards of all its buckets, in ascending order so that two
+//! decisions never wait for each other in a circle, and settles them with the limiter's own arithmetic.
+//!
+//! # Bounded memory
+//!
+//! A bucket that is full is as good as none. Whenever a shard has doubled, its full buckets are dropped, which nobody can notice; so memory
+//! follows the buckets in use. Buckets of users may also reach the cap ([`Memory::with_capacity`], 100 000 by default: some 20 MB, longer
+//! user ids apart). Then the eighth of the shard's user buckets that would be full soonest is dropped as well. Buckets that all callers share
+//! are never dropped before they are full; there are only as many as the manifest names.
+//!
+//! What someone with many identities gains by that: dropping a bucket fills it, so identities come back to full a little early, those who
+//! miss the least first. To get a drained bucket dropped, seven eighths of the cap must be taken by buckets that are even longer from
+//! full; whoever has so many identities makes more calls with them than the eviction returns. And the limits that all share hold throughout.
+//! The other way, refusing whoever is new, would let the same attacker lock out everybody. [`Memory::evicted`] counts what was dropped early.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    num::NonZeroUsize,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    clock::{Clock, SteadyClock},
+    shard::Shard,
+};
+use crate::limiter::{
+    Plan, Store, StoreError, Verdict,
+    settle::{Slot, settle},
+};
+
+/// Buckets of users that are kept by default.
+pub const DEFAULT_CAPACITY: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+/// One bit of a word for each.
+const MOST_SHARDS: usize = u64::BITS as usize;
+/// Below this, a shard's share of the cap would be too small to be fair.
+const SMALLEST_SHARD: usize = 64;
+
+/// A [`Store`] in memory.
+#[derive(Debug)]
+pub struct Memory<C = SteadyClock> {
+    /// A power of two of them.
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    clock: C,
+    evicted: AtomicU64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::with_capacity(DEFAULT_CAPACITY, SteadyClock::new())
+    }
+}
+
+impl<C: Clock> Memory<C> {
+    /// A store with room for about this many buckets of users, by this clock.
+    pub fn with_capacity(capacity: NonZeroUsize, clock: C) -> Self {
+        let shards = (capacity.get() / SMALLEST_SHARD).clamp(1, MOST_SHARDS).next_power_of_two();
+        let each = capacity.get().div_ceil(shards);
+        let shards = std::iter::repeat_with(|| Mutex::new(Shard::new(each))).take(shards);
+        Self { shards: shards.collect(), hasher: RandomState::new(), clock, evicted: AtomicU64::new(0) }
+    }
+
+    /// Buckets that are kept now.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// Whether no bucket is kept: all are full.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Buckets dropped before they were full, since the start. If this grows, raise the capacity.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// As [`Store::take`], at once.
+    pub fn take_now(&self, plan: &Plan<'_>) -> Verdict {
+        let now = self.clock.now();
+        let places: Vec<Place> = plan.draws().iter().map(|draw| self.place(draw.key())).collect();
+        let mut held = Held::lock(&self.shards, &places);
+        let mut slots: Vec<Slot> = std::iter::zip(plan.draws(), &places)
+            .map(|(draw, place)| {
+                let state = held.shard(place).and_then(|shard| shard.state(place.hash, draw.key()));
+                Slot::new(draw.shape(), draw.cost(), draw.enforced(), state)
+            })
+            .collect();
+        let verdict = settle(&mut slots, now);
+        for ((draw, place), slot) in std::iter::zip(plan.draws(), &places).zip(&slots).filter(|(_, slot)| slot.changed) {
+            if let (Some(shard), Some(state)) = (held.shard(place), slot.state) {
+                let evicted = shard.put(place.hash, draw, state, now);
+                self.evicted.fetch_add(evicted, Ordering::Relaxed);
+            }
+        }
+        verdict
+    }
+
+    fn place(&self, key: &str) -> Place {
+        let hash = self.hasher.hash_one(key);
+        // Not the lowest bits nor the highest seven: those place a key within a shard.
+        Place { hash, shard: (hash >> 32) as usize & (self.shards.len() - 1) }
+    }
+}
+
+impl<C: Clock> Store for Memory<C> {
+    async fn take(&self, plan: &Plan<'_>) -> Result<Verdict, StoreError> {
+        Ok(self.take_now(plan))
+    }
+}
+
+/// Where a key belongs.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    hash: u64,
+    shard: usize,
+}
+
+/// The locked shards of one decision.
+struct Held<'a>(Vec<(usize, MutexGuard<'a, Shard>)>);
+
+impl<'a> Held<'a> {
+    /// Locks each shard once, in ascending order.
+    fn lock(shards: &'a [Mutex<Shard>], places: &[Place]) -> Self {
+        let mut wanted = places.iter().fold(0_u64, |wanted, place| wanted | 1 << place.shard);
+        let mut held = Vec::with_capacity(places.len());
+        while wanted != 0 {
+            let index = wanted.trailing_zeros() as usize;
+            held.extend(shards.get(index).map(|shard| (index, lock(shard))));
+            wanted &= wanted - 1;
+        }
+        Self(held)
+    }
+
+    fn shard(&mut self, place: &Place) -> Option<&mut Shard> {
+        self.0.iter_mut().find(|(index, _)| *index == place.shard).map(|(_, shard)| &mut **shard)
+    }
+}
+
+/// A shard is whole between any two of its methods, so one whose holder panicked is as good as any.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
