@@ -14,6 +14,7 @@ mod apiserver;
 mod arrows;
 mod durations;
 mod lifecycle;
+mod limiter;
 mod manifests;
 mod ratchet;
 mod readme;

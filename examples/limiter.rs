@@ -1,0 +1,43 @@
+//! The limiter in a few lines: a manifest's limits, three calls, and when the denied one may come back.
+//!
+//! `cargo run --example limiter`
+
+#![allow(clippy::print_stdout, reason = "an example prints")]
+
+use std::error::Error;
+
+use serde_json::json;
+use tollgate::{
+    config::{
+        limits::Limits,
+        subject::{Kind, Subject},
+    },
+    limiter::{Call, Decision, Limiter, Policy, ServerId},
+    stores::Memory,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let manifest = json!({"spec": {
+        "oidcConfigRef": {"name": "sign-in"},
+        "sessionStorage": {"provider": "redis", "address": "redis:6379"},
+        "rateLimiting": {
+            "global": {"maxTokens": 100, "refillPeriod": "1m"},
+            "tools": [{"name": "web_search", "perUser": {"maxTokens": 2, "refillPeriod": "20s"}}],
+        },
+    }});
+    let limits = Limits::of(Subject::new(Kind::McpServer, &manifest)).map_err(|denials| format!("{denials:?}"))?.unwrap_or_default();
+    let limiter = Limiter::new(Memory::default(), Policy::new(&ServerId::new("default", "search"), &limits));
+
+    for (user, tool) in
+        [("alice", "web_search"), ("alice", "web_search"), ("alice", "web_search"), ("bob", "web_search"), ("alice", "list")]
+    {
+        match limiter.decide(&Call::of(tool).by(user)).await? {
+            Decision::Allowed { remaining, .. } => println!("{user} {tool}: allowed, {} left", remaining.unwrap_or(u32::MAX)),
+            Decision::Denied(denial) => {
+                println!("{user} {tool}: denied by {}, again in {:.1?}", denial.limit, denial.retry_after().unwrap_or_default());
+            }
+        }
+    }
+    Ok(())
+}

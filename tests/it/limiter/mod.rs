@@ -1,0 +1,4 @@
+//! The limiter over its stores: one suite for every store, and what is particular to each.
+
+mod conformance;
+mod memory;
