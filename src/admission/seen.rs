@@ -54,7 +54,9 @@ static MANAGED_FIELDS: Part = Part::Members(&[
 ]);
 
 /// Names stay: whether an entry, or a map in it, is left empty by the rename shows in its names.
-const OWNED_SPEC: Part = Part::Names(&[OWNED_LIMITS, ("f:config", Part::Names(&[OWNED_LIMITS]))]);
+const OWNED_SPEC: Part = Part::Names(&[ITSELF, OWNED_LIMITS, ("f:config", Part::Names(&[ITSELF, OWNED_LIMITS]))]);
+/// That a map itself is owned is copied when an entry comes back.
+const ITSELF: (&str, Part) = (".", Part::Whole);
 const OWNED_LIMITS: (&str, Part) = ("f:rateLimiting", Part::Whole);
 
 const SPEC: Part = Part::Members(&[
@@ -278,8 +280,8 @@ mod tests {
                 "annotations": {"kubectl.kubernetes.io/last-applied-configuration": manifest, OPT_OUT_ANNOTATION: alias, "other": "text"},
                 "managedFields": [
                     entry("jane", "Apply", json!({"f:rateLimiting": owned})),
-                    entry("kubectl", "Update", json!({"f:image": {}, "f:config": {"f:groupRef": {}, "f:rateLimiting": owned}})),
-                    entry("former", "Update", json!({"f:rateLimiting": {"f:global": {"f:maxTokens": {}}}})),
+                    entry("kubectl", "Update", json!({".": {}, "f:image": {}, "f:transport": {}, "f:config": {".": {}, "f:groupRef": {}, "f:rateLimiting": owned}})),
+                    entry("former", "Update", json!({".": {}, "f:rateLimiting": {".": {}, "f:global": {"f:maxTokens": {}}}})),
                 ],
             },
             "spec": spec, "status": {"phase": "Running"},
@@ -314,7 +316,7 @@ mod tests {
         );
         let owned = seen.pointer("/metadata/managedFields/1/fieldsV1").expect("managed fields are there");
         assert_eq!(owned["f:metadata"], Value::Null);
-        assert_eq!(owned["f:spec"].as_object().expect("a map").keys().collect::<Vec<_>>(), ["f:config", "f:image"]);
+        assert_eq!(owned["f:spec"].as_object().expect("a map").keys().collect::<Vec<_>>(), [".", "f:config", "f:image", "f:transport"]);
     }
 
     #[test]
