@@ -58,16 +58,14 @@ pub(super) fn decode(body: &[u8]) -> Result<Incoming, Unreadable> {
 }
 
 pub(super) fn decode_as<O: DeserializeOwned + Default + Into<Value>>(body: &[u8]) -> Result<Incoming, Unreadable> {
-    let review: Review<O> = match serde_json::from_slice(body) {
-        Ok(review) => review,
-        Err(error) => {
-            return Err(match salvage::uid(body) {
-                Some(uid) => Unreadable::Request { uid, why: format!("the review cannot be decoded: {error}") },
-                None if body.is_empty() => Unreadable::NoReview("the body is empty".to_owned()),
-                None => Unreadable::NoReview(error.to_string()),
-            });
-        }
+    let unreadable = |why: String| match salvage::uid(body) {
+        Some(uid) => Unreadable::Request { uid, why: format!("the review cannot be decoded: {why}") },
+        None if body.is_empty() => Unreadable::NoReview("the body is empty".to_owned()),
+        None => Unreadable::NoReview(why),
     };
+    // Of the whole body, so that it counts for what is skipped too.
+    let text = std::str::from_utf8(body).map_err(|error| unreadable(error.to_string()))?;
+    let review: Review<O> = serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?;
     if review.kind != "AdmissionReview" || review.api_version != API_VERSION {
         let (version, kind) = (clip(&review.api_version), clip(&review.kind));
         return Err(Unreadable::NoReview(format!("it is {version:?} {kind:?}; register the webhook with admissionReviewVersions: [v1]")));

@@ -69,6 +69,20 @@ fn undecodable() -> Vec<Vec<u8>> {
 }
 
 #[test]
+fn bytes_that_are_no_text_are_refused_wherever_they_stand() {
+    let head = br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"42","operation":"CREATE","#;
+    let kind = br#""kind":{"group":"toolhive.stacklok.dev","version":"v1beta1","kind":"MCPServer"},"object":{"spec":{"image":""#;
+    for (image, allowed) in [(&b"fetch"[..], true), (&b"\xff\xfe"[..], false)] {
+        let body = [&head[..], kind, image, br#""}}}}"#].concat();
+        let schema = tollgate::config::schema::Schema::told(true);
+        let facts = tollgate::admission::Facts { mode: tollgate::config::rename::Mode::Rename, schema: &schema, references: None };
+        let answer = tollgate::admission::review(tollgate::admission::Hook::Validate, &body, &facts);
+        let response: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!((answer.status, &response["response"]["uid"], &response["response"]["allowed"]), (200, &json!("42"), &json!(allowed)));
+    }
+}
+
+#[test]
 fn the_uid_is_salvaged_from_what_cannot_be_decoded() {
     for bytes in undecodable() {
         let start = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned();
