@@ -13,7 +13,7 @@
 //!      /    \   \
 //! admission  |  limiter  review in, review out | buckets, plan, decision, the store port (pure: time is an argument)
 //!     |    crds     \
-//!     |      |    stores             the CustomResourceDefinitions | buckets in memory
+//!     |      |    stores             the CustomResourceDefinitions | buckets in memory and in Redis
 //!     |      |        \
 //!     |      |         |   listener  accept loop, TLS, deadlines, drain
 //!     |      |         |   /   certs development certificates
@@ -31,6 +31,7 @@
 //! |---|---|---|
 //! | `admission` | [`admission`]: bytes in, review out | base64 |
 //! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, hashbrown, sha2 |
+//! | `redis` | [`stores::Redis`]: buckets in Redis, shared with others | tokio, redis, rustls |
 //! | `serve` | [`webhook`] and [`listener`] | tokio, hyper, axum, rustls, kube, Prometheus |
 //! | `certs` | [`certs`]: a CA and a leaf in a folder | rcgen |
 //! | `cli` (default) | the binary, and [`crds`] | all of the above, clap, schemars |

@@ -7,6 +7,7 @@ use super::{
     policy::Limit,
     settle::{Refusal, Verdict},
     shape::Wait,
+    store::{Answer, Source},
 };
 
 /// Whether a call may go on.
@@ -18,6 +19,8 @@ pub enum Decision {
         remaining: Option<u32>,
         /// The limit in shadow that would have denied it.
         shadow: Option<Denial>,
+        /// Who decided.
+        source: Source,
     },
     /// It may not, and nothing is taken.
     Denied(Denial),
@@ -30,6 +33,8 @@ pub struct Denial {
     pub limit: Limit,
     /// Until every limit allows the call: waiting exactly so long is enough, unless others call meanwhile.
     pub wait: Wait,
+    /// Who decided. [`Source::Cache`] knows the limits that deny for certain; one that it has not asked may turn out to take longer.
+    pub source: Source,
 }
 
 impl Denial {
@@ -51,24 +56,39 @@ impl Denial {
 }
 
 impl Decision {
-    /// A verdict in terms of the plan that it was made for; `None` when it names a bucket that the plan has not.
-    pub fn new(plan: &Plan<'_>, verdict: Verdict) -> Option<Self> {
-        match verdict {
-            Verdict::Allowed { remaining, shadow: None } => Some(Self::Allowed { remaining, shadow: None }),
-            Verdict::Allowed { remaining, shadow: Some(by) } => Some(Self::Allowed { remaining, shadow: Some(denial(plan, by)?) }),
-            Verdict::Denied(by) => denial(plan, by).map(Self::Denied),
+    /// An answer in terms of the plan that it was made for; `None` when it names a bucket that the plan has not.
+    pub fn new(plan: &Plan<'_>, answer: Answer) -> Option<Self> {
+        let source = answer.source;
+        match answer.verdict {
+            Verdict::Allowed { remaining, shadow: None } => Some(Self::Allowed { remaining, shadow: None, source }),
+            Verdict::Allowed { remaining, shadow: Some(by) } => {
+                Some(Self::Allowed { remaining, shadow: Some(denial(plan, by, source)?), source })
+            }
+            Verdict::Denied(by) => denial(plan, by, source).map(Self::Denied),
         }
+    }
+
+    /// What no limit counts.
+    pub(super) fn unlimited() -> Self {
+        Self::Allowed { remaining: None, shadow: None, source: Source::Store }
     }
 
     /// Whether the call may go on.
     pub fn is_allowed(&self) -> bool {
         matches!(self, Self::Allowed { .. })
     }
+
+    /// Who decided.
+    pub fn source(&self) -> Source {
+        match self {
+            Self::Allowed { source, .. } | Self::Denied(Denial { source, .. }) => *source,
+        }
+    }
 }
 
-fn denial(plan: &Plan<'_>, refusal: Refusal) -> Option<Denial> {
+fn denial(plan: &Plan<'_>, refusal: Refusal, source: Source) -> Option<Denial> {
     let draw = plan.draws().get(refusal.by)?;
-    Some(Denial { limit: draw.limit().clone(), wait: refusal.wait })
+    Some(Denial { limit: draw.limit().clone(), wait: refusal.wait, source })
 }
 
 #[cfg(test)]
@@ -82,7 +102,7 @@ mod tests {
         let plan = policy.plan(&Call::of("search").by("alice"));
         for (wait, secs) in [(0, 0), (1, 1), (1_000_000, 1), (1_000_001, 2)] {
             let refusal = Refusal { by: 3, wait: Wait::After(Duration::from_micros(wait)) };
-            let Some(Decision::Denied(denial)) = Decision::new(&plan, Verdict::Denied(refusal)) else { panic!("a denial") };
+            let Some(Decision::Denied(denial)) = Decision::new(&plan, Verdict::Denied(refusal).into()) else { panic!("a denial") };
             assert_eq!((denial.retry_after_secs(), denial.limit.to_string()), (Some(secs), "tools[search].perUser".to_owned()));
         }
     }
@@ -91,6 +111,6 @@ mod tests {
     fn a_bucket_that_the_plan_has_not_is_no_decision() {
         let policy = policy();
         let verdict = Verdict::Denied(Refusal { by: 2, wait: Wait::Never });
-        assert_eq!(Decision::new(&policy.plan(&Call::of("search")), verdict), None);
+        assert_eq!(Decision::new(&policy.plan(&Call::of("search")), verdict.into()), None);
     }
 }

@@ -94,9 +94,11 @@
 //! | [`decision`] | the answer |
 //! | [`store`] | the port behind which the buckets are; see [`stores`](crate::stores) |
 //! | [`service`] | policy and store together |
+//! | [`observe`] | the port for metrics |
 
 pub mod decision;
 pub mod key;
+pub mod observe;
 pub mod plan;
 pub mod policy;
 #[cfg(test)]
@@ -109,10 +111,11 @@ pub mod time;
 
 pub use decision::{Decision, Denial};
 pub use key::ServerId;
+pub use observe::Observer;
 pub use plan::{Call, Plan};
 pub use policy::{Limit, Policy, Scope};
 pub use service::Limiter;
 pub use settle::Verdict;
 pub use shape::Wait;
-pub use store::{Store, StoreError};
+pub use store::{Answer, Cause, Source, Store, StoreError};
 pub use time::Micros;

@@ -127,7 +127,7 @@ impl Policy {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{
         config::limits::{Limits, ToolLimits},
@@ -138,8 +138,12 @@ pub(super) mod tests {
     };
 
     /// All four buckets for `search`; `list` has one of its own; the server's are there for every tool.
-    pub(in crate::limiter) fn policy() -> Policy {
-        let limit = |max_tokens| Some(bucket(max_tokens, "1m"));
+    pub(crate) fn policy() -> Policy {
+        policy_of("1m")
+    }
+
+    pub(crate) fn policy_of(refill_period: &str) -> Policy {
+        let limit = |max_tokens| Some(bucket(max_tokens, refill_period));
         let search = ToolLimits { global: limit(50), per_user: limit(5) };
         let list = ToolLimits { global: limit(20), per_user: None };
         let tools = [("search".to_owned(), search), ("list".to_owned(), list)].into();

@@ -8,7 +8,7 @@ use super::{
     decision::Decision,
     plan::{Call, Plan},
     policy::Policy,
-    store::{Store, StoreError},
+    store::{Cause, Store, StoreError},
 };
 
 /// Decides the calls of one server. Share it in an `Arc`, or its store among several.
@@ -58,15 +58,16 @@ impl<S: Store> Limiter<S> {
         let policy = self.policy.load();
         match policy.plan_batch(tools, user) {
             Some(plan) => self.settle(plan).await,
-            None => Ok(Decision::Allowed { remaining: None, shadow: None }),
+            None => Ok(Decision::unlimited()),
         }
     }
 
     async fn settle(&self, plan: Plan<'_>) -> Result<Decision, StoreError> {
         if plan.draws().is_empty() {
-            return Ok(Decision::Allowed { remaining: None, shadow: None });
+            return Ok(Decision::unlimited());
         }
-        let verdict = self.store.take(&plan).await?;
-        Decision::new(&plan, verdict).ok_or_else(|| StoreError::Unanswered("the answer names a bucket that was not asked".into()))
+        let answer = self.store.take(&plan).await?;
+        Decision::new(&plan, answer)
+            .ok_or_else(|| StoreError::unknown(Cause::Other, "its answer names a bucket that it was not asked about"))
     }
 }

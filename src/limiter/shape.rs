@@ -152,7 +152,7 @@ fn enough_for(cost: NonZeroU32) -> f64 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(in crate::limiter) fn bucket(max_tokens: u32, refill_period: &str) -> Bucket {
@@ -164,7 +164,7 @@ pub(super) mod tests {
         Shape::from(&bucket(max_tokens, refill_period))
     }
 
-    pub(in crate::limiter) fn cost(cost: u32) -> NonZeroU32 {
+    pub(crate) fn cost(cost: u32) -> NonZeroU32 {
         NonZeroU32::new(cost).expect("a call costs something")
     }
 

@@ -4,9 +4,7 @@
 //! other, and nobody sees a call that has taken from some of its buckets only. The time is the store's own, so that all who share a store
 //! share its clock.
 
-use std::{error::Error, future::Future, sync::Arc};
-
-use thiserror::Error;
+use std::{error::Error, fmt, future::Future, sync::Arc};
 
 use super::{plan::Plan, settle::Verdict};
 
@@ -15,24 +13,135 @@ pub trait Store: Send + Sync {
     /// Takes what the plan says from all of its buckets, or from none.
     ///
     /// # Errors
-    /// No decision; the error says whether tokens may be gone. A call must not be sent again on [`StoreError::Unanswered`].
-    fn take(&self, plan: &Plan<'_>) -> impl Future<Output = Result<Verdict, StoreError>> + Send;
+    /// No decision; the error says whether tokens may be gone. A call must not be sent again when they may be
+    /// ([`StoreError::may_have_taken`]).
+    fn take(&self, plan: &Plan<'_>) -> impl Future<Output = Result<Answer, StoreError>> + Send;
+
+    /// Whether the store would answer at all, found out without taking anything.
+    ///
+    /// # Errors
+    /// Why it would not.
+    fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A verdict and who reached it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What was found.
+    pub verdict: Verdict,
+    /// Who found it.
+    pub source: Source,
+}
+
+/// Who reached a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The store, asked for this call.
+    Store,
+    /// What the store had said before makes this denial certain; it was not asked again.
+    Cache,
+    /// Buckets in this process, since the store does not answer.
+    Local,
+    /// Nobody: the store does not answer, and calls are allowed meanwhile.
+    FailOpen,
 }
 
 /// Why there is no decision.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug)]
+pub struct StoreError {
+    cause: Cause,
+    may_have_taken: bool,
+    source: Arc<dyn Error + Send + Sync>,
+}
+
+/// What kind of trouble a store is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum StoreError {
-    /// The store was not asked: no token is gone.
-    #[error("the store could not be asked: {0}")]
-    NotAsked(#[source] Box<dyn Error + Send + Sync>),
-    /// The store was asked and did not answer: the tokens may or may not be gone.
-    #[error("the store did not answer: {0}")]
-    Unanswered(#[source] Box<dyn Error + Send + Sync>),
+pub enum Cause {
+    /// It did not answer in time.
+    Timeout,
+    /// It cannot be reached, or the connection broke.
+    Connection,
+    /// It does not let us in, or not do what we must.
+    Auth,
+    /// It is well, but the state of one of the call's buckets cannot be used. Other calls may fare better.
+    Bucket,
+    /// Anything else.
+    Other,
+}
+
+impl Source {
+    /// As in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Cache => "cache",
+            Self::Local => "local",
+            Self::FailOpen => "fail_open",
+        }
+    }
+}
+
+impl Cause {
+    /// As in metrics; `timeout`, `connection`, `auth` and `other` are also ToolHive's.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Connection => "connection",
+            Self::Auth => "auth",
+            Self::Bucket => "bucket",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl From<Verdict> for Answer {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, source: Source::Store }
+    }
+}
+
+impl StoreError {
+    /// The store was not asked, or refused as a whole: no token is gone.
+    pub fn untaken(cause: Cause, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { cause, may_have_taken: false, source: Arc::from(source.into()) }
+    }
+
+    /// The store was asked and what it did is not known: the tokens may or may not be gone.
+    pub fn unknown(cause: Cause, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { cause, may_have_taken: true, source: Arc::from(source.into()) }
+    }
+
+    /// What kind of trouble it is.
+    pub fn cause(&self) -> Cause {
+        self.cause
+    }
+
+    /// Whether tokens may be gone although there is no decision.
+    pub fn may_have_taken(&self) -> bool {
+        self.may_have_taken
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.may_have_taken { "the store did not say whether it decided" } else { "the store did not decide" };
+        write!(f, "{what}: {}", self.source)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.source()
+    }
 }
 
 impl<S: Store> Store for Arc<S> {
-    fn take(&self, plan: &Plan<'_>) -> impl Future<Output = Result<Verdict, StoreError>> + Send {
+    fn take(&self, plan: &Plan<'_>) -> impl Future<Output = Result<Answer, StoreError>> + Send {
         self.as_ref().take(plan)
+    }
+
+    fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.as_ref().probe()
     }
 }

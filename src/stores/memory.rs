@@ -29,7 +29,7 @@ use super::{
     shard::Shard,
 };
 use crate::limiter::{
-    Plan, Store, StoreError, Verdict,
+    Answer, Plan, Store, StoreError, Verdict,
     settle::{Slot, settle},
 };
 
@@ -109,8 +109,12 @@ impl<C: Clock> Memory<C> {
 }
 
 impl<C: Clock> Store for Memory<C> {
-    async fn take(&self, plan: &Plan<'_>) -> Result<Verdict, StoreError> {
-        Ok(self.take_now(plan))
+    async fn take(&self, plan: &Plan<'_>) -> Result<Answer, StoreError> {
+        Ok(self.take_now(plan).into())
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use tollgate::{
         bucket::Bucket,
         limits::{Limits, ToolLimits},
     },
-    limiter::{Call, Decision, Denial, Limiter, Policy, ServerId, Store, Wait},
+    limiter::{Call, Decision, Denial, Limiter, Policy, ServerId, Source, Store, Wait},
 };
 
 /// A fresh store to try.
@@ -93,7 +93,7 @@ impl<B: Bench> Tried<B> {
 
     async fn allowed(&self, call: Call<'_>) -> Option<u32> {
         match self.decide(call).await {
-            Decision::Allowed { remaining, shadow: None } => remaining,
+            Decision::Allowed { remaining, shadow: None, .. } => remaining,
             other => panic!("{call:?}: {other:?}"),
         }
     }
@@ -118,6 +118,9 @@ fn assert_denial<B: Bench>(denial: &Denial, limit: &str, wait: Duration) {
     let slack = Duration::from_nanos(u64::try_from(wait.as_nanos()).expect("a short wait") / 100_000_000);
     assert!(told <= wait && told + B::LAG + slack >= wait, "told {told:?}, expected {wait:?}");
 }
+
+/// Allowed by the store, and nothing is left.
+const ALLOWED_THE_LAST: Decision = Decision::Allowed { remaining: Some(0), shadow: None, source: Source::Store };
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -207,14 +210,14 @@ pub async fn a_batch_passes_whole_or_not<B: Bench>() {
     let tried = Tried::<B>::with(with_tool(server(bucket(5, "1h"), None), "narrow", bucket(2, "1h"), None)).await;
     let denied = tried.batch(&["wide", "narrow", "narrow", "narrow"], "alice").await;
     assert!(
-        matches!(&denied, Decision::Denied(Denial { wait: Wait::Never, limit }) if limit.to_string() == "tools[narrow].global"),
+        matches!(&denied, Decision::Denied(Denial { wait: Wait::Never, limit, .. }) if limit.to_string() == "tools[narrow].global"),
         "{denied:?}"
     );
     let allowed = tried.batch(&["wide", "narrow", "narrow"], "alice").await;
-    assert_eq!(allowed, Decision::Allowed { remaining: Some(0), shadow: None });
+    assert_eq!(allowed, ALLOWED_THE_LAST);
     let Decision::Denied(denial) = tried.batch(&["wide", "wide", "wide"], "alice").await else { panic!("two are left") };
     assert_denial::<B>(&denial, "global", HOUR / 5);
-    assert_eq!(tried.batch(&["wide", "wide"], "alice").await, Decision::Allowed { remaining: Some(0), shadow: None });
+    assert_eq!(tried.batch(&["wide", "wide"], "alice").await, ALLOWED_THE_LAST);
 }
 
 pub async fn shadow_takes_and_tells<B: Bench>() {
@@ -223,14 +226,14 @@ pub async fn shadow_takes_and_tells<B: Bench>() {
     let per_user = |limit: &tollgate::limiter::Limit| limit.to_string() == "perUser";
     tried.limiter.reload(policy(&limits).shadow(per_user));
     assert_eq!(tried.allowed(Call::of("t").by("alice")).await, Some(2));
-    let Decision::Allowed { remaining: Some(1), shadow: Some(would) } = tried.decide(Call::of("t").by("alice")).await else {
+    let Decision::Allowed { remaining: Some(1), shadow: Some(would), .. } = tried.decide(Call::of("t").by("alice")).await else {
         panic!("perUser tells, and does not deny")
     };
     assert_denial::<B>(&would, "perUser", HOUR);
     assert_eq!(tried.allowed(Call::of("t").by("bob")).await, Some(0));
     assert_denial::<B>(&tried.denied(Call::of("t").by("bob")).await, "global", HOUR / 3);
     tried.limiter.reload(policy(&limits).shadow(|_| true));
-    assert!(matches!(tried.decide(Call::of("t").by("carol")).await, Decision::Allowed { remaining: None, shadow: Some(_) }));
+    assert!(matches!(tried.decide(Call::of("t").by("carol")).await, Decision::Allowed { remaining: None, shadow: Some(_), .. }));
 }
 
 pub async fn a_reload_keeps_what_is_left<B: Bench>() {
@@ -256,7 +259,8 @@ pub async fn denials_do_not_prolong_the_wait<B: Bench>() {
 
 pub async fn callers_at_once_get_what_there_is<B: Bench>() {
     let limits = with_tool(server(bucket(40, "10h"), bucket(8, "10h")), "t", bucket(30, "10h"), bucket(7, "10h"));
-    let limiter = Arc::new(Tried::<B>::with(limits).await.limiter);
+    let Tried { bench: _bench, limiter } = Tried::<B>::with(limits).await;
+    let limiter = Arc::new(limiter);
     let mut calls = tokio::task::JoinSet::new();
     for call in 0..200 {
         let limiter = Arc::clone(&limiter);

@@ -1,0 +1,45 @@
+//! Who is told what the limiter and its stores do: the one port for metrics.
+//!
+//! All methods do nothing by default, and none may block. What they are given names limits, never users: an [`Observer`] that only reads
+//! [`Limit`](super::Limit)s cannot leak who called. (The keys of a plan do hold users; keep them out of labels.)
+
+use std::time::Duration;
+
+use super::{
+    plan::Plan,
+    store::{Answer, StoreError},
+};
+
+/// Is told what happens.
+pub trait Observer: Send + Sync {
+    /// A call was decided, in this time.
+    fn decided(&self, plan: &Plan<'_>, answer: &Answer, took: Duration) {
+        let _ = (plan, answer, took);
+    }
+
+    /// A call was not decided.
+    fn undecided(&self, plan: &Plan<'_>, error: &StoreError, took: Duration) {
+        let _ = (plan, error, took);
+    }
+
+    /// The store failed a call, which may have been decided without it.
+    fn failed(&self, error: &StoreError) {
+        let _ = error;
+    }
+
+    /// The store answered this many calls at once, in this time.
+    fn batch(&self, calls: usize, took: Duration) {
+        let _ = (calls, took);
+    }
+
+    /// The store is answering again, or no longer.
+    fn store_is(&self, answering: bool) {
+        let _ = answering;
+    }
+}
+
+/// Tells nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {}

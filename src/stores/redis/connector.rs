@@ -1,0 +1,127 @@
+//! One connection that all share, made when it is first needed and again when it broke.
+//!
+//! Connecting goes on in a task of its own, so that a caller who gives up does not end it, and all who come meanwhile wait for the same
+//! attempt. After a failed one there is a pause, in which calls fail at once with the same error.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use super::{
+    fault,
+    live::{Live, Target},
+};
+use crate::limiter::{Cause, StoreError};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Keeps a connection.
+#[derive(Debug)]
+pub(super) struct Connector {
+    target: Target,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nobody has asked yet, or the last connection broke.
+    Idle,
+    /// The channel closes when the attempt is over.
+    Connecting {
+        over: watch::Receiver<()>,
+        pause: Duration,
+    },
+    Connected(Connected),
+    Failed {
+        error: StoreError,
+        pause: Duration,
+        until: Instant,
+    },
+}
+
+/// A connection, and which of all that there were.
+#[derive(Clone, Debug)]
+pub(super) struct Connected {
+    pub(super) live: Live,
+    made_at: Instant,
+}
+
+impl Connector {
+    pub(super) fn new(target: Target) -> Arc<Self> {
+        Arc::new(Self { target, state: Mutex::new(State::Idle) })
+    }
+
+    /// The connection, made if need be.
+    pub(super) async fn connected(self: &Arc<Self>) -> Result<Connected, StoreError> {
+        loop {
+            let mut over = match self.now_or_attempt() {
+                Ok(now) => return now,
+                Err(over) => over,
+            };
+            // An error is the end of the attempt as well: nothing is ever sent.
+            let _ = over.changed().await;
+        }
+    }
+
+    /// Lets go of a connection that broke, unless it has been replaced.
+    pub(super) fn drop_connection(&self, broken: &Connected) {
+        let mut state = self.state();
+        if matches!(&*state, State::Connected(current) if current.made_at == broken.made_at) {
+            *state = State::Idle;
+        }
+    }
+
+    /// What there is, or the attempt to wait for.
+    fn now_or_attempt(self: &Arc<Self>) -> Result<Result<Connected, StoreError>, watch::Receiver<()>> {
+        let mut state = self.state();
+        let pause = match &*state {
+            State::Connected(connected) => return Ok(Ok(connected.clone())),
+            State::Connecting { over, .. } => return Err(over.clone()),
+            State::Failed { error, until, .. } if Instant::now() < *until => return Ok(Err(error.clone())),
+            State::Failed { pause, .. } => (*pause * 2).min(LONGEST_PAUSE),
+            State::Idle => FIRST_PAUSE,
+        };
+        let (attempt, over) = watch::channel(());
+        *state = State::Connecting { over: over.clone(), pause };
+        tokio::spawn(Attempt { connector: Arc::clone(self), _ends: attempt }.make());
+        Err(over)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One attempt to connect. Its end, whatever it is, leaves no state in which others wait for it.
+struct Attempt {
+    connector: Arc<Connector>,
+    _ends: watch::Sender<()>,
+}
+
+impl Attempt {
+    async fn make(self) {
+        let made = self.connector.target.connect().await;
+        let mut state = self.connector.state();
+        let pause = if let State::Connecting { pause, .. } = &*state { *pause } else { FIRST_PAUSE };
+        *state = match made {
+            Ok(live) => State::Connected(Connected { live, made_at: Instant::now() }),
+            Err(error) => State::Failed { error: fault::of_connecting(&error), pause, until: Instant::now() + pause },
+        };
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let mut state = self.connector.state();
+        if let State::Connecting { pause, .. } = &*state {
+            let pause = *pause;
+            let error = StoreError::untaken(Cause::Connection, "the attempt to connect was interrupted");
+            drop(mem::replace(&mut *state, State::Failed { error, pause, until: Instant::now() }));
+        }
+    }
+}

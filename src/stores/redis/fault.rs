@@ -1,0 +1,147 @@
+//! What a failure means: which kind of trouble, whether tokens may be gone, and whether the connection is of further use.
+//!
+//! | Redis says, or does | tokens gone? | connection |
+//! |---|---|---|
+//! | no answer in time | may be | dropped |
+//! | connection broken, or no sense in the answer | may be | dropped |
+//! | `READONLY`, `MASTERDOWN`: no master, or no longer | no: a script stops at its first write, before taking | dropped, so that the master is looked for |
+//! | `NOAUTH`, `WRONGPASS`, `NOPERM` | no | dropped, so that new credentials count |
+//! | `OOM`, `MISCONF`, `NOREPLICAS`: no writes now | no: as `READONLY` | kept |
+//! | `LOADING`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, `MOVED`, `ASK` | no: the script did not begin | kept |
+//! | any other error | may be | kept |
+//!
+//! `NOSCRIPT` never comes this far: the script is sent whole instead ([`link`](super::link)). Nothing else is ever sent twice, but what a
+//! cluster redirected.
+
+use redis::{ErrorKind, RedisError};
+use thiserror::Error;
+
+use crate::limiter::{Cause, StoreError};
+
+/// A failure and its meaning.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) error: StoreError,
+    /// Whether another connection should be made.
+    pub(super) drop_connection: bool,
+}
+
+/// What Redis said, as far as it may be told: messages that quote keys would tell who called.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Told(String);
+
+/// Codes by which Redis refuses a whole script before it takes anything, the kind of trouble, and whether to connect anew.
+const REFUSALS: [(&str, Cause, bool); 15] = [
+    ("READONLY", Cause::Other, true),
+    ("MASTERDOWN", Cause::Other, true),
+    ("NOAUTH", Cause::Auth, true),
+    ("WRONGPASS", Cause::Auth, true),
+    ("NOPERM", Cause::Auth, true),
+    ("OOM", Cause::Other, false),
+    ("MISCONF", Cause::Other, false),
+    ("NOREPLICAS", Cause::Other, false),
+    ("LOADING", Cause::Other, false),
+    ("BUSY", Cause::Other, false),
+    ("CLUSTERDOWN", Cause::Other, false),
+    ("TRYAGAIN", Cause::Other, false),
+    ("MOVED", Cause::Other, false),
+    ("ASK", Cause::Other, false),
+    ("NOSCRIPT", Cause::Other, false),
+];
+
+/// A failure of a script.
+pub(super) fn of_script(error: &RedisError) -> Fault {
+    let told = Told(tellable(error));
+    if let Some((_, cause, drop_connection)) = refusal(error) {
+        return Fault { error: StoreError::untaken(cause, told), drop_connection };
+    }
+    let (error, drop_connection) = match error.kind() {
+        ErrorKind::AuthenticationFailed => (StoreError::untaken(Cause::Auth, told), true),
+        ErrorKind::ClusterConnectionNotFound => (StoreError::untaken(Cause::Connection, told), false),
+        _ if error.is_timeout() => (StoreError::unknown(Cause::Timeout, told), true),
+        ErrorKind::Io | ErrorKind::Parse => (StoreError::unknown(Cause::Connection, told), true),
+        _ => (StoreError::unknown(Cause::Other, told), false),
+    };
+    Fault { error, drop_connection }
+}
+
+/// A failure to connect.
+pub(super) fn of_connecting(error: &RedisError) -> StoreError {
+    let cause = match refusal(error) {
+        Some((_, cause, _)) => cause,
+        None if error.kind() == ErrorKind::AuthenticationFailed => Cause::Auth,
+        None if error.is_timeout() => Cause::Timeout,
+        None => Cause::Connection,
+    };
+    StoreError::untaken(cause, Told(format!("no connection: {}", tellable(error))))
+}
+
+/// An answer that makes no sense.
+pub(super) fn senseless() -> Fault {
+    let told = Told("what came is no answer of the script".to_owned());
+    Fault { error: StoreError::unknown(Cause::Other, told), drop_connection: true }
+}
+
+/// Up to Redis 6.2, the code of what a script did stands inside the message: `ERR Error running script (...): @user_script: 9: -OOM ...`.
+fn refusal(error: &RedisError) -> Option<(&'static str, Cause, bool)> {
+    let code = error.code()?;
+    let inner = || error.detail().into_iter().flat_map(str::split_whitespace).find_map(|word| word.strip_prefix('-'));
+    let code = if code == "ERR" { inner()? } else { code };
+    REFUSALS.into_iter().find(|(refusal, ..)| *refusal == code)
+}
+
+fn tellable(error: &RedisError) -> String {
+    let told = error.to_string();
+    match told.split_once("thv:rl:") {
+        Some((before, _)) => format!("{}[cut]", before.trim_end_matches(['\'', '"', '`'])),
+        None => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use redis::make_extension_error;
+
+    use super::*;
+
+    fn server(code: &str, detail: &str) -> RedisError {
+        make_extension_error(code.to_owned(), Some(detail.to_owned()))
+    }
+
+    #[test]
+    fn a_refusal_has_taken_nothing() {
+        for (error, cause, drop_connection) in [
+            (server("READONLY", "You can't write against a read only replica."), Cause::Other, true),
+            (server("OOM", "command not allowed when used memory > 'maxmemory'."), Cause::Other, false),
+            (server("NOAUTH", "Authentication required."), Cause::Auth, true),
+            (server("ERR", "Error running script (call to f_1): @user_script: 9: -OOM command not allowed"), Cause::Other, false),
+        ] {
+            let fault = of_script(&error);
+            assert!(!fault.error.may_have_taken(), "{error}");
+            assert_eq!((fault.error.cause(), fault.drop_connection), (cause, drop_connection), "{error}");
+        }
+    }
+
+    #[test]
+    fn silence_may_have_taken() {
+        for (error, cause, drop_connection) in [
+            (RedisError::from(io::Error::from(io::ErrorKind::TimedOut)), Cause::Timeout, true),
+            (RedisError::from(io::Error::from(io::ErrorKind::BrokenPipe)), Cause::Connection, true),
+            (server("ERR", "Error running script: @user_script: 9: oh no"), Cause::Other, false),
+        ] {
+            let fault = of_script(&error);
+            assert!(fault.error.may_have_taken(), "{error}");
+            assert_eq!((fault.error.cause(), fault.drop_connection), (cause, drop_connection), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_told() {
+        let quoting = server("ERR", "unknown command 'EVALSHA', with args beginning with: 'abc' '1' 'thv:rl:{ns:mcp}:user:alice'");
+        let told = of_script(&quoting).error.to_string();
+        assert!(told.contains("unknown command 'EVALSHA'") && !told.contains("alice"), "{told}");
+    }
+}

@@ -1,0 +1,83 @@
+//! Runs one batch: connect if need be, send the script's hash, send the whole script where Redis does not know it.
+
+use std::{sync::Arc, time::Instant};
+
+use redis::{ErrorKind, Script, ServerErrorKind, Value};
+
+use super::{
+    ask::Ask,
+    connector::{Connected, Connector},
+    fault::{self, Fault},
+    link::Landed,
+    script::{self, Batch, Reply},
+};
+use crate::limiter::{Cause, Observer, StoreError};
+
+/// Runs batches on one connection.
+pub(super) struct Runner {
+    connector: Arc<Connector>,
+    /// Knows the hash.
+    script: Script,
+    observer: Arc<dyn Observer>,
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").field("connector", &self.connector).finish_non_exhaustive()
+    }
+}
+
+impl Runner {
+    pub(super) fn new(connector: Arc<Connector>, observer: Arc<dyn Observer>) -> Arc<Self> {
+        Arc::new(Self { connector, script: Script::new(script::SOURCE), observer })
+    }
+
+    /// Decides calls together, in order. One outcome for each.
+    pub(super) async fn run(&self, asks: &[Ask]) -> Vec<Landed> {
+        let mut batch = Batch::default();
+        if !asks.iter().all(|ask| batch.add(ask)) {
+            let error = StoreError::untaken(Cause::Other, "the call draws on more buckets than a script can count");
+            return vec![Err(error); asks.len()];
+        }
+        match self.decide(&batch, asks.len()).await {
+            Ok(Reply { at, outcomes }) => outcomes.into_iter().map(|outcome| Ok((outcome, at))).collect(),
+            Err(error) => vec![Err(error); asks.len()],
+        }
+    }
+
+    /// Whether Redis answers at all.
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        let mut connected = self.connector.connected().await?;
+        let answer = connected.live.query(&redis::cmd("PING")).await;
+        answer.map(drop).map_err(|error| self.settle_fault(&connected, fault::of_script(&error)))
+    }
+
+    async fn decide(&self, batch: &Batch, calls: usize) -> Result<Reply, StoreError> {
+        let mut connected = self.connector.connected().await?;
+        let sent = Instant::now();
+        match self.send(&mut connected, batch, calls).await {
+            Ok(reply) => {
+                self.observer.batch(calls, sent.elapsed());
+                Ok(reply)
+            }
+            Err(fault) => Err(self.settle_fault(&connected, fault)),
+        }
+    }
+
+    fn settle_fault(&self, connected: &Connected, fault: Fault) -> StoreError {
+        if fault.drop_connection {
+            self.connector.drop_connection(connected);
+        }
+        fault.error
+    }
+
+    async fn send(&self, connected: &mut Connected, batch: &Batch, calls: usize) -> Result<Reply, Fault> {
+        let mut answer = connected.live.query(&batch.command("EVALSHA", self.script.get_hash())).await;
+        // After a start, a failover or SCRIPT FLUSH. What was unknown did not run.
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)) {
+            answer = connected.live.query(&batch.command("EVAL", script::SOURCE)).await;
+        }
+        let answer: Value = answer.map_err(|error| fault::of_script(&error))?;
+        script::read(&answer, calls).ok_or_else(fault::senseless)
+    }
+}

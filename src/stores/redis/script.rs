@@ -1,0 +1,189 @@
+//! What is said to the Lua script and what it answers. `script.lua` describes both, and is the reference.
+//!
+//! A batch says each key and each [`Term`] once, and each call as a few bytes that point at them: what a thousand callers of one server ask
+//! is mostly the same.
+
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
+use redis::Value;
+
+use super::ask::{Ask, Term};
+use crate::limiter::{Micros, Verdict, Wait, settle::Refusal};
+
+/// The script that runs in Redis, whole.
+pub const SOURCE: &str = include_str!("script.lua");
+
+/// Keys, terms and draws are counted in two bytes.
+const MOST: usize = u16::MAX as usize;
+
+/// Calls on their way to Redis together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    keys: Vec<Box<str>>,
+    hasher: RandomState,
+    by_key: HashTable<u16>,
+    terms: Vec<Term>,
+    calls: Vec<u8>,
+}
+
+/// The outcome of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Decided(Verdict),
+    /// The key of the draw with this index holds something that is no bucket; nothing is taken.
+    Unusable(usize),
+}
+
+/// What Redis answered to a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reply {
+    /// The time by Redis' clock.
+    pub(super) at: Micros,
+    /// One for each call, in order.
+    pub(super) outcomes: Vec<Outcome>,
+}
+
+impl Batch {
+    /// Adds a call, unless the batch would be too large for the script.
+    pub(super) fn add(&mut self, ask: &Ask) -> bool {
+        let draws = ask.draws().len();
+        if draws > MOST || self.keys.len() + draws > MOST || self.terms.len() + draws > MOST {
+            return false;
+        }
+        push(&mut self.calls, draws);
+        for (key, term) in ask.draws() {
+            let (key, term) = (self.key(key), self.term(term));
+            push(&mut self.calls, key);
+            push(&mut self.calls, term);
+        }
+        true
+    }
+
+    /// The key's place, counted from 1.
+    fn key(&mut self, key: &str) -> usize {
+        let hash = self.hasher.hash_one(key);
+        let same = |at: &u16| self.keys.get(usize::from(*at)).is_some_and(|known| **known == *key);
+        if let Some(at) = self.by_key.find(hash, same) {
+            return usize::from(*at) + 1;
+        }
+        let at = self.keys.len();
+        self.keys.push(key.into());
+        let (keys, hasher) = (&self.keys, &self.hasher);
+        let rehash = |at: &u16| keys.get(usize::from(*at)).map_or(0, |key| hasher.hash_one(&**key));
+        self.by_key.insert_unique(hash, at as u16, rehash);
+        at + 1
+    }
+
+    /// The term's place, counted from 1. A server has few.
+    fn term(&mut self, term: &Term) -> usize {
+        if let Some(at) = self.terms.iter().position(|known| known == term) {
+            return at + 1;
+        }
+        self.terms.push(*term);
+        self.terms.len()
+    }
+
+    /// The command, `EVALSHA` and a hash or `EVAL` and a script, with the batch.
+    pub(super) fn command(&self, name: &str, script: &str) -> redis::Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(self.keys.len());
+        for key in &self.keys {
+            command.arg(&**key);
+        }
+        command.arg(self.terms.len());
+        for Term { shape, cost, enforced } in &self.terms {
+            // Rust writes the shortest text that reads back as the same double.
+            command.arg(format!("{:e}", shape.capacity())).arg(format!("{:e}", shape.tokens_per_us()));
+            command.arg(shape.two_periods_us()).arg(shape.ttl_secs()).arg(cost.get()).arg(u8::from(*enforced));
+        }
+        command.arg(&*self.calls);
+        command
+    }
+}
+
+/// Two bytes, the high one first. No number here is larger than [`MOST`].
+fn push(calls: &mut Vec<u8>, number: usize) {
+    calls.extend_from_slice(&(number as u16).to_be_bytes());
+}
+
+/// Reads an answer to `calls` calls; `None` when it is none.
+pub(super) fn read(answer: &Value, calls: usize) -> Option<Reply> {
+    let Value::Array(numbers) = answer else { return None };
+    let mut numbers = numbers.iter().map(|number| if let Value::Int(number) = number { Some(*number) } else { None });
+    let mut next = || numbers.next().flatten();
+    let at = Micros(u64::try_from(next()?).ok()?);
+    let outcomes = (0..calls).map(|_| outcome(&mut next)).collect::<Option<Vec<_>>>()?;
+    next().is_none().then_some(Reply { at, outcomes })
+}
+
+fn outcome(next: &mut impl FnMut() -> Option<i64>) -> Option<Outcome> {
+    Some(match next()? {
+        -2 => Outcome::Decided(Verdict::Denied(refusal(next)?)),
+        -3 => Outcome::Decided(Verdict::Allowed { remaining: remaining(next()?), shadow: Some(refusal(next)?) }),
+        -4 => Outcome::Unusable(index(next()?)?),
+        left => Outcome::Decided(Verdict::Allowed { remaining: remaining(left), shadow: None }),
+    })
+}
+
+fn remaining(left: i64) -> Option<u32> {
+    (left >= 0).then(|| u32::try_from(left).unwrap_or(u32::MAX))
+}
+
+fn refusal(next: &mut impl FnMut() -> Option<i64>) -> Option<Refusal> {
+    let by = index(next()?)?;
+    let wait = match u64::try_from(next()?) {
+        Ok(us) => Wait::After(std::time::Duration::from_micros(us)),
+        Err(_) => Wait::Never,
+    };
+    Some(Refusal { by, wait })
+}
+
+/// Lua counts from 1.
+fn index(by: i64) -> Option<usize> {
+    usize::try_from(by).ok()?.checked_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn ints(numbers: &[i64]) -> Value {
+        Value::Array(numbers.iter().map(|number| Value::Int(*number)).collect())
+    }
+
+    #[test]
+    fn every_outcome_is_read() {
+        let answer = ints(&[7, 5, -1, -2, 1, 600, -2, 2, -1, -3, 4, 2, 9, -4, 3]);
+        let denied = |by, wait| Outcome::Decided(Verdict::Denied(Refusal { by, wait }));
+        let after = |us| Wait::After(Duration::from_micros(us));
+        let would = Refusal { by: 1, wait: after(9) };
+        let outcomes = vec![
+            Outcome::Decided(Verdict::Allowed { remaining: Some(5), shadow: None }),
+            Outcome::Decided(Verdict::Allowed { remaining: None, shadow: None }),
+            denied(0, after(600)),
+            denied(1, Wait::Never),
+            Outcome::Decided(Verdict::Allowed { remaining: Some(4), shadow: Some(would) }),
+            Outcome::Unusable(2),
+        ];
+        assert_eq!(read(&answer, 6), Some(Reply { at: Micros(7), outcomes }));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_none() {
+        for (answer, calls) in [
+            (Value::Nil, 0),
+            (ints(&[]), 0),
+            (ints(&[-7]), 0),
+            (ints(&[7]), 1),
+            (ints(&[7, 1, 1]), 1),
+            (ints(&[7, -2, 0, 5]), 1),
+            (ints(&[7, -3, 1, 1]), 1),
+            (Value::Array(vec![Value::Int(7), Value::Okay]), 1),
+        ] {
+            assert_eq!(read(&answer, calls), None, "{answer:?}");
+        }
+    }
+}
