@@ -45,7 +45,7 @@ mod fault;
 mod link;
 mod live;
 mod runner;
-pub mod script;
+mod script;
 pub mod settings;
 
 use std::{
@@ -56,6 +56,7 @@ use std::{
 };
 
 use redis::RedisError;
+pub use script::SOURCE as SCRIPT;
 pub use settings::{Settings, SettingsError};
 use thiserror::Error;
 
