@@ -36,7 +36,7 @@
 //!
 //! What is lost when Redis loses it: a bucket that is gone (restart without persistence, eviction, a failover before the replica had it) is
 //! a full bucket. So set `maxmemory-policy` to `noeviction` or `volatile-ttl`, not to `allkeys-*`. What happens when Redis does not answer is
-//! a guard's business.
+//! the [`Guard`](crate::stores::Guard)'s business.
 
 mod ask;
 mod certain;

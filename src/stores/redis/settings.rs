@@ -140,7 +140,7 @@ impl Settings {
     }
 
     /// How long Redis may take to answer before the connection is given up and another one is made: [`RESPONSE_TIMEOUT`]. How long a caller
-    /// waits is another matter.
+    /// waits is another matter, see [`Guard`](crate::stores::Guard).
     #[must_use]
     pub fn response_timeout(self, timeout: Duration) -> Self {
         Self { response_timeout: timeout, ..self }

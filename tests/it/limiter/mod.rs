@@ -1,4 +1,5 @@
 //! The limiter over its stores: one suite for every store, and what is particular to each.
 
 mod conformance;
+mod guard;
 mod memory;

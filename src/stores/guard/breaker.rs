@@ -1,0 +1,190 @@
+//! The breaker: after several failures in a row nobody asks the store, until a probe and then one call have succeeded.
+//!
+//! ```text
+//!            failures in a row           a probe succeeds
+//!   Closed ---------------------> Open --------------------> HalfOpen
+//!     ^                            ^                          |    |
+//!     |                            +--------------------------+    |
+//!     +------------------------------ the one call fails / succeeds +
+//! ```
+//!
+//! Time is an argument; who probes and who logs is elsewhere.
+
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+/// Counts failures and lets calls through, or not.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    most_failures: NonZeroU32,
+    state: State,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// All calls ask the store.
+    Closed { failures: u32 },
+    /// None does.
+    Open { since: Instant },
+    /// One does, and decides for all.
+    HalfOpen { since: Instant, tried: bool },
+}
+
+/// Whether a call may ask the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    Ask,
+    /// As the one call of a half-open breaker.
+    Try,
+    Refused,
+}
+
+/// What an outcome changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The store fails: probe it.
+    Opened,
+    /// It failed the one call after a probe: probe again.
+    Reopened,
+    /// It answers again.
+    Closed { after: Duration },
+}
+
+impl Breaker {
+    pub(super) fn new(most_failures: NonZeroU32) -> Self {
+        Self { most_failures, state: State::Closed { failures: 0 } }
+    }
+
+    pub(super) fn pass(&mut self) -> Pass {
+        match &mut self.state {
+            State::Closed { .. } => Pass::Ask,
+            State::HalfOpen { tried, .. } if !*tried => {
+                *tried = true;
+                Pass::Try
+            }
+            State::Open { .. } | State::HalfOpen { .. } => Pass::Refused,
+        }
+    }
+
+    /// The store answered. What was asked before it failed may be answered after; that is as good a sign.
+    pub(super) fn succeeded(&mut self, now: Instant) -> Option<Change> {
+        match self.state {
+            State::Closed { failures: 0 } => None,
+            State::Closed { .. } => {
+                self.state = State::Closed { failures: 0 };
+                None
+            }
+            State::Open { since } | State::HalfOpen { since, .. } => {
+                self.state = State::Closed { failures: 0 };
+                Some(Change::Closed { after: now.duration_since(since) })
+            }
+        }
+    }
+
+    /// The store failed a call that had this pass.
+    pub(super) fn failed(&mut self, pass: Pass, now: Instant) -> Option<Change> {
+        match self.state {
+            State::Closed { failures } if failures + 1 < self.most_failures.get() => {
+                self.state = State::Closed { failures: failures + 1 };
+                None
+            }
+            State::Closed { .. } => {
+                self.state = State::Open { since: now };
+                Some(Change::Opened)
+            }
+            State::HalfOpen { since, .. } if pass == Pass::Try => {
+                self.state = State::Open { since };
+                Some(Change::Reopened)
+            }
+            // A straggler from before it opened.
+            State::Open { .. } | State::HalfOpen { .. } => None,
+        }
+    }
+
+    /// The caller of the one call is gone without an outcome; another may try.
+    pub(super) fn abandoned(&mut self) {
+        if let State::HalfOpen { tried, .. } = &mut self.state {
+            *tried = false;
+        }
+    }
+
+    /// A probe succeeded.
+    pub(super) fn probed(&mut self) {
+        if let State::Open { since } = self.state {
+            self.state = State::HalfOpen { since, tried: false };
+        }
+    }
+
+    /// Whether all calls ask.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
+    /// Whether probes are needed.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaker(most_failures: u32) -> Breaker {
+        Breaker::new(NonZeroU32::new(most_failures).expect("not zero"))
+    }
+
+    fn opened(now: Instant) -> Breaker {
+        let mut breaker = breaker(2);
+        assert_eq!(breaker.failed(Pass::Ask, now), None);
+        assert_eq!(breaker.failed(Pass::Ask, now), Some(Change::Opened));
+        breaker
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_others_do_not() {
+        let (mut breaker, now) = (breaker(3), Instant::now());
+        for _ in 0..10 {
+            assert_eq!((breaker.failed(Pass::Ask, now), breaker.failed(Pass::Ask, now)), (None, None));
+            assert_eq!(breaker.succeeded(now), None);
+        }
+        assert_eq!(breaker.pass(), Pass::Ask);
+    }
+
+    #[test]
+    fn one_call_after_a_probe_decides() {
+        let now = Instant::now();
+        let (mut breaker, later) = (opened(now), now + Duration::from_secs(3));
+        assert_eq!(breaker.pass(), Pass::Refused);
+        breaker.probed();
+        assert_eq!((breaker.pass(), breaker.pass()), (Pass::Try, Pass::Refused));
+        assert_eq!(breaker.failed(Pass::Try, later), Some(Change::Reopened));
+        assert!(breaker.is_open());
+        breaker.probed();
+        assert_eq!(breaker.pass(), Pass::Try);
+        assert_eq!(breaker.succeeded(later), Some(Change::Closed { after: Duration::from_secs(3) }));
+        assert_eq!((breaker.pass(), breaker.pass()), (Pass::Ask, Pass::Ask));
+    }
+
+    #[test]
+    fn who_leaves_lets_another_try() {
+        let mut breaker = opened(Instant::now());
+        breaker.probed();
+        assert_eq!(breaker.pass(), Pass::Try);
+        breaker.abandoned();
+        assert_eq!(breaker.pass(), Pass::Try);
+    }
+
+    #[test]
+    fn stragglers_change_nothing_when_they_fail_and_close_it_when_they_succeed() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        assert_eq!(breaker.failed(Pass::Ask, now), None);
+        breaker.probed();
+        assert_eq!(breaker.failed(Pass::Ask, now), None);
+        assert_eq!(breaker.pass(), Pass::Try);
+        assert_eq!(breaker.succeeded(now), Some(Change::Closed { after: Duration::ZERO }));
+    }
+}

@@ -1,0 +1,296 @@
+//! Keeps a proxy going when its store does not: a deadline for every call, a breaker, and what to do without the store.
+//!
+//! | the store | a call |
+//! |---|---|
+//! | answers | is decided by it |
+//! | does not answer within the [deadline](GuardSettings::deadline) (100 ms), waiting in line included | is decided without it |
+//! | fails at once | is decided without it, at once |
+//! | has failed [five times](GuardSettings::most_failures) in a row | is decided without it, and without asking: the breaker is open |
+//!
+//! While the breaker is open a probe asks every [second](GuardSettings::probe_every), in the background, so that no caller waits for it. After
+//! one that succeeds a single call tries; if that succeeds too, all are asked again. A bucket whose key holds something else
+//! ([`Cause::Bucket`]) fails its own calls and does not count.
+//!
+//! What *decided without it* means is [`OnStoreError`]:
+//!
+//! | | a call is | for |
+//! |---|---|---|
+//! | `open` (default, as in ToolHive) | allowed, [`Source::FailOpen`] | tools that must not stop because Redis did |
+//! | `closed` | not decided: the error goes to the caller | tools that must never run unlimited |
+//! | `local` | decided by buckets in this process, [`Source::Local`] | in between: each process allows up to the limits, and they begin full |
+//!
+//! No call is asked twice, and none is decided by both: one that the store decided too late has cost its tokens there.
+//!
+//! One log line says that the store is away and one that it is back; single failures are counted only ([`Observer::failed`]).
+
+mod breaker;
+
+use std::{
+    fmt,
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::time::{sleep, timeout};
+
+use self::breaker::{Breaker, Change, Pass};
+use super::Memory;
+use crate::limiter::{Answer, Cause, Observer, Plan, Source, Store, StoreError, Verdict, observe::Unobserved};
+
+/// How long a call waits for the store, by default.
+pub const DEADLINE: Duration = Duration::from_millis(100);
+/// Failures in a row that open the breaker, by default.
+pub const MOST_FAILURES: NonZeroU32 = NonZeroU32::new(5).unwrap();
+/// How often a store is probed that does not answer, by default.
+pub const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// What becomes of calls that the store does not decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnStoreError {
+    /// They are allowed.
+    #[default]
+    Open,
+    /// They are not decided: the caller gets the error.
+    Closed,
+    /// Buckets in this process decide.
+    Local,
+}
+
+/// How a [`Guard`] guards.
+#[derive(Clone)]
+pub struct GuardSettings {
+    on_store_error: OnStoreError,
+    deadline: Duration,
+    most_failures: NonZeroU32,
+    probe_every: Duration,
+    observer: Arc<dyn Observer>,
+}
+
+/// A [`Store`] behind a deadline and a breaker. Needs a tokio runtime with time enabled.
+#[derive(Debug)]
+pub struct Guard<S>(Arc<Inner<S>>);
+
+struct Inner<S> {
+    store: S,
+    settings: GuardSettings,
+    breaker: Mutex<Breaker>,
+    local: Option<Memory>,
+    /// Calls that were decided without the store since it went away.
+    without: AtomicU64,
+}
+
+impl OnStoreError {
+    /// As users type it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Local => "local",
+        }
+    }
+
+    fn consequence(self) -> &'static str {
+        match self {
+            Self::Open => "calls are allowed",
+            Self::Closed => "calls are refused",
+            Self::Local => "buckets in this process decide",
+        }
+    }
+}
+
+impl Default for GuardSettings {
+    fn default() -> Self {
+        Self {
+            on_store_error: OnStoreError::default(),
+            deadline: DEADLINE,
+            most_failures: MOST_FAILURES,
+            probe_every: PROBE_EVERY,
+            observer: Arc::new(Unobserved),
+        }
+    }
+}
+
+impl GuardSettings {
+    /// What becomes of calls that the store does not decide.
+    #[must_use]
+    pub fn on_store_error(self, on_store_error: OnStoreError) -> Self {
+        Self { on_store_error, ..self }
+    }
+
+    /// How long a call waits for the store, at most: [`DEADLINE`].
+    #[must_use]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// After how many failures in a row the store is left alone: [`MOST_FAILURES`].
+    #[must_use]
+    pub fn most_failures(self, most_failures: NonZeroU32) -> Self {
+        Self { most_failures, ..self }
+    }
+
+    /// How often it is probed then: [`PROBE_EVERY`].
+    #[must_use]
+    pub fn probe_every(self, probe_every: Duration) -> Self {
+        Self { probe_every, ..self }
+    }
+
+    /// Who is told of failures, and of the store going and coming.
+    #[must_use]
+    pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self }
+    }
+}
+
+impl fmt::Debug for GuardSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardSettings")
+            .field("on_store_error", &self.on_store_error)
+            .field("deadline", &self.deadline)
+            .field("most_failures", &self.most_failures)
+            .field("probe_every", &self.probe_every)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Inner<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("store", &self.store).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl<S> Guard<S> {
+    /// Guards a store.
+    pub fn new(store: S, settings: GuardSettings) -> Self {
+        let local = (settings.on_store_error == OnStoreError::Local).then(Memory::default);
+        let breaker = Mutex::new(Breaker::new(settings.most_failures));
+        Self(Arc::new(Inner { store, settings, breaker, local, without: AtomicU64::new(0) }))
+    }
+
+    /// The store that is guarded.
+    pub fn store(&self) -> &S {
+        &self.0.store
+    }
+
+    /// Whether the store is asked: the breaker is closed.
+    pub fn is_asking(&self) -> bool {
+        self.0.breaker().is_closed()
+    }
+}
+
+impl<S: Store + 'static> Store for Guard<S> {
+    async fn take(&self, plan: &Plan<'_>) -> Result<Answer, StoreError> {
+        let inner = &*self.0;
+        let pass = inner.breaker().pass();
+        if pass == Pass::Refused {
+            return inner.without(plan, || StoreError::untaken(Cause::Connection, "it has not answered for a while and is not asked"));
+        }
+        let trial = Trial { inner, pass, over: false };
+        let outcome = match timeout(inner.settings.deadline, inner.store.take(plan)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(StoreError::unknown(Cause::Timeout, format!("no answer within {:?}", inner.settings.deadline))),
+        };
+        match trial.end(&outcome) {
+            Some(Change::Closed { after }) => inner.is_back(after),
+            Some(change) => {
+                if change == Change::Opened
+                    && let Err(error) = &outcome
+                {
+                    inner.is_away(error);
+                }
+                tokio::spawn(probe(Arc::downgrade(&self.0), inner.settings.probe_every));
+            }
+            None => {}
+        }
+        outcome.or_else(|error| inner.without(plan, || error))
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.0.store.probe().await
+    }
+}
+
+impl<S> Inner<S> {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn without(&self, plan: &Plan<'_>, error: impl FnOnce() -> StoreError) -> Result<Answer, StoreError> {
+        self.without.fetch_add(1, Ordering::Relaxed);
+        match (self.settings.on_store_error, &self.local) {
+            (OnStoreError::Open, _) => Ok(Answer { verdict: Verdict::Allowed { remaining: None, shadow: None }, source: Source::FailOpen }),
+            (OnStoreError::Local, Some(local)) => Ok(Answer { verdict: local.take_now(plan), source: Source::Local }),
+            (OnStoreError::Closed | OnStoreError::Local, _) => Err(error()),
+        }
+    }
+
+    fn is_away(&self, error: &StoreError) {
+        self.without.store(0, Ordering::Relaxed);
+        self.settings.observer.store_is(false);
+        let (policy, consequence) = (self.settings.on_store_error.name(), self.settings.on_store_error.consequence());
+        tracing::warn!(cause = error.cause().name(), on_store_error = policy, "{error}; until it answers again, {consequence}");
+    }
+
+    fn is_back(&self, after: Duration) {
+        self.settings.observer.store_is(true);
+        let without = self.without.load(Ordering::Relaxed);
+        tracing::info!(away_ms = after.as_millis(), calls_without = without, "the store answers again and decides");
+    }
+}
+
+/// A call that asks, and what the breaker learns from it; a caller who leaves before the outcome teaches nothing.
+struct Trial<'a, S> {
+    inner: &'a Inner<S>,
+    pass: Pass,
+    over: bool,
+}
+
+impl<S> Trial<'_, S> {
+    fn end(mut self, outcome: &Result<Answer, StoreError>) -> Option<Change> {
+        self.over = true;
+        let (inner, pass) = (self.inner, self.pass);
+        match outcome {
+            Ok(Answer { source: Source::Store, .. }) => inner.breaker().succeeded(Instant::now()),
+            // No sign of the store.
+            Ok(_) => {
+                self.over = false;
+                None
+            }
+            Err(error) => {
+                inner.settings.observer.failed(error);
+                if error.cause() == Cause::Bucket {
+                    inner.breaker().succeeded(Instant::now())
+                } else {
+                    inner.breaker().failed(pass, Instant::now())
+                }
+            }
+        }
+    }
+}
+
+impl<S> Drop for Trial<'_, S> {
+    fn drop(&mut self) {
+        if !self.over && self.pass == Pass::Try {
+            self.inner.breaker().abandoned();
+        }
+    }
+}
+
+/// Probes until it succeeds, or the guard is gone.
+async fn probe<S: Store>(guarded: Weak<Inner<S>>, every: Duration) {
+    loop {
+        sleep(every).await;
+        let Some(inner) = guarded.upgrade() else { return };
+        if !inner.breaker().is_open() {
+            return;
+        }
+        if matches!(timeout(every, inner.store.probe()).await, Ok(Ok(()))) {
+            inner.breaker().probed();
+            return;
+        }
+    }
+}
