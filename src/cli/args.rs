@@ -4,11 +4,12 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::{completions::CompletionsArgs, man::ManArgs, version};
 use crate::config::{period::Period, rename::Mode};
 
 /// Rate limits for MCP servers on Kubernetes.
 #[derive(Debug, Parser)]
-#[command(name = "tollgate", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "tollgate", version, long_version = version::LONG.as_str(), propagate_version = true, max_term_width = 110)]
 pub(super) struct Args {
     /// Log more; twice for even more.
     #[arg(short, long, global = true, env = "TOLLGATE_VERBOSE", action = clap::ArgAction::Count)]
@@ -30,12 +31,13 @@ pub(super) enum LogFormat {
     Json,
 }
 
+/// Each described where its arguments are.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Serve the admission webhook over HTTPS
     Serve(Box<ServeArgs>),
-    /// Print the CustomResourceDefinitions of MCPServer and VirtualMCPServer
     Crds(CrdsArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Serve the admission webhook over HTTPS.
@@ -47,8 +49,8 @@ pub(super) enum Command {
 Examples:
   tollgate serve
       On https://127.0.0.1:8443 with development certificates; prints how to try and how to register it
-  tollgate serve --listen 0.0.0.0:8443 --tls-cert /etc/tollgate/tls/tls.crt --tls-key /etc/tollgate/tls/tls.key
-      As in a pod; reads the installed CRDs with the pod's service account
+  tollgate serve --tls-cert tls.crt --tls-key tls.key
+      With a certificate from elsewhere, read again when it changes
   tollgate serve --kubeconfig ~/.kube/config --context kind-dev
       On this machine, following the CRDs of a cluster
   tollgate serve --shared-alias mirror
@@ -149,9 +151,9 @@ pub(super) enum CrdGlobal {
     No,
 }
 
-/// Print the CustomResourceDefinitions of MCPServer and VirtualMCPServer, with both `global` and `shared`.
+/// Print the CustomResourceDefinitions of MCPServer and VirtualMCPServer.
 ///
-/// For clusters without ToolHive, whose own CRDs come with its chart.
+/// With both `global` and `shared`; for clusters without ToolHive, whose own CRDs come with its chart.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:

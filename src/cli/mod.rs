@@ -3,11 +3,14 @@
 //! Data goes to stdout, logs and errors to stderr. This is the only module that uses `anyhow`.
 
 mod args;
+mod completions;
 mod crds;
 mod exit;
+mod man;
 mod serve;
 mod settings;
 mod telemetry;
+mod version;
 
 use std::{io::Write, process::ExitCode};
 
@@ -26,6 +29,8 @@ pub fn main() -> ExitCode {
     let result = match args.command {
         Command::Serve(args) => serve::run(*args),
         Command::Crds(args) => crds::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     let exit = result.unwrap_or_else(|error| {
         tell_error(&error);

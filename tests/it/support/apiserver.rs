@@ -105,6 +105,11 @@ impl Cluster {
         cluster
     }
 
+    /// As an administrator.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
     /// Runs kubectl.
     pub fn kubectl(&self, args: &[&str]) -> Said {
         self.kubectl_with(args, "")

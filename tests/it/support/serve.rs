@@ -127,7 +127,12 @@ impl Drop for Serve {
 
 /// The binary in a folder, without the environment's own `TOLLGATE_` settings.
 pub fn command(folder: &TempDir) -> Command {
-    let mut command = Command::new(TOLLGATE);
+    clean(TOLLGATE, folder)
+}
+
+/// The same for any program.
+pub fn clean(program: &str, folder: &TempDir) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(folder.path()).stdin(Stdio::null()).env_remove("KUBERNETES_SERVICE_HOST");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TOLLGATE_")) {
         command.env_remove(name);

@@ -1,0 +1,53 @@
+//! What `--version` tells: the version, the commit it was built from, the features it was built with.
+//!
+//! The commit is told by whoever builds, in the variable `TOLLGATE_COMMIT`. A build script that asked git would tell a vendored copy the
+//! commit of somebody else's repository, and build the crate again after each commit.
+
+use std::sync::LazyLock;
+
+/// The version, as in `Cargo.toml`.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Every feature of `Cargo.toml`, and whether it is built in.
+const FEATURES: [(&str, bool); 6] = [
+    ("admission", cfg!(feature = "admission")),
+    ("certs", cfg!(feature = "certs")),
+    ("cli", cfg!(feature = "cli")),
+    ("limiter", cfg!(feature = "limiter")),
+    ("redis", cfg!(feature = "redis")),
+    ("serve", cfg!(feature = "serve")),
+];
+
+/// What follows the name.
+pub(super) static LONG: LazyLock<String> = LazyLock::new(|| {
+    let features: Vec<_> = FEATURES.iter().filter(|(_, built_in)| *built_in).map(|(name, _)| *name).collect();
+    format!("{VERSION}\ncommit: {}\nfeatures: {}", commit(option_env!("TOLLGATE_COMMIT")), features.join(", "))
+});
+
+/// A commit's name is hexadecimal; anything else, such as a variable that was left empty, is no commit.
+fn commit(told: Option<&'static str>) -> &'static str {
+    told.filter(|name| name.len() >= 7 && name.bytes().all(|byte| byte.is_ascii_hexdigit())).unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_feature_is_told() {
+        let manifest = include_str!("../../Cargo.toml");
+        let section = manifest.split("\n[features]\n").nth(1).and_then(|rest| rest.split("\n[").next()).expect("a section of features");
+        let mut named: Vec<_> = section.lines().filter_map(|line| line.split_once(" = [")).map(|(name, _)| name).collect();
+        named.retain(|name| *name != "default");
+        named.sort_unstable();
+        assert_eq!(FEATURES.map(|(name, _)| name).as_slice(), named);
+    }
+
+    #[test]
+    fn a_commit_that_was_not_told_is_unknown() {
+        assert_eq!(commit(Some("94cb835e8d0a")), "94cb835e8d0a");
+        for no_commit in [None, Some(""), Some("main"), Some("unknown")] {
+            assert_eq!(commit(no_commit), "unknown");
+        }
+    }
+}
