@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{completions::CompletionsArgs, man::ManArgs, version};
+use super::{completions::CompletionsArgs, explain::ExplainArgs, man::ManArgs, version};
 use crate::config::{period::Period, rename::Mode};
 
 /// Rate limits for MCP servers on Kubernetes.
@@ -36,6 +36,7 @@ pub(super) enum LogFormat {
 pub(super) enum Command {
     Serve(Box<ServeArgs>),
     Crds(CrdsArgs),
+    Explain(ExplainArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -183,5 +184,14 @@ pub(super) enum CrdKind {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum CrdOutput {
     Yaml,
+    Json,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Report {
+    /// For people.
+    Human,
+    /// For programs.
     Json,
 }

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 pub(super) enum Exit {
     /// Did what it was asked to.
     Clean = 0,
+    /// Did it, and found something wrong in what it looked at.
+    Found = 1,
     /// Could not: bad arguments, no certificate, port taken.
     Failed = 2,
 }

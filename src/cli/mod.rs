@@ -6,6 +6,7 @@ mod args;
 mod completions;
 mod crds;
 mod exit;
+mod explain;
 mod man;
 mod serve;
 mod settings;
@@ -29,6 +30,7 @@ pub fn main() -> ExitCode {
     let result = match args.command {
         Command::Serve(args) => serve::run(*args),
         Command::Crds(args) => crds::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };

@@ -13,6 +13,7 @@ mod admission;
 mod apiserver;
 mod arrows;
 mod durations;
+mod explain;
 mod help;
 mod lifecycle;
 mod limiter;

@@ -1,9 +1,10 @@
-//! The rules, one row each in [`RULES`]: an id, a sentence, a finder that returns every place.
+//! The rules, one row each in [`RULES`]: an id, a sentence, a lesson with an example, a finder that returns every place.
 //!
 //! [`check`] runs them all and reports every violation, sorted by path. Whoever judges limits judges by this table and by nothing else. Ids
 //! and levels are stable; the README has the same table.
 
 mod buckets;
+mod lessons;
 mod names;
 pub mod ratchet;
 mod storage;
@@ -11,6 +12,7 @@ mod warnings;
 
 use std::{collections::BTreeMap, fmt};
 
+pub use self::lessons::{Example, Lesson};
 use super::{
     path::FieldPath,
     rename::Kept,
@@ -26,6 +28,16 @@ pub enum Level {
     Warn,
 }
 
+impl Level {
+    /// As in the README's table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Warn => "warn",
+        }
+    }
+}
+
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
@@ -35,36 +47,47 @@ pub struct Rule {
     pub level: Level,
     /// When the rule is violated, for a person.
     pub says: &'static str,
-    finds: fn(&Context<'_>) -> Vec<Found>,
+    /// Why there is this rule, and an example.
+    pub lesson: &'static Lesson,
+    finds: Finder,
 }
 
 /// Every rule, by id.
 pub static RULES: [Rule; 17] = [
-    deny("TG001", "limits without sessionStorage.provider: redis", storage::limits_without_redis),
-    deny("TG002", "perUser without sign-in, so there are no users to count", names::per_user_without_sign_in),
-    deny("TG003", "limits with no bucket and no tool", names::empty_block),
-    deny("TG004", "a tool entry without any bucket", names::empty_tool),
-    deny("TG005", "a tool name that is empty or appears twice", names::tool_names),
-    deny("TG006", "maxTokens missing, not an integer, below 1 or above 2147483647", buckets::max_tokens),
-    deny("TG007", "refillPeriod missing, not a Go duration, or not above zero", buckets::refill_period),
-    deny("TG008", "shared and global both set, with different meanings", buckets::shared_and_global_disagree),
-    deny("TG009", "redis storage with an unusable address, db or passwordRef", storage::unusable_storage),
-    deny("TG010", "limits at both places of a VirtualMCPServer", names::two_places),
-    deny("TG011", "an unknown field inside the limits", names::unknown_fields),
-    warn("TG101", "shared is deprecated: use global", warnings::shared_is_deprecated),
-    warn("TG102", "a limit that can never be the one that denies", warnings::never_binds),
-    warn("TG103", "a tool name outside MCP's [A-Za-z0-9_.-]{1,128}", warnings::odd_tool_name),
-    warn("TG104", "a bucket that gives back less than one token an hour", warnings::slow_bucket),
-    warn("TG105", "users' buckets that Redis keeps for two days or longer", warnings::keys_in_redis),
-    warn("TG106", "a reference to an object that is not there (only with cluster access)", warnings::missing_reference),
+    deny("TG001", "limits without sessionStorage.provider: redis", &lessons::TG001, storage::limits_without_redis),
+    deny("TG002", "perUser without sign-in, so there are no users to count", &lessons::TG002, names::per_user_without_sign_in),
+    deny("TG003", "limits with no bucket and no tool", &lessons::TG003, names::empty_block),
+    deny("TG004", "a tool entry without any bucket", &lessons::TG004, names::empty_tool),
+    deny("TG005", "a tool name that is empty or appears twice", &lessons::TG005, names::tool_names),
+    deny("TG006", "maxTokens missing, not an integer, below 1 or above 2147483647", &lessons::TG006, buckets::max_tokens),
+    deny("TG007", "refillPeriod missing, not a Go duration, or not above zero", &lessons::TG007, buckets::refill_period),
+    deny("TG008", "shared and global both set, with different meanings", &lessons::TG008, buckets::shared_and_global_disagree),
+    deny("TG009", "redis storage with an unusable address, db or passwordRef", &lessons::TG009, storage::unusable_storage),
+    deny("TG010", "limits at both places of a VirtualMCPServer", &lessons::TG010, names::two_places),
+    deny("TG011", "an unknown field inside the limits", &lessons::TG011, names::unknown_fields),
+    warn("TG101", "shared is deprecated: use global", &lessons::TG101, warnings::shared_is_deprecated),
+    warn("TG102", "a limit that can never be the one that denies", &lessons::TG102, warnings::never_binds),
+    warn("TG103", "a tool name outside MCP's [A-Za-z0-9_.-]{1,128}", &lessons::TG103, warnings::odd_tool_name),
+    warn("TG104", "a bucket that gives back less than one token an hour", &lessons::TG104, warnings::slow_bucket),
+    warn("TG105", "users' buckets that Redis keeps for two days or longer", &lessons::TG105, warnings::keys_in_redis),
+    warn("TG106", "a reference to an object that is not there (only with cluster access)", &lessons::TG106, warnings::missing_reference),
 ];
 
-const fn deny(id: &'static str, says: &'static str, finds: fn(&Context<'_>) -> Vec<Found>) -> Rule {
-    Rule { id, level: Level::Deny, says, finds }
+impl Rule {
+    /// The rule with this id, in upper or lower case.
+    pub fn by_id(id: &str) -> Option<&'static Self> {
+        RULES.iter().find(|rule| rule.id.eq_ignore_ascii_case(id))
+    }
 }
 
-const fn warn(id: &'static str, says: &'static str, finds: fn(&Context<'_>) -> Vec<Found>) -> Rule {
-    Rule { id, level: Level::Warn, says, finds }
+type Finder = fn(&Context<'_>) -> Vec<Found>;
+
+const fn deny(id: &'static str, says: &'static str, lesson: &'static Lesson, finds: Finder) -> Rule {
+    Rule { id, level: Level::Deny, says, lesson, finds }
+}
+
+const fn warn(id: &'static str, says: &'static str, lesson: &'static Lesson, finds: Finder) -> Rule {
+    Rule { id, level: Level::Warn, says, lesson, finds }
 }
 
 /// What the rules look at: an object, and what is known around it.

@@ -1,0 +1,208 @@
+//! `tollgate explain`: a rule in full, or a file's limits in words and numbers.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | [`rule`] | a rule: why, an example that breaks it and passes, what CRD and webhook do |
+//! | [`limits`] | the limits of an object in words, and the keys that they need in Redis |
+//! | [`load`] | calls as they come: `40,1/s` |
+//! | [`simulate`] | what the limiter says to such calls |
+//! | [`plot`] | the same as a picture |
+//! | [`text`] | paragraphs and large numbers |
+
+mod limits;
+mod load;
+mod plot;
+mod rule;
+mod simulate;
+mod text;
+
+use std::{
+    io::Read,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use serde::Serialize;
+use serde_json::Value;
+
+use self::{
+    limits::{Explained, Outcome},
+    load::Load,
+    rule::RuleExplained,
+    simulate::Simulated,
+};
+use super::{args::Report, exit::Exit, print};
+use crate::config::{
+    period::Period,
+    rules::{RULES, Rule},
+    subject::{Kind, Subject},
+};
+
+/// Explain rules by their ids, or the limits of files in words and numbers.
+///
+/// With --load, calls are made up and put to the limiter itself, by a clock that is not waited for: how many it lets through, and which limit
+/// denies the others.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  tollgate explain
+      The rules, one a line
+  tollgate explain TG002
+  tollgate explain manifests/samples/good/mcpserver-per-user.yaml --users 2000
+  kubectl get mcpservers -A -o yaml | tollgate explain -
+  tollgate explain manifests/samples/good/mcpserver-per-user.yaml --load 10,1/m --for 30m
+      Ten calls at once and one more every minute, by one user
+  tollgate explain manifests/samples/good/mcpserver-per-user.yaml --plot calls.svg
+      A picture of the calls that come and the calls that pass
+
+Exit codes: 0 explained, 1 a rule denies the limits, 2 cannot tell: an unknown rule, a file that cannot be read")]
+pub(super) struct ExplainArgs {
+    /// Ids of rules, files of manifests (YAML or JSON), - for stdin; without any, all rules are listed
+    #[arg(value_name = "RULE|FILE")]
+    what: Vec<String>,
+
+    /// How many users to reckon with for the keys in Redis
+    #[arg(long, env = "TOLLGATE_USERS", value_name = "N", default_value_t = 500)]
+    users: u32,
+
+    /// Calls to put to the limits: N at once, N@TIME at once later, N/TIME steadily; several with commas [default: as much again as the
+    /// tightest limit takes]
+    #[arg(long, env = "TOLLGATE_LOAD", value_name = "CALLS")]
+    load: Option<Load>,
+
+    /// For how long to make calls [default: three times the tightest limit's refillPeriod]
+    #[arg(long = "for", env = "TOLLGATE_FOR", value_name = "DURATION")]
+    duration: Option<Period>,
+
+    /// The tool that is called [default: the first with limits of its own]
+    #[arg(long, env = "TOLLGATE_TOOL", value_name = "NAME")]
+    tool: Option<String>,
+
+    /// Users who make the calls in turn
+    #[arg(long, env = "TOLLGATE_CALLERS", value_name = "N", default_value = "1")]
+    callers: NonZeroU32,
+
+    /// Draw the calls into this file, as SVG
+    #[arg(long, env = "TOLLGATE_PLOT", value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+
+    /// Format
+    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
+    output: Report,
+}
+
+/// What is told about one argument.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Rule(RuleExplained),
+    File(FileExplained),
+}
+
+/// The objects of a file.
+#[derive(Debug, Serialize)]
+struct FileExplained {
+    file: String,
+    objects: Vec<Explained>,
+    /// Objects of other kinds.
+    skipped: usize,
+}
+
+pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
+    if let Some(path) = args.plot.as_deref().filter(|path| path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("svg")))
+    {
+        bail!("--plot draws SVG, which needs no fonts of this machine: name the file {}", path.with_extension("svg").display());
+    }
+    if args.what.is_empty() {
+        return list(args.output);
+    }
+    let mut answers = args.what.iter().map(|what| explain(what, args)).collect::<anyhow::Result<Vec<_>>>()?;
+    simulate_in(&mut answers, args)?;
+    print(&match args.output {
+        Report::Human => answers.iter().map(human).collect::<Vec<_>>().join("\n"),
+        Report::Json => format!("{}\n", serde_json::to_string_pretty(&answers)?),
+    })?;
+    Ok(if answers.iter().any(is_denied) { Exit::Found } else { Exit::Clean })
+}
+
+fn list(output: Report) -> anyhow::Result<Exit> {
+    let rules = RULES.iter().map(RuleExplained::new);
+    print(&match output {
+        Report::Human => RULES.iter().map(|rule| format!("{}  {}  {}\n", rule.id, rule.level.name(), rule.says)).collect(),
+        Report::Json => format!("{}\n", serde_json::to_string_pretty(&rules.collect::<anyhow::Result<Vec<_>>>()?)?),
+    })?;
+    Ok(Exit::Clean)
+}
+
+fn explain(what: &str, args: &ExplainArgs) -> anyhow::Result<Answer> {
+    if let Some(rule) = Rule::by_id(what) {
+        return Ok(Answer::Rule(RuleExplained::new(rule)?));
+    }
+    let looks_like_an_id = what.len() == 5 && what.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("TG"));
+    if looks_like_an_id && !Path::new(what).exists() {
+        bail!("there is no rule {what}: `tollgate explain` lists them");
+    }
+    let (mut objects, mut skipped) = (Vec::new(), 0);
+    for object in read(what)? {
+        match object.get("kind").and_then(Value::as_str).and_then(Kind::from_name) {
+            Some(kind) => objects.push(Explained::new(Subject::new(kind, &object), args.users)),
+            None => skipped += 1,
+        }
+    }
+    Ok(Answer::File(FileExplained { file: what.to_owned(), objects, skipped }))
+}
+
+/// The objects of a file, those of lists included.
+fn read(file: &str) -> anyhow::Result<Vec<Value>> {
+    let mut text = String::new();
+    match file {
+        "-" => std::io::stdin().read_to_string(&mut text).map(drop).context("cannot read stdin")?,
+        file => text = std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?,
+    }
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).with_context(|| format!("{file} is not YAML"))?;
+    let objects = documents.into_iter().flat_map(|mut document| match document.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => items,
+        _ => vec![document],
+    });
+    Ok(objects.filter(|object| !object.is_null()).collect())
+}
+
+/// Where calls are asked for, makes them; where a picture is asked for, draws it.
+fn simulate_in(answers: &mut [Answer], args: &ExplainArgs) -> anyhow::Result<()> {
+    let asked = args.load.is_some() || args.plot.is_some() || args.duration.is_some();
+    if !asked {
+        return Ok(());
+    }
+    let files = answers.iter_mut().filter_map(|answer| if let Answer::File(file) = answer { Some(file) } else { None });
+    let mut limited: Vec<_> = files.flat_map(|file| &mut file.objects).filter(|object| object.limits().is_some()).collect();
+    let [object] = limited.as_mut_slice() else {
+        bail!("--load and --plot are about one object with limits, and here are {}", limited.len());
+    };
+    let Some(limits) = object.limits().cloned() else { return Ok(()) };
+    let simulated = Simulated::run(&object.server(), &limits, args)?;
+    if let Some(path) = &args.plot {
+        let svg = plot::svg(&object.title(), &simulated);
+        std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    object.simulated = Some(simulated);
+    Ok(())
+}
+
+fn human(answer: &Answer) -> String {
+    match answer {
+        Answer::Rule(rule) => rule.human(),
+        Answer::File(file) => {
+            let mut parts: Vec<_> = file.objects.iter().map(Explained::human).collect();
+            if file.objects.is_empty() {
+                parts.push(format!("{}: no MCPServer and no VirtualMCPServer ({} other objects)\n", file.file, file.skipped));
+            }
+            parts.join("\n")
+        }
+    }
+}
+
+fn is_denied(answer: &Answer) -> bool {
+    matches!(answer, Answer::File(file) if file.objects.iter().any(|object| matches!(object.outcome, Outcome::Denied { .. })))
+}

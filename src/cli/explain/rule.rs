@@ -1,0 +1,180 @@
+//! A rule in full. What the CRDs say is read from the CRDs, and what the example breaks is found by the rules themselves.
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::text::paragraph;
+use crate::{
+    config::{
+        rules::{Context, Level, References, Rule, check},
+        subject::{Kind, RefKind, Subject},
+    },
+    crds::{mcp_server, virtual_mcp_server},
+};
+
+/// Everything that there is to tell about a rule.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RuleExplained {
+    id: &'static str,
+    level: &'static str,
+    says: &'static str,
+    why: &'static str,
+    breaks: String,
+    /// What the rules find in that.
+    found: Vec<String>,
+    passes: String,
+    crd: Crd,
+    webhook: String,
+    #[serde(skip)]
+    rule: &'static Rule,
+}
+
+/// What the CRDs do.
+#[derive(Debug, Serialize)]
+struct Crd {
+    cel: Vec<Cel>,
+    says: &'static str,
+}
+
+/// A CEL rule of a CRD.
+#[derive(Debug, Serialize)]
+pub(super) struct Cel {
+    kind: &'static str,
+    path: String,
+    rule: String,
+    message: String,
+}
+
+impl RuleExplained {
+    pub(super) fn new(rule: &'static Rule) -> anyhow::Result<Self> {
+        let breaks = rule.lesson.example.breaks();
+        let mut cel = Vec::new();
+        for (kind, crd) in [(Kind::McpServer, mcp_server()?), (Kind::VirtualMcpServer, virtual_mcp_server()?)] {
+            // Every version has the same schema.
+            if let Some(schema) = crd.pointer("/spec/versions/0/schema/openAPIV3Schema") {
+                collect(kind, schema, "", rule.id, &mut cel);
+            }
+        }
+        Ok(Self {
+            id: rule.id,
+            level: rule.level.name(),
+            says: rule.says,
+            why: rule.lesson.why,
+            found: found(&breaks)?.into_iter().filter(|found| found.starts_with(rule.id)).collect(),
+            breaks,
+            passes: rule.lesson.example.passes(),
+            crd: Crd { cel, says: rule.lesson.crd },
+            webhook: webhook(rule),
+            rule,
+        })
+    }
+
+    pub(super) fn human(&self) -> String {
+        let mut out = format!("{} ({}): {}\n\nWhy\n{}", self.id, self.level, self.says, paragraph(self.why, 2));
+        out.push_str("\nExample: with - it breaks the rule, with + it passes\n");
+        out.extend(self.rule.lesson.example.lines().map(|line| format!("  {line}\n")));
+        out.extend(self.found.iter().map(|found| format!("  > {found}\n")));
+        out.push_str("\nIn the CRD (tollgate crds)\n");
+        let mut place = String::new();
+        for cel in &self.crd.cel {
+            let here = format!("  CEL at {} {}:\n", cel.kind, cel.path);
+            if here != place {
+                out.push_str(&here);
+            }
+            place = here;
+            out.push_str(&format!("    {}\n", cel.rule));
+        }
+        match (self.crd.says, self.crd.cel.is_empty(), self.rule.level) {
+            ("", false, _) => {}
+            ("", true, Level::Warn) => out.push_str("  Nothing: a schema refuses or is silent, it cannot warn.\n"),
+            ("", true, Level::Deny) => out.push_str("  Nothing.\n"),
+            (says, _, _) => out.push_str(&paragraph(says, 2)),
+        }
+        out.push_str("\nIn the webhook (tollgate serve)\n");
+        out.push_str(&paragraph(&self.webhook, 2));
+        out
+    }
+}
+
+/// What the webhook does about a rule: what is special about this one, and what its level says.
+fn webhook(rule: &Rule) -> String {
+    let by_level = match rule.level {
+        Level::Deny => {
+            "/validate refuses the request: 422 Invalid, with every place as a cause. A fault that the stored object has already, in a part that the \
+             request leaves as it is, only warns."
+        }
+        Level::Warn => "/validate lets the request pass with a warning, which kubectl prints.",
+    };
+    if rule.lesson.webhook.is_empty() { by_level.to_owned() } else { format!("{} {by_level}", rule.lesson.webhook) }
+}
+
+/// The cluster that the example of TG106 stands in.
+#[derive(Debug)]
+struct ExampleCluster;
+
+impl References for ExampleCluster {
+    fn exists(&self, _kind: RefKind, _namespace: &str, name: &str) -> Option<bool> {
+        Some(name == "corp-oidc")
+    }
+}
+
+/// What the rules find in an example.
+fn found(yaml: &str) -> anyhow::Result<Vec<String>> {
+    let object: Value = serde_saphyr::from_str(yaml).context("an example")?;
+    let kind = object.get("kind").and_then(Value::as_str).and_then(Kind::from_name).context("an example's kind")?;
+    let context = Context::new(Subject::new(kind, &object)).references(Some(&ExampleCluster));
+    Ok(check(&context).iter().map(ToString::to_string).collect())
+}
+
+/// The CEL rules in a schema whose message begins with an id.
+fn collect(kind: Kind, schema: &Value, path: &str, id: &str, into: &mut Vec<Cel>) {
+    let text = |rule: &Value, key: &str| rule.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let rules = schema.get("x-kubernetes-validations").and_then(Value::as_array);
+    for rule in rules.into_iter().flatten() {
+        let message = text(rule, "message");
+        if message.starts_with(id) {
+            into.push(Cel { kind: kind.name(), path: path.to_owned(), rule: text(rule, "rule"), message });
+        }
+    }
+    for (key, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        collect(kind, property, &below, id, into);
+    }
+    if let Some(items) = schema.get("items") {
+        collect(kind, items, &format!("{path}[]"), id, into);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::rules::RULES;
+
+    #[test]
+    fn every_example_breaks_its_rule_alone_and_passes_all() {
+        for rule in &RULES {
+            let mut broken = found(&rule.lesson.example.breaks()).expect("it is read");
+            // Without the deprecated name there is no conflict of names.
+            broken.retain(|found| rule.id != "TG008" || !found.starts_with("TG101"));
+            assert!(!broken.is_empty() && broken.iter().all(|found| found.starts_with(rule.id)), "{}: {broken:?}", rule.id);
+            assert_eq!(found(&rule.lesson.example.passes()).expect("it is read"), [""; 0], "{}", rule.id);
+            let marks = rule.lesson.example.lines().all(|line| line.starts_with([' ', '-', '+']));
+            assert!(marks, "{}: a line without a mark is in neither reading", rule.id);
+        }
+    }
+
+    /// A CEL rule whose id is no rule's would be told by nobody.
+    #[test]
+    fn every_cel_rule_is_told() {
+        let told: usize = RULES.iter().map(|rule| RuleExplained::new(rule).expect("explained").crd.cel.len()).sum();
+        let mut all = Vec::new();
+        for (kind, crd) in [(Kind::McpServer, mcp_server()), (Kind::VirtualMcpServer, virtual_mcp_server())] {
+            let crd = crd.expect("a definition");
+            collect(kind, crd.pointer("/spec/versions/0/schema/openAPIV3Schema").expect("a schema"), "", "", &mut all);
+        }
+        assert_eq!(told, all.len());
+        assert!(told > 10, "{told}");
+    }
+}
