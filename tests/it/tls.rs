@@ -11,10 +11,7 @@ use std::{
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Bytes, client::conn};
 use hyper_util::rt::TokioIo;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
-    SubjectPublicKeyInfo,
-};
+use rcgen::SubjectPublicKeyInfo;
 use rustls::{
     SupportedProtocolVersion,
     pki_types::{CertificateDer, pem::PemObject},
@@ -26,6 +23,7 @@ use tokio::io::AsyncReadExt;
 use crate::{
     lifecycle::refusal,
     support::{
+        ca::Ca,
         https::{Client, get, post},
         serve::{Serve, wait_until},
     },
@@ -33,55 +31,6 @@ use crate::{
 };
 
 const FILES: [&str; 4] = ["--tls-cert", "tls.crt", "--tls-key", "tls.key"];
-
-/// A certificate authority of a test's own.
-struct Ca {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Ca {
-    fn root(name: &str) -> Self {
-        let (params, key) = (Self::params(name), KeyPair::generate().expect("a key"));
-        let pem = params.self_signed(&key).expect("a CA").pem();
-        Self { pem, issuer: Issuer::new(params, key) }
-    }
-
-    fn intermediate(&self, name: &str) -> Self {
-        let (params, key) = (Self::params(name), KeyPair::generate().expect("a key"));
-        let pem = params.signed_by(&key, &self.issuer).expect("a CA").pem();
-        Self { pem, issuer: Issuer::new(params, key) }
-    }
-
-    fn params(name: &str) -> CertificateParams {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        params
-    }
-
-    /// A server's certificate for a public key.
-    fn certify(&self, key: &impl PublicKeyData) -> String {
-        let params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
-        params.signed_by(key, &self.issuer).expect("a certificate").pem()
-    }
-
-    /// A server's certificate and its key.
-    fn pair(&self) -> (String, String) {
-        let key = KeyPair::generate().expect("a key");
-        (self.certify(&key), key.serialize_pem())
-    }
-
-    /// A client's certificate and its key.
-    fn client_pair(&self, common_name: &str, dns_names: &[&str]) -> (String, String) {
-        let mut params = CertificateParams::new(dns_names.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("names");
-        params.distinguished_name.push(DnType::CommonName, common_name);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().expect("a key");
-        (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
-    }
-}
 
 /// A folder with a pair to serve.
 fn folder_with(cert: &str, key: &str) -> TempDir {

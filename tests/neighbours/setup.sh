@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl.
+# Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, redis-server.
 #
 # Where each is looked for, first hit wins:
 #   etcd            $TOLLGATE_TEST_ETCD, $KUBEBUILDER_ASSETS/etcd, PATH, cache; else the system's packages, else built with Go
 #   kube-apiserver  $TOLLGATE_TEST_KUBE_APISERVER, $KUBEBUILDER_ASSETS/kube-apiserver, PATH, cache; else built with Go (about 7 minutes, once)
 #   kubectl         $TOLLGATE_TEST_KUBECTL, $KUBEBUILDER_ASSETS/kubectl, PATH, cache; else built with Go
+#   redis-server    $TOLLGATE_TEST_REDIS_SERVER, PATH, cache; else the system's packages. 6.2 or newer. It is the Sentinel, too
+#   valkey-server   $TOLLGATE_TEST_VALKEY_SERVER, PATH, cache. Used where there is one, and never missed
 # The cache is ${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-~/.cache}/tollgate}, one folder a version, outside the build folder.
 # tests/it/support/find.rs looks in the same places, so `cargo test` works once this has run.
 # A neighbour that cannot be had is an error: exit 1, saying what to do.
@@ -15,6 +17,7 @@ ETCD_VERSION=v3.6.6
 CACHE=${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tollgate}
 KUBE_DIR=$CACHE/kubernetes-$KUBERNETES_VERSION
 ETCD_DIR=$CACHE/etcd-$ETCD_VERSION
+REDIS_DIR=$CACHE/redis
 
 say() { printf 'neighbours: %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -23,7 +26,6 @@ die() { say "error: $*"; exit 1; }
 found() {
     local name=$1 named=$2 cached=$3/$1
     if [ -n "$named" ]; then
-        [ -x "$named" ] || die "$named is not an executable file"
         echo "$named"
     elif [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$name" ]; then
         echo "$KUBEBUILDER_ASSETS/$name"
@@ -77,15 +79,24 @@ build_kubernetes() {
     build "$name" "$KUBE_DIR" "k8s.io/kubernetes/cmd/$name" -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$KUBERNETES_VERSION"
 }
 
-package_etcd() {
+# package NAME PACKAGE: from the system's packages, where there are such and we may
+package() {
     command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 1
-    say "installing etcd-server from the system's packages"
+    say "installing $2 from the system's packages"
     # Only the binary is wanted: a policy of 101 keeps the package from starting a server of its own.
     local policy=/usr/sbin/policy-rc.d made=
     [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy && made=1; }
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq etcd-server; } >&2 || { [ -z "$made" ] || rm -f $policy; return 1; }
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2"; } >&2 || { [ -z "$made" ] || rm -f $policy; return 1; }
     [ -z "$made" ] || rm -f $policy
-    command -v etcd >/dev/null
+    command -v "$1" >/dev/null
+}
+
+# at_least_6_2 PATH: by its own word, `Redis server v=7.0.15 sha=...`
+at_least_6_2() {
+    local version
+    version=$("$1" --version | sed -n 's/.* v=\([0-9]*\.[0-9]*\).*/\1/p')
+    [ "$(printf '6.2\n%s\n' "$version" | sort -V | head -n 1)" = 6.2 ] ||
+        die "$1 is version ${version:-unknown} and 6.2 is needed: install a newer Redis, or set TOLLGATE_TEST_REDIS_SERVER to the path of one"
 }
 
 build_etcd() {
@@ -96,17 +107,29 @@ build_etcd() {
 }
 
 main() {
-    local etcd apiserver kubectl
+    local variable etcd apiserver kubectl redis valkey
+    # Here, because an error of `found` would end its subshell only.
+    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,REDIS_SERVER,VALKEY_SERVER}; do
+        [ -z "${!variable:-}" ] || [ -x "${!variable}" ] || die "$variable is ${!variable}, which is not an executable file"
+    done
     mkdir -p "$CACHE"
     # Two runs at once build each thing once.
     exec 9>"$CACHE/lock"
     if command -v flock >/dev/null; then flock 9; fi
-    etcd=$(found etcd "${TOLLGATE_TEST_ETCD:-}" "$ETCD_DIR") || { package_etcd || build_etcd; etcd=$(found etcd "" "$ETCD_DIR") || die "etcd is not to be had"; }
+    etcd=$(found etcd "${TOLLGATE_TEST_ETCD:-}" "$ETCD_DIR") || { package etcd etcd-server || build_etcd; etcd=$(found etcd "" "$ETCD_DIR") || die "etcd is not to be had"; }
     apiserver=$(found kube-apiserver "${TOLLGATE_TEST_KUBE_APISERVER:-}" "$KUBE_DIR") || { build_kubernetes kube-apiserver TOLLGATE_TEST_KUBE_APISERVER; apiserver=$KUBE_DIR/kube-apiserver; }
     kubectl=$(found kubectl "${TOLLGATE_TEST_KUBECTL:-}" "$KUBE_DIR") || { build_kubernetes kubectl TOLLGATE_TEST_KUBECTL; kubectl=$KUBE_DIR/kubectl; }
+    redis=$(found redis-server "${TOLLGATE_TEST_REDIS_SERVER:-}" "$REDIS_DIR") || {
+        package redis-server redis-server || die "redis-server is not to be had: install Redis 6.2 or newer, or set TOLLGATE_TEST_REDIS_SERVER to the path of one"
+        redis=$(command -v redis-server)
+    }
+    at_least_6_2 "$redis"
+    valkey=$(found valkey-server "${TOLLGATE_TEST_VALKEY_SERVER:-}" "$REDIS_DIR") || valkey="none: what is asked of Redis is not asked of Valkey"
     say "etcd $etcd"
     say "kube-apiserver $apiserver"
     say "kubectl $kubectl"
+    say "redis-server $redis"
+    say "valkey-server $valkey"
 }
 
 main

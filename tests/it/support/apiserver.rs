@@ -4,7 +4,6 @@ use std::{
     fmt::Write,
     fs,
     io::Write as _,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
@@ -18,6 +17,7 @@ use serde_json::{Value, json};
 use super::{
     find::neighbour,
     leash::Leashed,
+    port::free_port,
     serve::{Serve, wait_until},
 };
 
@@ -333,19 +333,6 @@ fn start_etcd() -> (Leashed, String) {
         "--unsafe-no-fsync".to_owned(),
     ];
     (Leashed::start(&folder, &neighbour("etcd"), &args), client)
-}
-
-/// A port that was free a moment ago, from outside the range that the system hands out, so that nobody is given it meanwhile.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let first = 20_000 + std::process::id() % 8_000;
-    loop {
-        let port = 12_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 18_000;
-        let port = u16::try_from(port).expect("below 30,000");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 fn write_kubeconfig(folder: &Path, url: &str, user: &str) -> PathBuf {

@@ -1,8 +1,12 @@
 //! What tests stand on: the real binary, real neighbours, a client.
 
 pub mod apiserver;
+pub mod ca;
 pub mod cluster_model;
 pub mod find;
 pub mod https;
 pub mod leash;
+pub mod link;
+pub mod port;
+pub mod redis;
 pub mod serve;

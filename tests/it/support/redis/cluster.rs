@@ -1,0 +1,70 @@
+//! A cluster of three masters.
+
+use super::server::{Server, Setup, poll};
+use crate::support::port::free_port_for_cluster;
+
+/// Hash slots of any cluster.
+const SLOTS: u16 = 16_384;
+
+/// Three masters with a third of the slots each.
+pub struct Cluster {
+    pub nodes: Vec<Server>,
+}
+
+impl Cluster {
+    /// Starts it, and waits until every node knows the whole of it.
+    pub async fn start() -> Self {
+        let mut nodes = Vec::new();
+        for _ in 0..3 {
+            let setup = Setup::default().port(free_port_for_cluster());
+            nodes.push(setup.line("cluster-enabled yes").line("cluster-node-timeout 2000").start().await);
+        }
+        let cluster = Self { nodes };
+        cluster.join().await;
+        cluster
+    }
+
+    async fn join(&self) {
+        let share = SLOTS.div_ceil(u16::try_from(self.nodes.len()).expect("a few"));
+        for (index, (node, first)) in std::iter::zip(&self.nodes, (0..SLOTS).step_by(share.into())).enumerate() {
+            // Ranges have a command only since 7.0.
+            let slots: Vec<_> = (first..SLOTS.min(first + share)).map(|slot| slot.to_string()).collect();
+            node.ask::<()>(&format!("CLUSTER ADDSLOTS {}", slots.join(" "))).await;
+            node.ask::<()>(&format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1)).await;
+        }
+        for node in &self.nodes[1..] {
+            node.ask::<()>(&format!("CLUSTER MEET 127.0.0.1 {}", self.nodes[0].port())).await;
+        }
+        let count = self.nodes.len().to_string();
+        for node in &self.nodes {
+            poll("a whole cluster", async || {
+                let info: String = node.ask("CLUSTER INFO").await;
+                let has = |line: String| info.lines().any(|other| other == line);
+                has("cluster_state:ok".to_owned()) && has(format!("cluster_known_nodes:{count}")) && has(format!("cluster_size:{count}"))
+            })
+            .await;
+        }
+    }
+
+    /// Hands the slot of a key over to another node, as when a cluster is balanced anew. Clients learn it by a redirection.
+    pub async fn move_slot_of(&self, key: &str) {
+        let slot: u16 = self.nodes[0].ask(&format!("CLUSTER KEYSLOT {key}")).await;
+        let owner = self.owner_of(slot);
+        let (from, to) = (&self.nodes[owner], &self.nodes[(owner + 1) % self.nodes.len()]);
+        let (from_id, to_id): (String, String) = (from.ask("CLUSTER MYID").await, to.ask("CLUSTER MYID").await);
+        to.ask::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {from_id}")).await;
+        from.ask::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {to_id}")).await;
+        let keys: Vec<String> = from.ask(&format!("CLUSTER GETKEYSINSLOT {slot} 1000")).await;
+        for key in keys {
+            from.ask::<()>(&format!("MIGRATE 127.0.0.1 {} {key} 0 5000", to.port())).await;
+        }
+        for node in [to, from] {
+            node.ask::<()>(&format!("CLUSTER SETSLOT {slot} NODE {to_id}")).await;
+        }
+    }
+
+    /// The node that was given a slot at the start.
+    fn owner_of(&self, slot: u16) -> usize {
+        usize::from(slot / SLOTS.div_ceil(3))
+    }
+}

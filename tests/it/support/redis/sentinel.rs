@@ -1,0 +1,55 @@
+//! A master, its replica, and the Sentinels that watch them.
+
+use super::server::{Server, Setup, poll};
+
+/// By which Sentinels know the master.
+pub const MASTER_NAME: &str = "buckets";
+
+/// The Sentinels agree on a master's end after 300 ms of silence.
+pub struct Watched {
+    pub master: Server,
+    pub replica: Server,
+    pub sentinels: Vec<Server>,
+}
+
+impl Watched {
+    /// Starts them, and waits until all know all others.
+    pub async fn start(sentinels: usize) -> Self {
+        let master = Server::start().await;
+        let replica = Setup::default().line(&format!("replicaof 127.0.0.1 {}", master.port())).start().await;
+        replica.wait_for_info("replication", "master_link_status", "up").await;
+        let mut watched = Self { master, replica, sentinels: Vec::new() };
+        for _ in 0..sentinels {
+            let sentinel = watched.sentinel_of(sentinels).start().await;
+            watched.sentinels.push(sentinel);
+        }
+        for sentinel in &watched.sentinels {
+            poll("Sentinels that know each other", async || {
+                let state: std::collections::HashMap<String, String> = sentinel.ask(&format!("SENTINEL MASTER {MASTER_NAME}")).await;
+                state["num-slaves"] == "1" && state["num-other-sentinels"] == (sentinels - 1).to_string()
+            })
+            .await;
+        }
+        watched
+    }
+
+    fn sentinel_of(&self, all: usize) -> Setup {
+        let quorum = all / 2 + 1;
+        Setup::sentinel()
+            .line(&format!("sentinel monitor {MASTER_NAME} 127.0.0.1 {} {quorum}", self.master.port()))
+            .line(&format!("sentinel down-after-milliseconds {MASTER_NAME} 300"))
+            .line(&format!("sentinel failover-timeout {MASTER_NAME} 3000"))
+    }
+
+    /// Waits until the replica is the master, by its own word and by every Sentinel's.
+    pub async fn wait_for_promotion(&self) {
+        self.replica.wait_for_info("replication", "role", "master").await;
+        for sentinel in &self.sentinels {
+            poll("Sentinels that know the new master", async || {
+                let (_, port): (String, u16) = sentinel.ask(&format!("SENTINEL GET-MASTER-ADDR-BY-NAME {MASTER_NAME}")).await;
+                port == self.replica.port()
+            })
+            .await;
+        }
+    }
+}

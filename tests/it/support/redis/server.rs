@@ -1,0 +1,233 @@
+//! One server: how it is set up, and what can happen to it.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use redis::{Client, ClientTlsConfig, FromRedisValue, IntoConnectionInfo, RedisResult, TlsCertificates, aio::MultiplexedConnection};
+
+use crate::support::{ca::Ca, find::neighbour, leash::Leashed, port::free_port, serve::wait_until};
+
+/// How a server is to be started.
+#[derive(Clone)]
+pub struct Setup {
+    program: PathBuf,
+    port: u16,
+    /// Of the default user.
+    password: Option<String>,
+    tls: Option<Arc<Tls>>,
+    sentinel: bool,
+    lines: String,
+}
+
+/// A CA, and what it certified: the server's pair and a client's.
+pub struct Tls {
+    pub ca_pem: String,
+    server: (String, String),
+    /// Certificate and key, PEM.
+    pub client: (String, String),
+}
+
+/// A running server, or one that a test has killed.
+pub struct Server {
+    setup: Setup,
+    folder: PathBuf,
+    /// The leashes of all its processes, the first of which removes the folder. Killing a process leaves its leash.
+    runs: Mutex<Vec<Leashed>>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let lines = "save ''\nappendonly no\nrepl-diskless-sync-delay 0\n".to_owned();
+        Self { program: neighbour("redis-server"), port: free_port(), password: None, tls: None, sentinel: false, lines }
+    }
+}
+
+impl Setup {
+    /// A Sentinel, which knows few options.
+    pub fn sentinel() -> Self {
+        Self { sentinel: true, lines: String::new(), ..Self::default() }
+    }
+
+    /// Another program that is a Redis, as `valkey-server`.
+    pub fn program(self, program: PathBuf) -> Self {
+        Self { program, ..self }
+    }
+
+    pub fn port(self, port: u16) -> Self {
+        Self { port, ..self }
+    }
+
+    /// A line of the configuration, as in `redis.conf`.
+    pub fn line(mut self, line: &str) -> Self {
+        self.lines.push_str(line);
+        self.lines.push('\n');
+        self
+    }
+
+    /// A password for the default user, who is the administrator.
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self.line(&format!("requirepass {password}"))
+    }
+
+    /// TLS only, and no client without a certificate of this CA.
+    pub fn tls(self, tls: Arc<Tls>) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// Starts it, and waits until it answers.
+    pub async fn start(self) -> Server {
+        let folder = tempfile::tempdir().expect("a folder").keep();
+        self.write_to(&folder);
+        let server = Server { setup: self, folder, runs: Mutex::default() };
+        server.run().await;
+        server
+    }
+
+    fn write_to(&self, folder: &std::path::Path) {
+        let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("the folder is ours");
+        let mut conf = format!("dir {0}\npidfile {0}/pid\nbind 127.0.0.1\n", folder.display());
+        let port = self.port;
+        if let Some(tls) = &self.tls {
+            write("ca.crt", &tls.ca_pem);
+            write("tls.crt", &tls.server.0);
+            write("tls.key", &tls.server.1);
+            let files = "tls-ca-cert-file ca.crt\ntls-cert-file tls.crt\ntls-key-file tls.key\ntls-auth-clients yes";
+            writeln!(conf, "port 0\ntls-port {port}\n{files}").expect("a string takes everything");
+        } else {
+            writeln!(conf, "port {port}").expect("a string takes everything");
+        }
+        write("redis.conf", &(conf + &self.lines));
+    }
+}
+
+impl Tls {
+    pub fn new() -> Arc<Self> {
+        let ca = Ca::root("root");
+        let (server, client) = (ca.pair(), ca.client_pair("tollgate", &[]));
+        Arc::new(Self { ca_pem: ca.pem, server, client })
+    }
+}
+
+impl Server {
+    /// A server without passwords, TLS or anything kept on disk.
+    pub async fn start() -> Self {
+        Setup::default().start().await
+    }
+
+    pub fn port(&self) -> u16 {
+        self.setup.port
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.setup.port).into()
+    }
+
+    /// A client of the administrator.
+    pub fn client(&self) -> Client {
+        let scheme = if self.setup.tls.is_some() { "rediss" } else { "redis" };
+        let login = self.setup.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
+        let info = format!("{scheme}://{login}{}", self.address()).into_connection_info().expect("a good URL");
+        match &self.setup.tls {
+            None => Client::open(info),
+            Some(tls) => {
+                let (client_cert, client_key) = (tls.client.0.clone().into(), tls.client.1.clone().into());
+                let client_tls = Some(ClientTlsConfig { client_cert, client_key });
+                Client::build_with_tls(info, TlsCertificates { client_tls, root_cert: Some(tls.ca_pem.clone().into()) })
+            }
+        }
+        .expect("a good client")
+    }
+
+    /// A connection of the administrator.
+    pub async fn connect(&self) -> MultiplexedConnection {
+        self.client().get_multiplexed_async_connection().await.expect("the server is up")
+    }
+
+    /// What it says to a command, its words parted by spaces.
+    pub async fn try_ask<T: FromRedisValue>(&self, command: &str) -> RedisResult<T> {
+        let mut words = command.split(' ');
+        let mut cmd = redis::cmd(words.next().unwrap_or_default());
+        cmd.arg(words.collect::<Vec<_>>());
+        cmd.query_async(&mut self.client().get_multiplexed_async_connection().await?).await
+    }
+
+    /// The same, where it has to answer.
+    pub async fn ask<T: FromRedisValue>(&self, command: &str) -> T {
+        self.try_ask(command).await.unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
+    /// A field of `INFO`, as a number or a text.
+    pub async fn info(&self, section: &str, field: &str) -> Option<String> {
+        let info: String = self.try_ask(&format!("INFO {section}")).await.ok()?;
+        info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':').map(str::to_owned))
+    }
+
+    /// Polls [`Server::info`].
+    pub async fn wait_for_info(&self, section: &str, field: &str, value: &str) {
+        poll(&format!("{field}:{value} of the server on port {}", self.port()), async || {
+            self.info(section, field).await.as_deref() == Some(value)
+        })
+        .await;
+    }
+
+    /// `kill -9`: nothing is saved, connections break.
+    pub fn kill(&self) {
+        self.signal("KILL");
+        wait_until("the server's end", || TcpStream::connect(self.address()).is_err());
+    }
+
+    /// Starts it again after [`Server::kill`], on the same port, in the same folder.
+    pub async fn restart(&self) {
+        self.run().await;
+    }
+
+    /// It hangs: the kernel goes on accepting connections and bytes, nobody answers.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    async fn run(&self) {
+        let conf = self.folder.join("redis.conf").display().to_string();
+        let args: Vec<_> = std::iter::once(conf).chain(self.setup.sentinel.then(|| "--sentinel".to_owned())).collect();
+        let _ = fs::remove_file(self.folder.join("pid"));
+        let leashed = Leashed::start(&self.folder, &self.setup.program, &args);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        // Whoever answers on the port has to be the process that was started.
+        while self.pid().is_none() || self.info("server", "process_id").await != self.pid() {
+            assert!(Instant::now() < deadline, "{} does not answer: {}", self.setup.program.display(), leashed.log_tail());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.runs.lock().expect("no panic while held").push(leashed);
+    }
+
+    fn pid(&self) -> Option<String> {
+        fs::read_to_string(self.folder.join("pid")).ok().map(|pid| pid.trim().to_owned())
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.pid().expect("it was started");
+        let status = Command::new("kill").args(["-s", name, &pid]).status().expect("kill is there");
+        assert!(status.success(), "the server is gone");
+    }
+}
+
+/// Polls until something holds, for at most 30 s.
+pub(super) async fn poll(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
