@@ -4,6 +4,7 @@ pub mod apiserver;
 pub mod ca;
 pub mod cluster_model;
 pub mod find;
+pub mod go_limiter;
 pub mod https;
 pub mod leash;
 pub mod link;
