@@ -12,8 +12,8 @@
 //!      config            limits, periods, rules, rename      (serde only: no IO, no clock, no Kubernetes)
 //!      /    \   \
 //! admission  |  limiter  review in, review out | buckets, plan, decision, the store port (pure: time is an argument)
-//!     |    crds     \
-//!     |      |    stores             the CustomResourceDefinitions | buckets in memory and in Redis
+//!     |    crds     / \
+//!     |      |    mcp  stores        the CustomResourceDefinitions | JSON-RPC in and out | buckets in memory and in Redis
 //!     |      |        \
 //!     |      |         |   listener  accept loop, TLS, deadlines, drain
 //!     |      |         |   /   certs development certificates
@@ -31,6 +31,7 @@
 //! |---|---|---|
 //! | `admission` | [`admission`]: bytes in, review out | base64 |
 //! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, hashbrown, sha2 |
+//! | `mcp` | [`mcp`]: JSON-RPC in and out | base64 |
 //! | `redis` | [`stores::Redis`]: buckets in Redis, shared with others | tokio, redis, rustls |
 //! | `serve` | [`webhook`] and [`listener`] | tokio, hyper, axum, rustls, kube, Prometheus |
 //! | `certs` | [`certs`]: a CA and a leaf in a folder | rcgen |
@@ -49,6 +50,8 @@ pub mod crds;
 pub mod limiter;
 #[cfg(feature = "serve")]
 pub mod listener;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 #[cfg(feature = "limiter")]
 pub mod stores;
 #[cfg(feature = "serve")]

@@ -6,10 +6,11 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 9] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 10] = [
     ("config", Some(&[])),
     ("admission", Some(&["config"])),
     ("limiter", Some(&["config"])),
+    ("mcp", Some(&["limiter"])),
     ("stores", Some(&["limiter", "config"])),
     ("listener", Some(&[])),
     ("webhook", Some(&["admission", "config", "listener"])),
@@ -19,7 +20,7 @@ const MAY_NAME: [(&str, Option<&[&str]>); 9] = [
 ];
 
 /// Modules that are given everything: no IO, no clock, no Kubernetes client.
-const PURE: [&str; 3] = ["config", "admission", "limiter"];
+const PURE: [&str; 4] = ["config", "admission", "limiter", "mcp"];
 
 /// What a pure module may not name.
 const IMPURE: [&str; 13] = [

@@ -18,6 +18,7 @@ mod help;
 mod lifecycle;
 mod limiter;
 mod manifests;
+mod mcp;
 mod ratchet;
 mod readme;
 mod rules;

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, redis-server.
+# Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, redis-server; and the languages whose
+# JSON parsers they ask: python3, node, go.
 #
 # Where each is looked for, first hit wins:
 #   etcd            $TOLLGATE_TEST_ETCD, $KUBEBUILDER_ASSETS/etcd, PATH, cache; else the system's packages, else built with Go
@@ -7,6 +8,8 @@
 #   kubectl         $TOLLGATE_TEST_KUBECTL, $KUBEBUILDER_ASSETS/kubectl, PATH, cache; else built with Go
 #   redis-server    $TOLLGATE_TEST_REDIS_SERVER, PATH, cache; else the system's packages. 6.2 or newer. It is the Sentinel, too
 #   valkey-server   $TOLLGATE_TEST_VALKEY_SERVER, PATH, cache. Used where there is one, and never missed
+#   python3, node   $TOLLGATE_TEST_PYTHON3, $TOLLGATE_TEST_NODE, PATH; else the system's packages
+#   go              $TOLLGATE_TEST_GO, PATH
 # The cache is ${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-~/.cache}/tollgate}, one folder a version, outside the build folder.
 # tests/it/support/find.rs looks in the same places, so `cargo test` works once this has run.
 # A neighbour that cannot be had is an error: exit 1, saying what to do.
@@ -79,6 +82,13 @@ build_kubernetes() {
     build "$name" "$KUBE_DIR" "k8s.io/kubernetes/cmd/$name" -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$KUBERNETES_VERSION"
 }
 
+# language NAME VARIABLE PACKAGE: says where it is
+language() {
+    local path
+    path=$(found "$1" "${!2:-}" "$CACHE/$1") || { package "$1" "$3" && path=$(command -v "$1"); } || die "$1 is not to be had: install it, or set $2"
+    say "$1 $path"
+}
+
 # package NAME PACKAGE: from the system's packages, where there are such and we may
 package() {
     command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 1
@@ -109,7 +119,7 @@ build_etcd() {
 main() {
     local variable etcd apiserver kubectl redis valkey
     # Here, because an error of `found` would end its subshell only.
-    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,REDIS_SERVER,VALKEY_SERVER}; do
+    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO}; do
         [ -z "${!variable:-}" ] || [ -x "${!variable}" ] || die "$variable is ${!variable}, which is not an executable file"
     done
     mkdir -p "$CACHE"
@@ -130,6 +140,9 @@ main() {
     say "kubectl $kubectl"
     say "redis-server $redis"
     say "valkey-server $valkey"
+    language python3 TOLLGATE_TEST_PYTHON3 python3
+    language node TOLLGATE_TEST_NODE nodejs
+    language go TOLLGATE_TEST_GO golang-go
 }
 
 main

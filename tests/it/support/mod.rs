@@ -8,6 +8,7 @@ pub mod go_limiter;
 pub mod https;
 pub mod leash;
 pub mod link;
+pub mod parsers;
 pub mod port;
 pub mod redis;
 pub mod serve;

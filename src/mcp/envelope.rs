@@ -1,0 +1,90 @@
+//! A request as far as a limiter looks at it: which tools it calls, and under which id each call wants its answer.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::revision::Revision;
+
+/// A JSON-RPC id, byte for byte as it was sent: `9007199254740993`, `1.0` and `"a"` stay what they are.
+#[derive(Clone)]
+pub struct Id(Box<RawValue>);
+
+/// What a POST carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The revision that is spoken.
+    pub revision: Revision,
+    /// The message, or messages.
+    pub message: Message,
+}
+
+/// One message or a batch, which revision 2025-03-26 allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// An object.
+    Single(Part),
+    /// An array, in its order and not empty.
+    Batch(Vec<Part>),
+}
+
+/// One JSON-RPC message: a request, a notification, or a client's response to the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// The tool, when it is a `tools/call`: with the optimizer's `call_tool`, the tool inside.
+    pub tool: Option<String>,
+    /// Under which id an answer is awaited; none for notifications and responses.
+    pub id: Option<Id>,
+}
+
+impl Envelope {
+    /// The tools that are called, in their order. None for what no limit counts: it passes.
+    pub fn tools(&self) -> Vec<&str> {
+        self.parts().iter().filter_map(|part| part.tool.as_deref()).collect()
+    }
+
+    /// Whether anybody awaits an answer.
+    pub fn is_awaited(&self) -> bool {
+        self.parts().iter().any(|part| part.id.is_some())
+    }
+
+    /// All messages, be it one.
+    pub fn parts(&self) -> &[Part] {
+        match &self.message {
+            Message::Single(part) => std::slice::from_ref(part),
+            Message::Batch(parts) => parts,
+        }
+    }
+}
+
+impl Id {
+    pub(super) fn new(raw: &RawValue) -> Self {
+        Self(raw.to_owned())
+    }
+
+    /// As it was sent, quotes included.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl PartialEq for Id {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Id {}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Id({})", self.as_str())
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}

@@ -1,0 +1,59 @@
+//! `RateLimit-Policy` and `RateLimit`, the response fields of draft-ietf-httpapi-ratelimit-headers-11.
+//!
+//! ```text
+//! RateLimit-Policy: "global";q=100;w=60, "tools[search].perUser";q=5;w=20
+//! RateLimit: "tools[search].perUser";r=0;t=4
+//! ```
+//!
+//! `q` is `maxTokens` and `w` the `refillPeriod` in seconds, left out where it is not whole ones. `r` is how many calls are left at once, `t`
+//! in how many seconds there will be more. Who is counted is not told: the draft's `pk` is left out.
+
+use std::fmt::Write as _;
+
+use crate::limiter::{Decision, Limit, Plan};
+
+/// The value of `RateLimit-Policy`: the enforced limits that count a call. `None` without any.
+pub fn rate_limit_policy(plan: &Plan<'_>) -> Option<String> {
+    let members = plan.draws().iter().filter(|draw| draw.enforced()).map(|draw| {
+        let mut member = format!("{};q={}", identifier(draw.limit()), draw.shape().capacity());
+        let period_us = draw.shape().two_periods_us() / 2;
+        if period_us > 0 && period_us.is_multiple_of(1_000_000) {
+            // Writing to a string cannot fail.
+            let _ = write!(member, ";w={}", period_us / 1_000_000);
+        }
+        member
+    });
+    Some(members.collect::<Vec<_>>().join(", ")).filter(|list| !list.is_empty())
+}
+
+/// The value of `RateLimit`: the limit that denies, or what is left. `None` where a decision does not tell of which limit that is.
+pub fn rate_limit(plan: &Plan<'_>, decision: &Decision) -> Option<String> {
+    match decision {
+        Decision::Denied(denial) => {
+            let wait = denial.retry_after_secs().map(|secs| format!(";t={secs}"));
+            Some(format!("{};r=0{}", identifier(&denial.limit), wait.unwrap_or_default()))
+        }
+        Decision::Allowed { remaining, .. } => {
+            let mut enforced = plan.draws().iter().filter(|draw| draw.enforced());
+            let only = enforced.next().filter(|_| enforced.next().is_none())?;
+            Some(format!("{};r={}", identifier(only.limit()), (*remaining)?))
+        }
+    }
+}
+
+/// A limit's name as a structured field's string, which is ASCII: other bytes are percent-encoded, and so is `%`.
+fn identifier(limit: &Limit) -> String {
+    let mut quoted = String::from("\"");
+    for byte in limit.to_string().bytes() {
+        match byte {
+            b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
+            b'%' | ..b' ' | 0x7f.. => {
+                // Writing to a string cannot fail.
+                let _ = write!(quoted, "%{byte:02X}");
+            }
+            _ => quoted.push(char::from(byte)),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

@@ -1,0 +1,134 @@
+//! The request's headers, as far as they say how the body is to be read.
+
+use super::{
+    refusal::{Fault, clip},
+    revision::Revision,
+};
+
+/// The headers that count, each at most once.
+///
+/// ```
+/// use tollgate::mcp::{Headers, Revision};
+///
+/// let sent: [(&str, &[u8]); 2] = [("content-type", b"application/json"), ("mcp-protocol-version", b"2025-11-25")];
+/// let headers = Headers::collect(sent)?;
+/// assert_eq!(headers.revision()?, Revision::V2025_11_25);
+/// # Ok::<(), tollgate::mcp::Fault>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Headers<'a> {
+    /// `Content-Type`
+    pub content_type: Option<&'a str>,
+    /// `Content-Encoding`
+    pub content_encoding: Option<&'a str>,
+    /// `MCP-Protocol-Version`
+    pub protocol_version: Option<&'a str>,
+    /// `Mcp-Method`
+    pub method: Option<&'a str>,
+    /// `Mcp-Name`
+    pub name: Option<&'a str>,
+}
+
+impl<'a> Headers<'a> {
+    /// Picks them from all headers; names in any case.
+    ///
+    /// # Errors
+    /// [`Fault::Header`] for one that is there twice, since proxy and server may choose differently, or that is not ASCII.
+    pub fn collect(fields: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, Fault> {
+        let mut headers = Self::default();
+        for (name, value) in fields {
+            let Some((name, place)) = headers.place(name) else { continue };
+            let text = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')));
+            let twice = place.replace(text.ok_or(Fault::Header(name))?.trim_matches([' ', '\t'])).is_some();
+            if twice {
+                return Err(Fault::Header(name));
+            }
+        }
+        Ok(headers)
+    }
+
+    fn place(&mut self, name: &str) -> Option<(&'static str, &mut Option<&'a str>)> {
+        let places = [
+            ("Content-Type", &mut self.content_type),
+            ("Content-Encoding", &mut self.content_encoding),
+            ("MCP-Protocol-Version", &mut self.protocol_version),
+            ("Mcp-Method", &mut self.method),
+            ("Mcp-Name", &mut self.name),
+        ];
+        places.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
+    }
+
+    /// The revision that is spoken; 2025-03-26 where none is named, as the specification has it.
+    ///
+    /// # Errors
+    /// [`Fault::Version`] when the header is no date.
+    pub fn revision(&self) -> Result<Revision, Fault> {
+        match self.protocol_version {
+            None => Ok(Revision::V2025_03_26),
+            Some(version) => Revision::parse(version).ok_or_else(|| Fault::Version(clip(version))),
+        }
+    }
+
+    /// Whether the body is declared to be what it is read as: plain JSON in UTF-8.
+    pub(super) fn check_media_type(&self) -> Result<(), Fault> {
+        if let Some(coding) = self.content_encoding.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity")) {
+            return Err(Fault::ContentEncoding(clip(coding)));
+        }
+        let content_type = self.content_type.unwrap_or_default();
+        let mut parts = content_type.split(';').map(str::trim);
+        let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
+        if is_json && parts.all(is_harmless) { Ok(()) } else { Err(Fault::MediaType(clip(content_type))) }
+    }
+}
+
+/// Whether a parameter leaves the text as it is. In another charset the same bytes may be another text.
+fn is_harmless(parameter: &str) -> bool {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    let value = value.trim().trim_matches('"');
+    !name.trim().eq_ignore_ascii_case("charset") || value.eq_ignore_ascii_case("utf-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(content_type: &str) -> Result<(), Fault> {
+        Headers { content_type: Some(content_type), ..Headers::default() }.check_media_type()
+    }
+
+    #[test]
+    fn json_in_utf8_is_read() {
+        for content_type in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\"; profile=x"] {
+            assert_eq!(typed(content_type), Ok(()), "{content_type}");
+        }
+    }
+
+    #[test]
+    fn other_types_and_charsets_are_not() {
+        let others = ["", "text/plain", "application/json, text/plain", "application/json-seq", "application/json; charset=utf-16"];
+        for content_type in others.into_iter().chain(["application/json; x=\"; charset=utf-7\"", "text/plain; application/json"]) {
+            assert_eq!(typed(content_type), Err(Fault::MediaType(content_type.to_owned())), "{content_type}");
+        }
+        let zipped = Headers { content_type: Some("application/json"), content_encoding: Some("gzip"), ..Headers::default() };
+        assert_eq!(zipped.check_media_type(), Err(Fault::ContentEncoding("gzip".to_owned())));
+    }
+
+    #[test]
+    fn each_counts_once_in_any_case() {
+        let fields: [(&str, &[u8]); 3] = [("MCP-NAME", b" search\t"), ("accept", b"\xff"), ("mcp-method", b"tools/call")];
+        let headers = Headers::collect(fields).expect("each once");
+        assert_eq!((headers.name, headers.method, headers.content_type), (Some("search"), Some("tools/call"), None));
+        let twice: [(&str, &[u8]); 2] = [("mcp-name", b"a"), ("Mcp-Name", b"a")];
+        assert_eq!(Headers::collect(twice), Err(Fault::Header("Mcp-Name")));
+        let bytes: [(&str, &[u8]); 1] = [("content-type", b"application/json\xc3\xa9")];
+        assert_eq!(Headers::collect(bytes), Err(Fault::Header("Content-Type")));
+    }
+
+    #[test]
+    fn a_version_is_a_date_or_2025_03_26() {
+        let of = |protocol_version| Headers { protocol_version, ..Headers::default() }.revision();
+        assert_eq!(of(None), Ok(Revision::V2025_03_26));
+        assert_eq!(of(Some("2026-07-28")), Ok(Revision::V2026_07_28));
+        assert_eq!(of(Some("latest")), Err(Fault::Version("latest".to_owned())));
+    }
+}

@@ -1,0 +1,269 @@
+//! What a client is told when its request does not go on.
+//!
+//! | `--reject-status` | up to 2025-11-25 | from 2026-07-28 |
+//! |---|---|---|
+//! | `429` | HTTP 429 | HTTP 429 |
+//! | `200` | HTTP 200 | HTTP 200 |
+//! | `auto` | HTTP 200 | HTTP 429 |
+//! | `tool-result` | HTTP 200, a tool's result with `isError` | the same |
+//!
+//! The first three carry a JSON-RPC error:
+//!
+//! ```json
+//! {"jsonrpc":"2.0","id":1,"error":{"code":-32029,"message":"Rate limit exceeded",
+//!     "data":{"retryAfterSeconds":0.6,"limitType":"perUser","tool":"search"}}}
+//! ```
+//!
+//! `auto` is the default, because Python's SDK 1.x loses its whole session on one HTTP 429 and raises an error that can be caught on 200. A
+//! batch is answered with an array, one error for each of its requests. Where nobody awaits an answer (no id), the HTTP status is an error's
+//! in every mode. All replies carry `Retry-After` when waiting helps, and `Cache-Control: no-store`.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::{
+    envelope::{Envelope, Id, Message, Part},
+    revision::Revision,
+};
+use crate::limiter::{Denial, Wait};
+
+/// When to come back while the store is away, in seconds.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// ToolHive's code for a denial, used up to 2025-11-25. From 2026-07-28 its range belongs to MCP.
+const CODE: i64 = -32029;
+/// Outside of all reserved ranges, and says what it is.
+const CODE_FROM_2026_07_28: i64 = 429;
+/// JSON-RPC's "internal error".
+const INTERNAL_ERROR: i64 = -32603;
+
+/// A response to send in place of the upstream's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON.
+    pub body: Vec<u8>,
+}
+
+/// How calls are turned away: `--reject-status` and `--reject-code`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rejection {
+    /// Over which HTTP status, in which form.
+    pub status: RejectStatus,
+    /// The JSON-RPC error code; by default -32029 up to 2025-11-25, and 429 from 2026-07-28.
+    pub code: Option<i64>,
+}
+
+/// The modes of `--reject-status`; the table is above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RejectStatus {
+    /// What the client's revision gets along with.
+    #[default]
+    Auto,
+    /// Always an HTTP error.
+    Always429,
+    /// Always a JSON-RPC error over HTTP 200.
+    Always200,
+    /// As if the tool had run and failed, so that the model reads when to try again.
+    ToolResult,
+}
+
+/// Not a mode of `--reject-status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected 429, 200, auto or tool-result")]
+pub struct UnknownRejectStatus;
+
+impl Rejection {
+    /// Says which limit denies, and when to come back.
+    pub fn denied(&self, envelope: &Envelope, denial: &Denial) -> Reply {
+        let (wait, message) = match denial.wait {
+            Wait::After(wait) => (Some(wait), "Rate limit exceeded"),
+            Wait::Never => (None, "Rate limit exceeded: more calls at once than the limit ever allows; send fewer"),
+        };
+        let limit = denial.limit.to_string();
+        let told = match wait {
+            Some(wait) => format!("Rate limit exceeded ({limit}). Try again in {} s.", seconds(wait)),
+            None => format!("Rate limit exceeded ({limit}): it never allows as many calls at once. Send fewer."),
+        };
+        let data = Data::new(wait, Some(denial.limit.limit_type()), denial.limit.tool.as_deref());
+        self.turn_away(envelope, &Cause { http: 429, code: self.code(envelope.revision), message, told: &told, wait, data })
+    }
+
+    /// Says that nobody can tell: the store is away, and the guard lets nothing pass without it.
+    pub fn undecided(&self, envelope: &Envelope) -> Reply {
+        let (wait, message) = (Some(STORE_RETRY), "Rate limits cannot be checked at the moment");
+        let told = format!("{message}. Try again in {} s.", seconds(STORE_RETRY));
+        let data = Data::new(wait, None, None);
+        self.turn_away(envelope, &Cause { http: 503, code: INTERNAL_ERROR, message, told: &told, wait, data })
+    }
+
+    fn code(&self, revision: Revision) -> i64 {
+        self.code.unwrap_or(if revision >= Revision::V2026_07_28 { CODE_FROM_2026_07_28 } else { CODE })
+    }
+
+    fn turn_away(&self, envelope: &Envelope, cause: &Cause<'_>) -> Reply {
+        let over_200 = match self.status {
+            RejectStatus::Auto => envelope.revision < Revision::V2026_07_28,
+            RejectStatus::Always429 => false,
+            RejectStatus::Always200 | RejectStatus::ToolResult => true,
+        };
+        let result_type = (envelope.revision >= Revision::V2026_07_28).then_some("complete");
+        let body = body_for(envelope, |part| match part {
+            Part { tool: Some(_), id: Some(id) } if self.status == RejectStatus::ToolResult => cause.as_result(id, result_type),
+            part => cause.as_error(part.id.as_ref()),
+        });
+        Reply::new(if over_200 && envelope.is_awaited() { 200 } else { cause.http }, cause.wait, body)
+    }
+}
+
+impl Reply {
+    /// A JSON-RPC error for each request of an envelope, about something else than limits: the upstream is down, or slow.
+    pub fn failure(envelope: &Envelope, status: u16, message: &str) -> Self {
+        let cause = Cause { http: status, code: INTERNAL_ERROR, message, told: "", wait: None, data: None };
+        Self::new(status, None, body_for(envelope, |part| cause.as_error(part.id.as_ref())))
+    }
+
+    fn new(status: u16, wait: Option<Duration>, body: Vec<u8>) -> Self {
+        let mut headers = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
+        headers.extend(wait.map(|wait| ("retry-after", wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).to_string())));
+        Self { status, headers, body }
+    }
+}
+
+/// A JSON-RPC error of one message.
+pub(super) fn error_reply(status: u16, id: Option<&Id>, code: i64, message: &str) -> Reply {
+    let cause = Cause { http: status, code, message, told: "", wait: None, data: None };
+    Reply::new(status, None, to_json(&cause.as_error(id)))
+}
+
+/// One answer, or for a batch an array with one for each part that awaits one. Where none does, the error stands alone.
+fn body_for<'a>(envelope: &'a Envelope, answer: impl Fn(&'a Part) -> Response<'a>) -> Vec<u8> {
+    static NOBODY: Part = Part { tool: None, id: None };
+    match &envelope.message {
+        Message::Single(part) => to_json(&answer(part)),
+        Message::Batch(parts) if envelope.is_awaited() => {
+            to_json(&parts.iter().filter(|part| part.id.is_some()).map(answer).collect::<Vec<_>>())
+        }
+        Message::Batch(_) => to_json(&answer(&NOBODY)),
+    }
+}
+
+/// Cannot fail: no map in it has other keys than names.
+fn to_json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
+/// Why, in the forms in which it may be told.
+struct Cause<'a> {
+    http: u16,
+    code: i64,
+    message: &'a str,
+    /// For a model to read.
+    told: &'a str,
+    wait: Option<Duration>,
+    data: Option<Data<'a>>,
+}
+
+impl<'a> Cause<'a> {
+    fn as_error(&'a self, id: Option<&'a Id>) -> Response<'a> {
+        let error = ErrorObject { code: self.code, message: self.message, data: self.data.as_ref() };
+        Response { jsonrpc: "2.0", id, error: Some(error), result: None }
+    }
+
+    fn as_result(&'a self, id: &'a Id, result_type: Option<&'static str>) -> Response<'a> {
+        let content = [TextContent { r#type: "text", text: self.told }];
+        Response { jsonrpc: "2.0", id: Some(id), error: None, result: Some(ToolResult { result_type, content, is_error: true }) }
+    }
+}
+
+#[derive(Serialize)]
+struct Response<'a> {
+    jsonrpc: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<ToolResult<'a>>,
+}
+
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    code: i64,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a Data<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_seconds: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolResult<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_type: Option<&'static str>,
+    content: [TextContent<'a>; 1],
+    is_error: bool,
+}
+
+#[derive(Serialize)]
+struct TextContent<'a> {
+    r#type: &'static str,
+    text: &'a str,
+}
+
+impl<'a> Data<'a> {
+    fn new(wait: Option<Duration>, limit_type: Option<&'static str>, tool: Option<&'a str>) -> Option<Self> {
+        let retry_after_seconds = wait.and_then(|wait| RawValue::from_string(seconds(wait)).ok());
+        Some(Self { retry_after_seconds, limit_type, tool })
+    }
+}
+
+/// Seconds as a decimal number, to the microsecond: never in exponent form, which not all that read it by hand expect.
+fn seconds(wait: Duration) -> String {
+    let us = wait.as_nanos().div_ceil(1000);
+    let text = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+impl RejectStatus {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always429 => "429",
+            Self::Always200 => "200",
+            Self::ToolResult => "tool-result",
+        }
+    }
+}
+
+impl fmt::Display for RejectStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for RejectStatus {
+    type Err = UnknownRejectStatus;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let modes = [Self::Auto, Self::Always429, Self::Always200, Self::ToolResult];
+        modes.into_iter().find(|mode| mode.name() == text).ok_or(UnknownRejectStatus)
+    }
+}
