@@ -1,9 +1,15 @@
 //! One connection, from its first byte to its last.
 
-use std::{convert::Infallible, io, pin::pin, sync::Arc};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc};
 
-use axum::{Router, response::Response};
-use hyper::{Request, Version, body::Incoming, header, service::service_fn};
+use axum::{Router, body::Body, response::Response};
+use http_body_util::BodyExt;
+use hyper::{
+    Request, Version,
+    body::{Body as _, Incoming},
+    header,
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
@@ -50,11 +56,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn run(&self, stream: TcpStream) -> Result<(), Ended> {
+    pub(super) async fn run(&self, stream: TcpStream, address: SocketAddr) -> Result<(), Ended> {
         // Answers are small and wait for nothing.
         let _ = stream.set_nodelay(true);
         let Some(identity) = &self.tls else {
-            return self.serve(stream, false).await;
+            return self.serve(stream, false, Peer { address, certified: false }).await;
         };
         let handshake = async {
             let mut first = [0];
@@ -65,15 +71,16 @@ impl Connection {
             TlsAcceptor::from(identity.config()).accept(stream).await.map_err(Ended::Handshake)
         };
         let stream = timeout(self.limits.handshake, handshake).await.map_err(|_| Ended::HandshakeLate)??;
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        self.serve(stream, is_http2).await
+        let tls = stream.get_ref().1;
+        let (is_http2, certified) = (tls.alpn_protocol() == Some(b"h2"), tls.peer_certificates().is_some());
+        self.serve(stream, is_http2, Peer { address, certified }).await
     }
 
-    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, is_http2: bool) -> Result<(), Ended> {
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, is_http2: bool, peer: Peer) -> Result<(), Ended> {
         let meter = Meter::new(Instant::now());
         let service = {
             let (router, meter, phase) = (self.router.clone(), meter.clone(), self.phase.clone());
-            service_fn(move |request| answer(router.clone(), meter.clone(), *phase.borrow(), request))
+            service_fn(move |request| answer(router.clone(), meter.clone(), *phase.borrow(), peer, request))
         };
         let builder = if is_http2 { self.builder.clone().http2_only() } else { self.builder.clone().http1_only() };
         let mut served = pin!(builder.serve_connection(TokioIo::new(Metered { stream, meter: meter.clone() }), service));
@@ -104,16 +111,34 @@ impl Connection {
     }
 }
 
-async fn answer(mut router: Router, meter: Meter, phase: Phase, request: Request<Incoming>) -> Result<Response, Infallible> {
+async fn answer(mut router: Router, meter: Meter, phase: Phase, peer: Peer, request: Request<Incoming>) -> Result<Response, Infallible> {
     let is_http1 = request.version() <= Version::HTTP_11;
     let under_way = Arc::new(UnderWay::begin(meter));
-    let request = request.map(|body| Received::new(body, under_way.clone()));
+    let mut request = request.map(|body| Received::new(body, under_way.clone()));
+    request.extensions_mut().insert(peer);
     let mut response = router.call(request).await?;
-    drop(under_way);
+    // An answer of known size is as good as sent; a stream is under way until its end.
+    if response.body().size_hint().exact().is_none() {
+        response = response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _ = &under_way;
+                frame
+            }))
+        });
+    }
     if is_http1 && phase != Phase::Serving {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }
     Ok(response)
+}
+
+/// Who is at the other end: an extension of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it connects from.
+    pub address: SocketAddr,
+    /// Whether it has shown a certificate that was asked for, and good.
+    pub certified: bool,
 }
 
 /// A request that the meter knows of until it is answered and its body is dealt with, also when its client leaves and the future is dropped.

@@ -28,6 +28,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
+pub use self::connection::Peer;
 use self::{connection::Connection, tls::Identity};
 
 /// What a connection has to keep to.
@@ -118,7 +119,7 @@ impl Listener {
                 Ok((stream, peer)) => {
                     let connection = connection.clone();
                     tasks.spawn(async move {
-                        if let Err(error) = connection.run(stream).await {
+                        if let Err(error) = connection.run(stream, peer).await {
                             debug!(%peer, %error, "connection ended");
                         }
                         drop(slot);

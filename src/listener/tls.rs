@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -29,6 +30,8 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use thiserror::Error;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
 use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
 
 /// Where certificates come from.
@@ -106,6 +109,23 @@ pub enum Refreshed {
     Replaced,
     /// They changed and cannot be used; the old pair stays in use.
     Kept(TlsError),
+}
+
+/// How often mounted certificates are compared with the ones in use.
+const POLL: Duration = Duration::from_secs(2);
+
+/// Reads an identity's files again and again, for ever.
+pub async fn keep_fresh(identity: Arc<Identity>) {
+    let mut ticks = interval(POLL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match identity.refresh() {
+            Refreshed::Unchanged => {}
+            Refreshed::Replaced => info!(not_after = identity.not_after(), "certificates replaced"),
+            Refreshed::Kept(error) => warn!(%error, "the certificates changed and cannot be used; the old ones stay in use"),
+        }
+    }
 }
 
 impl Identity {

@@ -13,8 +13,8 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
-use tokio::{sync::watch, task::JoinSet, time::MissedTickBehavior};
-use tracing::{error, info, warn};
+use tokio::{sync::watch, task::JoinSet};
+use tracing::{error, info};
 
 use self::{health::Health, metrics::Metrics};
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     config::{rename::Mode, rules::References, schema::Schema},
     listener::{
         Limits, Listener, Phase,
-        tls::{Files, Identity, Refreshed, TlsError},
+        tls::{Files, Identity, TlsError, keep_fresh},
     },
 };
 
@@ -144,7 +144,7 @@ impl Server {
         let operations = health::router(health.clone(), shared.clone());
 
         let mut background = JoinSet::new();
-        background.spawn(refresh_certificates(self.identity.clone()));
+        background.spawn(keep_fresh(self.identity.clone()));
         background.spawn(dial::keep_dialing(self.address, self.identity, health));
         let (stop_operations, operations_phase) = watch::channel(Phase::Serving);
         let operations = tokio::spawn(self.operations.serve(operations, operations_phase));
@@ -171,20 +171,4 @@ async fn bind(address: SocketAddr, identity: Option<Arc<Identity>>, limits: Limi
     let listener = Listener::bind(address, identity, limits).await.map_err(failed)?;
     let bound = listener.address().map_err(failed)?;
     Ok((listener, bound))
-}
-
-/// How often mounted certificates are compared with the ones in use.
-const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
-
-async fn refresh_certificates(identity: Arc<Identity>) {
-    let mut ticks = tokio::time::interval(CERTIFICATE_POLL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        match identity.refresh() {
-            Refreshed::Unchanged => {}
-            Refreshed::Replaced => info!(not_after = identity.not_after(), "certificates replaced"),
-            Refreshed::Kept(error) => warn!(%error, "the certificates changed and cannot be used; the old ones stay in use"),
-        }
-    }
 }
