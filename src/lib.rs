@@ -14,12 +14,12 @@
 //! admission  |  limiter  review in, review out | buckets, plan, decision, the store port (pure: time is an argument)
 //!     |    crds     / \
 //!     |      |    mcp  stores        the CustomResourceDefinitions | JSON-RPC in and out | buckets in memory and in Redis
-//!     |      |        \
-//!     |      |         |   listener  accept loop, TLS, deadlines, drain
-//!     |      |         |   /   certs development certificates
-//!   webhook  |         |  /     /
-//!      \     |         | /     /     webhook: HTTPS, health, metrics, the look into the cluster
-//!       \____|_________|/_____/
+//!     |      |      \   |
+//!     |      |       \  |   listener  accept loop, TLS, deadlines, drain
+//!     |      |        \ |   /   |
+//!   webhook  |       gateway    |   certs      webhook: HTTPS, health, metrics, the look into the cluster
+//!      \     |          |       |   /          gateway: the MCP reverse proxy | development certificates
+//!       \____|__________|_______|__/
 //!             cli                    args -> settings -> run -> exit code
 //! ```
 //!
@@ -33,7 +33,9 @@
 //! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, hashbrown, sha2 |
 //! | `mcp` | [`mcp`]: JSON-RPC in and out | base64 |
 //! | `redis` | [`stores::Redis`]: buckets in Redis, shared with others | tokio, redis, rustls |
-//! | `serve` | [`webhook`] and [`listener`] | tokio, hyper, axum, rustls, kube, Prometheus |
+//! | `listener` | [`listener`]: HTTP and HTTPS served | tokio, hyper, axum, rustls |
+//! | `proxy` | [`gateway`]: the MCP reverse proxy | hyper-rustls, Prometheus |
+//! | `serve` | [`webhook`] | tokio, hyper, axum, rustls, kube, Prometheus |
 //! | `certs` | [`certs`]: a CA and a leaf in a folder | rcgen |
 //! | `cli` (default) | the binary, and [`crds`] | all of the above, clap, schemars |
 
@@ -46,9 +48,11 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "cli")]
 pub mod crds;
+#[cfg(feature = "proxy")]
+pub mod gateway;
 #[cfg(feature = "limiter")]
 pub mod limiter;
-#[cfg(feature = "serve")]
+#[cfg(feature = "listener")]
 pub mod listener;
 #[cfg(feature = "mcp")]
 pub mod mcp;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{completions::CompletionsArgs, explain::ExplainArgs, man::ManArgs, version};
+use super::{completions::CompletionsArgs, explain::ExplainArgs, man::ManArgs, proxy::args::ProxyArgs, version};
 use crate::config::{period::Period, rename::Mode};
 
 /// Rate limits for MCP servers on Kubernetes.
@@ -35,6 +35,7 @@ pub(super) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Serve(Box<ServeArgs>),
+    Proxy(Box<ProxyArgs>),
     Crds(CrdsArgs),
     Explain(ExplainArgs),
     Completions(CompletionsArgs),
@@ -130,7 +131,7 @@ pub(super) struct ServeArgs {
 
 /// A drain time: a Go duration, 0 included.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Drain(pub(super) std::time::Duration);
+pub(in crate::cli) struct Drain(pub(in crate::cli) std::time::Duration);
 
 impl std::str::FromStr for Drain {
     type Err = crate::config::period::BadPeriod;

@@ -8,6 +8,7 @@ mod crds;
 mod exit;
 mod explain;
 mod man;
+mod proxy;
 mod serve;
 mod settings;
 mod telemetry;
@@ -29,6 +30,7 @@ pub fn main() -> ExitCode {
     telemetry::init(args.verbose, args.log_format);
     let result = match args.command {
         Command::Serve(args) => serve::run(*args),
+        Command::Proxy(args) => proxy::run(*args),
         Command::Crds(args) => crds::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions::run(&args),

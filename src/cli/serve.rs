@@ -57,7 +57,7 @@ async fn serve(settings: ServeSettings) -> anyhow::Result<Exit> {
     }
 }
 
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+pub(super) async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

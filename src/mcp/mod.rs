@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use tollgate::mcp::{Headers, Reader, Rejection};
-//! # use tollgate::limiter::{Denial, Limit, Scope, Wait};
+//! # use tollgate::limiter::{Denial, Limit, Scope, Source, Wait};
 //!
 //! let headers = Headers { content_type: Some("application/json"), protocol_version: Some("2025-11-25"), ..Headers::default() };
 //! let body = br#"{"jsonrpc": "2.0", "id": 9007199254740993, "method": "tools/call", "params": {"name": "search"}}"#;
@@ -13,7 +13,7 @@
 //! assert_eq!(envelope.tools(), ["search"]);
 //!
 //! # let wait = Wait::After(std::time::Duration::from_millis(600));
-//! # let denial = Denial { limit: Limit { scope: Scope::PerUser, tool: Some("search".into()) }, wait };
+//! # let denial = Denial { limit: Limit { scope: Scope::PerUser, tool: Some("search".into()) }, wait, source: Source::Store };
 //! let reply = Rejection::default().denied(&envelope, &denial);
 //! assert_eq!(reply.status, 200, "up to 2025-11-25, clients take 429 badly");
 //! assert_eq!(

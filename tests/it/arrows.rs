@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 10] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 11] = [
     ("config", Some(&[])),
     ("admission", Some(&["config"])),
     ("limiter", Some(&["config"])),
@@ -14,6 +14,7 @@ const MAY_NAME: [(&str, Option<&[&str]>); 10] = [
     ("stores", Some(&["limiter", "config"])),
     ("listener", Some(&[])),
     ("webhook", Some(&["admission", "config", "listener"])),
+    ("gateway", Some(&["config", "limiter", "listener", "mcp", "stores"])),
     ("certs", Some(&[])),
     ("crds", Some(&["config"])),
     ("cli", None),

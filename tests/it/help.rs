@@ -57,6 +57,7 @@ impl Stage {
         fs::write(home.path().join(".kube/config"), kubeconfig.replace("name: test, context", "name: kind-dev, context")).expect("written");
         let copied = Command::new("cp").arg("-r").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests")).arg(home.path()).status();
         assert!(copied.expect("cp is there").success());
+        fs::copy(home.path().join("manifests/samples/good/mcpserver-global.yaml"), home.path().join("mcpserver.yaml")).expect("copied");
         ensure_dev(home.path(), &["localhost".to_owned()], OffsetDateTime::now_utc()).expect("tls.crt and tls.key");
         Self { home, cluster }
     }

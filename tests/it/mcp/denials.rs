@@ -8,7 +8,7 @@ use tollgate::{
         limits::Limits,
         subject::{Kind, Subject},
     },
-    limiter::{Call, Decision, Denial, Limit, Limiter, Policy, Scope, ServerId, Wait},
+    limiter::{Call, Decision, Denial, Limit, Limiter, Policy, Scope, ServerId, Source, Wait},
     mcp::{Envelope, Reader, RejectStatus, Rejection, Reply, fields},
     stores::Memory,
 };
@@ -18,7 +18,7 @@ use super::{call, headers, read};
 const MODES: [RejectStatus; 4] = [RejectStatus::Auto, RejectStatus::Always429, RejectStatus::Always200, RejectStatus::ToolResult];
 
 fn denial(wait: Wait) -> Denial {
-    Denial { limit: Limit { scope: Scope::PerUser, tool: Some("search".into()) }, wait }
+    Denial { limit: Limit { scope: Scope::PerUser, tool: Some("search".into()) }, wait, source: Source::Store }
 }
 
 fn after(us: u64) -> Denial {
@@ -59,8 +59,7 @@ fn a_denial_is_the_contract_s() {
 #[test]
 fn the_limit_s_tool_is_named_only_where_the_limit_is_the_tool_s() {
     let limit = Limit { scope: Scope::Global, tool: None };
-    let reply =
-        Rejection::default().denied(&read(call("search")).expect("a call"), &Denial { limit, wait: Wait::After(Duration::from_secs(9)) });
+    let reply = Rejection::default().denied(&read(call("search")).expect("a call"), &Denial { limit, ..after(9_000_000) });
     let body: Value = serde_json::from_slice(&reply.body).expect("JSON");
     assert_eq!(body["error"]["data"], json!({"retryAfterSeconds": 9, "limitType": "global"}));
 }

@@ -1,0 +1,206 @@
+//! Arguments of `tollgate proxy`, exactly as typed.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Parser, ValueEnum};
+
+use crate::{cli::args::Drain, config::period::Period};
+
+/// Run an MCP reverse proxy that enforces the limits of a resource.
+///
+/// Takes the YAML that kubectl apply takes (MCPServer or VirtualMCPServer), or ToolHive's middleware JSON, and follows the file: changed
+/// limits are in force within a second. Only tools/call is limited; everything else passes.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  tollgate proxy -f mcpserver.yaml --upstream http://127.0.0.1:9000/mcp --store memory
+      On http://127.0.0.1:8080, counting in this process
+  tollgate proxy -f mcpserver.yaml --upstream http://127.0.0.1:9000/mcp --redis-url redis://cache
+      Counting in Redis, together with other proxies
+  tollgate proxy -f mcpserver.yaml --upstream https://mcp --tls-cert tls.crt --tls-key tls.key
+      Over HTTPS on both sides
+
+Exit codes: 0 stopped as told, 1 the limits cannot work, 2 could not start, or was told twice to stop")]
+pub(in crate::cli) struct ProxyArgs {
+    /// The resource whose limits are enforced, or - for stdin
+    #[arg(long, short, env = "TOLLGATE_FILE", value_name = "FILE")]
+    pub(super) file: PathBuf,
+
+    /// Which server, when the file holds several
+    #[arg(long, env = "TOLLGATE_NAME", value_name = "NAME")]
+    pub(super) name: Option<String>,
+
+    /// Namespace of a manifest that has none
+    #[arg(long, env = "TOLLGATE_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
+    pub(super) namespace: String,
+
+    /// The MCP server, such as http://127.0.0.1:9000/mcp; https:// and h2c:// too
+    #[arg(long, env = "TOLLGATE_UPSTREAM", value_name = "URL")]
+    pub(super) upstream: String,
+
+    /// Where clients come in
+    #[arg(long, env = "TOLLGATE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub(super) listen: SocketAddr,
+
+    /// Where /healthz, /readyz and /metrics are, over plain HTTP
+    #[arg(long, env = "TOLLGATE_METRICS_LISTEN", default_value = "127.0.0.1:9080", value_name = "ADDRESS")]
+    pub(super) metrics_listen: SocketAddr,
+
+    /// Certificate to serve, PEM, leaf first; read again when it changes. Without, plain HTTP
+    #[arg(long, env = "TOLLGATE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub(super) tls_cert: Option<PathBuf>,
+
+    /// Its key, PEM (PKCS#8, PKCS#1 or SEC1)
+    #[arg(long, env = "TOLLGATE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_key: Option<PathBuf>,
+
+    /// Ask clients for a certificate from one of these CAs, PEM
+    #[arg(long, env = "TOLLGATE_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    pub(super) client_ca: Option<PathBuf>,
+
+    /// Name that a client's certificate must have (common name or DNS name); may be repeated
+    #[arg(long, env = "TOLLGATE_CLIENT_NAME", value_name = "NAME", requires = "client_ca", value_delimiter = ',')]
+    pub(super) client_name: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+
+    /// Header in which a trusted peer (on this machine, or with a client certificate) names the user
+    #[arg(long, env = "TOLLGATE_USER_HEADER", value_name = "HEADER")]
+    pub(super) user_header: Option<String>,
+
+    /// How a denied call is told: by HTTP status, or as the tool's own result
+    #[arg(long, env = "TOLLGATE_REJECT_STATUS", value_name = "MODE", default_value = "auto")]
+    pub(super) reject_status: RejectStatusArg,
+
+    /// JSON-RPC code of a denial [default: -32029 up to MCP 2025-11-25, 429 from 2026-07-28]
+    #[arg(long, env = "TOLLGATE_REJECT_CODE", value_name = "CODE", allow_negative_numbers = true)]
+    pub(super) reject_code: Option<i64>,
+
+    /// Tell RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-11) with every call
+    #[arg(long, env = "TOLLGATE_RATE_LIMIT_FIELDS")]
+    pub(super) rate_limit_fields: bool,
+
+    /// Deny nothing: only count and log what would have been denied
+    #[arg(long, env = "TOLLGATE_SHADOW")]
+    pub(super) shadow: bool,
+
+    /// Count call_tool under its inner tool_name, whatever the resource says
+    #[arg(long, env = "TOLLGATE_OPTIMIZER")]
+    pub(super) optimizer: bool,
+
+    /// Which requests are logged
+    #[arg(long, env = "TOLLGATE_ACCESS_LOG", value_name = "WHICH", default_value = "denials")]
+    pub(super) access_log: AccessLogArg,
+
+    /// Largest body of a request, in bytes
+    #[arg(long, env = "TOLLGATE_MAX_BODY", value_name = "BYTES", default_value_t = 4 * 1024 * 1024)]
+    pub(super) max_body: u32,
+
+    /// Longest that a request's body may take
+    #[arg(long, env = "TOLLGATE_BODY_TIMEOUT", value_name = "DURATION", default_value = "30s")]
+    pub(super) body_timeout: Period,
+
+    /// Longest that the MCP server may take to begin its answer
+    #[arg(long, env = "TOLLGATE_UPSTREAM_TIMEOUT", value_name = "DURATION", default_value = "5m")]
+    pub(super) upstream_timeout: Period,
+
+    /// Connections at once
+    #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) max_connections: u32,
+
+    /// How long to serve on after SIGTERM, while endpoints and connections move elsewhere
+    #[arg(long, env = "TOLLGATE_DRAIN", value_name = "DURATION", default_value = "0s")]
+    pub(super) drain: Drain,
+
+    /// How long streams may go on after that
+    #[arg(long, env = "TOLLGATE_GRACE", value_name = "DURATION", default_value = "30s")]
+    pub(super) grace: Drain,
+}
+
+/// Where buckets are, and what happens without them.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Store")]
+pub(in crate::cli) struct StoreArgs {
+    /// Where calls are counted [default: redis where the resource or --redis-url says so, else memory]
+    #[arg(long, env = "TOLLGATE_STORE", value_name = "STORE")]
+    pub(super) store: Option<StoreArg>,
+
+    /// Redis, instead of the one that the resource names: redis://, rediss://, redis-sentinel://.../MASTER, redis-cluster://
+    #[arg(long, env = "TOLLGATE_REDIS_URL", value_name = "URL", hide_env_values = true)]
+    pub(super) redis_url: Option<String>,
+
+    /// Its ACL user
+    #[arg(long, env = "TOLLGATE_REDIS_USERNAME", value_name = "USER")]
+    pub(super) redis_username: Option<String>,
+
+    /// File that holds its password; else the environment variable THV_SESSION_REDIS_PASSWORD, as in ToolHive
+    #[arg(long, env = "TOLLGATE_REDIS_PASSWORD_FILE", value_name = "FILE")]
+    pub(super) redis_password_file: Option<PathBuf>,
+
+    /// CA of its certificate, PEM
+    #[arg(long, env = "TOLLGATE_REDIS_CA", value_name = "FILE")]
+    pub(super) redis_ca: Option<PathBuf>,
+
+    /// Client certificate for it, PEM
+    #[arg(long, env = "TOLLGATE_REDIS_CERT", value_name = "FILE", requires = "redis_key")]
+    pub(super) redis_cert: Option<PathBuf>,
+
+    /// The client certificate's key, PEM
+    #[arg(long, env = "TOLLGATE_REDIS_KEY", value_name = "FILE", requires = "redis_cert")]
+    pub(super) redis_key: Option<PathBuf>,
+
+    /// What becomes of calls when Redis does not answer
+    #[arg(long, env = "TOLLGATE_ON_STORE_ERROR", value_name = "POLICY", default_value = "open")]
+    pub(super) on_store_error: OnStoreErrorArg,
+
+    /// Longest that a call waits for Redis
+    #[arg(long, env = "TOLLGATE_STORE_DEADLINE", value_name = "DURATION", default_value = "100ms")]
+    pub(super) store_deadline: Period,
+
+    /// Do not start without Redis
+    #[arg(long, env = "TOLLGATE_REQUIRE_STORE")]
+    pub(super) require_store: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum StoreArg {
+    /// In this process.
+    Memory,
+    /// In Redis.
+    Redis,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum OnStoreErrorArg {
+    /// They are allowed.
+    Open,
+    /// They are refused.
+    Closed,
+    /// Buckets in this process decide.
+    Local,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum RejectStatusArg {
+    /// HTTP 200 up to MCP 2025-11-25, whose clients lose their session on 429; 429 after.
+    Auto,
+    /// HTTP 429, as ToolHive.
+    #[value(name = "429")]
+    Always429,
+    /// HTTP 200 with a JSON-RPC error.
+    #[value(name = "200")]
+    Always200,
+    /// HTTP 200 with a failed tool's result, which the model reads.
+    ToolResult,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum AccessLogArg {
+    /// Every request.
+    All,
+    /// Those denied or not decided.
+    Denials,
+    /// Nothing.
+    None,
+}

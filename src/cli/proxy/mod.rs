@@ -1,0 +1,86 @@
+//! `tollgate proxy`
+
+pub(super) mod args;
+mod settings;
+
+use anyhow::Context;
+use prometheus_client::registry::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use self::{
+    args::ProxyArgs,
+    settings::{ProxySettings, StoreSettings, Unworkable, resolve},
+};
+use super::{exit::Exit, print, serve::either, tell_error};
+use crate::{
+    gateway::{Proxy, store::Buckets},
+    limiter::Store as _,
+    mcp::RejectStatus,
+    stores::{Guard, Memory, Redis},
+};
+
+pub(super) fn run(args: ProxyArgs) -> anyhow::Result<Exit> {
+    // Redis and the upstream may both want the process' provider of cryptography; there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let settings = match resolve(args) {
+        Ok(settings) => settings,
+        Err(error) if error.is::<Unworkable>() => {
+            tell_error(&error);
+            return Ok(Exit::Found);
+        }
+        Err(error) => return Err(error),
+    };
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?.block_on(serve(settings))
+}
+
+async fn serve(settings: ProxySettings) -> anyhow::Result<Exit> {
+    // Before anything is served, so that a signal is never missed.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let ProxySettings { proxy, source, followed, store } = settings;
+    for warning in &source.warnings {
+        warn!("{warning}");
+    }
+    if proxy.rejection.status == RejectStatus::Always429 {
+        warn!("with --reject-status 429, clients on the Python SDK 1.x lose their whole session at the first denial; auto avoids it");
+    }
+    let buckets = open(store).await?;
+    let (server, upstream) = (source.server.clone(), proxy.upstream.clone());
+    let proxy = Proxy::bind(proxy, source, buckets, Registry::default()).await?;
+    info!(namespace = server.namespace, server = server.name, "starting");
+    let scheme = if proxy.is_tls() { "https" } else { "http" };
+    print(&format!(
+        "tollgate limits calls of {}/{} on {scheme}://{}, and passes them on to {upstream}; metrics on http://{}/metrics\n",
+        server.namespace,
+        server.name,
+        proxy.address(),
+        proxy.metrics_address(),
+    ))?;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let mut run = std::pin::pin!(proxy.run(followed, async { drop(stopped.await) }));
+    tokio::select! {
+        () = run.as_mut() => return Ok(Exit::Clean),
+        () = either(&mut terminate, &mut interrupt) => drop(stop),
+    }
+    tokio::select! {
+        () = run => Ok(Exit::Clean),
+        () = either(&mut terminate, &mut interrupt) => {
+            warn!("told to stop twice: stopping at once");
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+async fn open(store: StoreSettings) -> anyhow::Result<Buckets> {
+    let (redis, guard, required) = match store {
+        StoreSettings::Memory => return Ok(Buckets::Memory(Memory::default())),
+        StoreSettings::Redis { redis, guard, required } => (Redis::new(&redis)?, guard, required),
+    };
+    match redis.probe().await {
+        Err(error) if required => return Err(error).context("Redis is required (--require-store)"),
+        Err(error) => warn!(%error, "Redis does not answer yet"),
+        Ok(()) => {}
+    }
+    Ok(Buckets::Redis(Guard::new(redis, guard)))
+}

@@ -1,0 +1,180 @@
+//! One request: who asks, what it calls, whether it may; then on to the MCP server, or an answer of our own.
+//!
+//! ```text
+//! POST            read whole (bounded), read strictly; tools/call is decided, everything else passes
+//! GET DELETE ..   passed on without a body: streams, the end of a session
+//! other methods   405: a server might run what is in them
+//! ```
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    response::Response,
+};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::time::timeout;
+
+use super::{
+    Gateway,
+    access::Access,
+    hop,
+    upstream::{Head, NoAnswer},
+};
+use crate::{
+    limiter::{Call, Decision, StoreError},
+    listener::Peer,
+    mcp::{Envelope, Headers, Refusal, Reply, fields},
+};
+
+/// Methods that pass without being looked into; what comes with them is not passed.
+const PASSED: [Method; 4] = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
+
+/// An answer of our own instead of the server's.
+pub(super) struct Turned(Box<Response>);
+
+impl Turned {
+    pub(super) fn with(response: Response) -> Self {
+        Self(Box::new(response))
+    }
+}
+
+/// Serves one request.
+pub(super) async fn serve(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let mut access = Access::begin(request.method(), gateway.access_log);
+    let response = gateway.answer(request, &mut access).await.unwrap_or_else(|Turned(response)| *response);
+    gateway.metrics.answered(&access, response.status());
+    access.end(response.status());
+    response
+}
+
+impl Gateway {
+    async fn answer(&self, request: Request, access: &mut Access) -> Result<Response, Turned> {
+        let (mut parts, body) = request.into_parts();
+        let peer = parts.extensions.get::<Peer>().copied();
+        if let Some(metadata) = self.callers.metadata(&parts) {
+            return Ok(metadata);
+        }
+        let caller = self.callers.who(&mut parts, peer).await?;
+        let body = match &parts.method {
+            &Method::POST => self.read(&parts, body).await?,
+            method if PASSED.contains(method) => Bytes::new(),
+            _ => return Err(Turned::with(method_not_allowed())),
+        };
+        let mut told = Vec::new();
+        let mut envelope = None;
+        if parts.method == Method::POST {
+            let read = self.envelope(&parts, &body).map_err(|refusal| Turned::with(reply(refusal.reply())))?;
+            told = self.decide(&read, caller.as_deref(), access).await?;
+            envelope = Some(read);
+        }
+        let head = self.head(parts, peer.map(|peer| peer.address.ip()));
+        let mut response = self.upstream.pass(&head, body).await.map_err(|error| Turned::with(no_answer(&error, envelope.as_ref())))?;
+        for (name, value) in told {
+            response.headers_mut().insert(name, value);
+        }
+        Ok(self.metrics.streaming(response))
+    }
+
+    /// The whole body, within bounds of size and time.
+    async fn read(&self, parts: &Parts, body: Body) -> Result<Bytes, Turned> {
+        let too_large = || Turned::with(plain(413, &format!("the body is larger than {} bytes", self.max_body)));
+        let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > self.max_body as u64) {
+            return Err(too_large());
+        }
+        match timeout(self.body_within, Limited::new(body, self.max_body).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => Err(Turned::with(plain(400, "the body ended before its end"))),
+            Err(_) => Err(Turned::with(plain(408, &format!("the body did not come within {:?}", self.body_within)))),
+        }
+    }
+
+    fn envelope(&self, parts: &Parts, body: &[u8]) -> Result<Envelope, Refusal> {
+        let fields = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let headers = Headers::collect(fields).map_err(|fault| Refusal { fault, id: None })?;
+        self.served.load().reader.read(&headers, body)
+    }
+
+    /// Decides what is called; header fields for the answer when it may go on.
+    async fn decide(&self, envelope: &Envelope, user: Option<&str>, access: &mut Access) -> Result<Vec<(HeaderName, HeaderValue)>, Turned> {
+        let tools = envelope.tools();
+        if tools.is_empty() {
+            return Ok(Vec::new());
+        }
+        let start = Instant::now();
+        let decision = match tools.as_slice() {
+            [tool] => self.limiter.decide(&user.map_or(Call::of(tool), |user| Call::of(tool).by(user))).await,
+            tools => self.limiter.decide_batch(tools, user).await,
+        };
+        access.decided(&tools, &decision, start.elapsed());
+        let told = self.tell(&tools, user, decision.as_ref().ok());
+        match decision {
+            Ok(Decision::Allowed { .. }) => Ok(told),
+            Ok(Decision::Denied(denial)) => Err(Turned::with(with(reply(self.rejection.denied(envelope, &denial)), told))),
+            Err(StoreError { .. }) => Err(Turned::with(reply(self.rejection.undecided(envelope)))),
+        }
+    }
+
+    /// `RateLimit` and `RateLimit-Policy`, where they are switched on.
+    fn tell(&self, tools: &[&str], user: Option<&str>, decision: Option<&Decision>) -> Vec<(HeaderName, HeaderValue)> {
+        let (true, Some(decision)) = (self.rate_limit_fields, decision) else { return Vec::new() };
+        let policy = self.limiter.policy();
+        let Some(plan) = policy.plan_batch(tools, user) else { return Vec::new() };
+        let fields = [("ratelimit-policy", fields::rate_limit_policy(&plan)), ("ratelimit", fields::rate_limit(&plan, decision))];
+        let fields =
+            fields.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value?).ok()?)));
+        fields.collect()
+    }
+
+    /// The head as it goes on.
+    fn head(&self, parts: Parts, peer: Option<IpAddr>) -> Head {
+        let Parts { method, uri, mut headers, .. } = parts;
+        hop::leave_hop(&mut headers);
+        if let Some(peer) = peer {
+            hop::tell_forwarded(&mut headers, peer, self.is_tls);
+        }
+        // The body is whole: its length is counted anew, and nobody has to be asked whether to send it.
+        headers.remove(header::CONTENT_LENGTH);
+        headers.remove(header::EXPECT);
+        Head { method, uri, headers }
+    }
+}
+
+/// An answer as the envelope's module wrote it.
+fn reply(reply: Reply) -> Response {
+    let Reply { status, headers, body } = reply;
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = headers.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?)));
+    response.headers_mut().extend(headers);
+    response
+}
+
+fn with(mut response: Response, fields: Vec<(HeaderName, HeaderValue)>) -> Response {
+    response.headers_mut().extend(fields);
+    response
+}
+
+fn no_answer(error: &NoAnswer, envelope: Option<&Envelope>) -> Response {
+    tracing::debug!(error = %super::chain(error), "no answer from the MCP server");
+    match envelope {
+        Some(envelope) => reply(Reply::failure(envelope, error.status(), &error.to_string())),
+        None => plain(error.status(), &error.to_string()),
+    }
+}
+
+/// An answer to what is no JSON-RPC, or not known to be.
+pub(super) fn plain(status: u16, message: &str) -> Response {
+    let body = serde_json::json!({"jsonrpc": "2.0", "error": {"code": -32600, "message": message}});
+    let headers = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
+    reply(Reply { status, headers, body: body.to_string().into_bytes() })
+}
+
+fn method_not_allowed() -> Response {
+    let allow = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
+    with(plain(405, "send POST, GET or DELETE"), vec![(header::ALLOW, allow)])
+}

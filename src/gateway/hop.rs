@@ -1,0 +1,85 @@
+//! Headers from one hop to the next: what belongs to a connection stays there (RFC 9110, section 7.6.1), and who asked is added.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Always about one connection. `Host` is the next hop's, and lengths are counted anew.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Takes out what belongs to the connection that the headers came over, `Connection`'s own list included.
+pub(super) fn leave_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Says who asked, for what host and how; what an earlier proxy said of the host stays.
+pub(super) fn tell_forwarded(headers: &mut HeaderMap, peer: IpAddr, is_tls: bool) {
+    let peer = peer.to_canonical().to_string();
+    let chain: Vec<&str> = headers.get_all(&FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
+    let chain = chain.into_iter().chain([peer.as_str()]).collect::<Vec<_>>().join(", ");
+    if let Ok(chain) = HeaderValue::try_from(chain) {
+        headers.insert(FORWARDED_FOR, chain);
+    }
+    if let (Some(host), false) = (headers.get(header::HOST).cloned(), headers.contains_key(&FORWARDED_HOST)) {
+        headers.insert(FORWARDED_HOST, host);
+    }
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(if is_tls { "https" } else { "http" }));
+    headers.remove(header::HOST);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (HeaderName::try_from(*name).expect("a name"), HeaderValue::try_from(*value).expect("a value")));
+        fields.collect()
+    }
+
+    #[test]
+    fn a_hop_s_own_headers_stay_there() {
+        let mut sent = headers(&[
+            ("connection", "close, X-Mine"),
+            ("x-mine", "1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("mcp-session-id", "s"),
+            ("last-event-id", "7"),
+        ]);
+        leave_hop(&mut sent);
+        assert_eq!(sent, headers(&[("mcp-session-id", "s"), ("last-event-id", "7")]));
+    }
+
+    #[test]
+    fn who_asked_is_appended() {
+        let mut sent = headers(&[("host", "mcp.example"), ("x-forwarded-for", "10.1.1.1"), ("x-forwarded-proto", "https")]);
+        tell_forwarded(&mut sent, "::ffff:10.2.2.2".parse().expect("an address"), false);
+        let told = [("x-forwarded-for", "10.1.1.1, 10.2.2.2"), ("x-forwarded-host", "mcp.example"), ("x-forwarded-proto", "https")];
+        assert_eq!(sent, headers(&told));
+    }
+}

@@ -1,0 +1,259 @@
+//! The MCP reverse proxy: a limiter in front of an MCP server.
+//!
+//! ```text
+//! client ---> listener ---> who is calling? ---> what is called? ---> may it? ---> upstream
+//!                            (callers)            (mcp::Reader)       (limiter)     (upstream)
+//! ```
+//!
+//! Only `tools/call` is limited. Everything else passes: sessions, lists, notifications, responses, streams in both directions, and the
+//! older HTTP+SSE pair of endpoints. Bodies of POST are read whole (4 MiB by default) and strictly, and go on as they came; answers are
+//! passed on unbuffered.
+//!
+//! | what happens | the client gets |
+//! |---|---|
+//! | a limit denies | what [`Rejection`] says: by default what the client's revision gets along with |
+//! | a body that parsers read differently, or no JSON-RPC | 400 |
+//! | a body too large, or too slow | 413, 408 |
+//! | the MCP server is down, or says nothing in time | 502, 504, with the request's id |
+//! | the store is away and [`OnStoreError::Closed`](crate::stores::OnStoreError) | 503 |
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `front` | one request, from its head to its answer |
+//! | [`callers`] | who is calling |
+//! | `upstream`, `hop` | the server behind, and headers from one hop to the next |
+//! | [`source`], [`follow`] | where limits come from, and what happens when they change |
+//! | [`store`] | where buckets are |
+//! | [`access`], `metrics`, `operations` | what is told about it |
+
+pub mod access;
+pub mod callers;
+pub mod follow;
+mod front;
+mod hop;
+mod metrics;
+mod operations;
+pub mod source;
+pub mod store;
+mod upstream;
+
+use std::{error::Error, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use prometheus_client::registry::Registry;
+use thiserror::Error;
+use tokio::{sync::watch, task::JoinSet};
+
+pub use self::{access::AccessLog, upstream::UpstreamError};
+use self::{callers::Callers, follow::Followed, metrics::Metrics, source::Source, store::Buckets, upstream::Upstream};
+use crate::{
+    limiter::{Limiter, Policy},
+    listener::{
+        Limits, Listener, Phase,
+        tls::{Files, Identity, TlsError, keep_fresh},
+    },
+    mcp::{Reader, Rejection},
+};
+
+/// How a proxy runs.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where clients come in.
+    pub listen: SocketAddr,
+    /// A certificate, for HTTPS.
+    pub tls: Option<Files>,
+    /// Where health and metrics are, in plain HTTP.
+    pub metrics_listen: SocketAddr,
+    /// What connections have to keep to.
+    pub limits: Limits,
+    /// The MCP server: `http://HOST[:PORT][/PATH]`, `https://` or `h2c://`.
+    pub upstream: String,
+    /// Until the head of its answer.
+    pub answer_within: Duration,
+    /// The largest body of a request, in bytes.
+    pub max_body: usize,
+    /// Until a request's body is here.
+    pub body_within: Duration,
+    /// Who is calling.
+    pub callers: Callers,
+    /// How calls are turned away.
+    pub rejection: Rejection,
+    /// Whether `RateLimit` and `RateLimit-Policy` are told.
+    pub rate_limit_fields: bool,
+    /// Whether limits only tell what they would have denied.
+    pub shadow: bool,
+    /// Whether `call_tool` is an optimizer's whatever the resource says.
+    pub optimizer: bool,
+    /// Whether calls are refused without the store, so that a proxy without one is not ready.
+    pub needs_store: bool,
+    /// What is logged of requests.
+    pub access_log: AccessLog,
+    /// How long everything is still served after the proxy was told to stop.
+    pub drain: Duration,
+}
+
+/// Why a proxy could not begin.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The MCP server.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// A socket.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// As the system says it.
+        error: io::Error,
+    },
+}
+
+/// What all requests share.
+#[derive(Debug)]
+struct Gateway {
+    limiter: Limiter<Buckets>,
+    served: ArcSwap<Served>,
+    callers: Callers,
+    upstream: Upstream,
+    metrics: Metrics,
+    rejection: Rejection,
+    rate_limit_fields: bool,
+    shadow: bool,
+    optimizer: bool,
+    needs_store: bool,
+    access_log: AccessLog,
+    max_body: usize,
+    body_within: Duration,
+    is_tls: bool,
+}
+
+/// What changes with the limits, besides the limits.
+#[derive(Debug)]
+struct Served {
+    reader: Reader,
+}
+
+/// A proxy that is bound and not yet served.
+#[derive(Debug)]
+pub struct Proxy {
+    gateway: Arc<Gateway>,
+    identity: Option<Arc<Identity>>,
+    front: Listener,
+    operations: Listener,
+    address: SocketAddr,
+    metrics_address: SocketAddr,
+    drain: Duration,
+    source: Source,
+}
+
+impl Served {
+    fn of(source: &Source, optimizer: bool) -> Self {
+        Self { reader: Reader::default().optimizer(optimizer || source.optimizer) }
+    }
+}
+
+impl Gateway {
+    fn shadowed(&self, source: &Source) -> Policy {
+        policy(source, self.shadow)
+    }
+}
+
+fn policy(source: &Source, shadow: bool) -> Policy {
+    Policy::new(&source.server, &source.limits).shadow(|_| shadow)
+}
+
+impl Proxy {
+    /// Reads the certificates, and binds both sockets. Metrics are registered in `registry`, beside what is there.
+    ///
+    /// # Errors
+    /// When something of it cannot be done; nothing is left behind.
+    pub async fn bind(settings: Settings, source: Source, buckets: Buckets, registry: Registry) -> Result<Self, BindError> {
+        let identity = settings.tls.map(Identity::open).transpose()?.map(Arc::new);
+        let upstream = Upstream::new(&settings.upstream, settings.answer_within)?;
+        let (front, address) = bind(settings.listen, identity.clone(), settings.limits).await?;
+        let (operations, metrics_address) = bind(settings.metrics_listen, None, settings.limits).await?;
+        let gateway = Gateway {
+            limiter: Limiter::new(buckets, policy(&source, settings.shadow)),
+            served: ArcSwap::from_pointee(Served::of(&source, settings.optimizer)),
+            callers: settings.callers,
+            upstream,
+            metrics: Metrics::new(registry),
+            rejection: settings.rejection,
+            rate_limit_fields: settings.rate_limit_fields,
+            shadow: settings.shadow,
+            optimizer: settings.optimizer,
+            needs_store: settings.needs_store,
+            access_log: settings.access_log,
+            max_body: settings.max_body,
+            body_within: settings.body_within,
+            is_tls: identity.is_some(),
+        };
+        let gateway = Arc::new(gateway);
+        Ok(Self { gateway, identity, front, operations, address, metrics_address, drain: settings.drain, source })
+    }
+
+    /// Whether clients come in over HTTPS.
+    pub fn is_tls(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// Where clients come in.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where health and metrics are.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics_address
+    }
+
+    /// Serves until `shutdown` resolves, then drains: everything is served for [`Settings::drain`], then nothing new is accepted and streams
+    /// have their grace to end. Follows a file meanwhile.
+    pub async fn run(self, followed: Option<Followed>, shutdown: impl Future<Output = ()>) {
+        let (tell, phase) = watch::channel(Phase::Serving);
+        let front = Router::new().fallback(front::serve).with_state(self.gateway.clone());
+        let operations = operations::router(self.gateway.clone(), phase.clone());
+        let mut background = JoinSet::new();
+        if let Some(identity) = self.identity {
+            background.spawn(keep_fresh(identity));
+        }
+        if let Some(followed) = followed {
+            background.spawn(follow::follow(self.gateway.clone(), followed, self.source));
+        }
+        let (stop_operations, operations_phase) = watch::channel(Phase::Serving);
+        let operations = tokio::spawn(self.operations.serve(operations, operations_phase));
+        let front = tokio::spawn(self.front.serve(front, phase));
+
+        shutdown.await;
+        tracing::info!(drain = ?self.drain, "told to stop: not ready any more, still serving");
+        let _ = tell.send(Phase::Draining);
+        tokio::time::sleep(self.drain).await;
+        let _ = tell.send(Phase::Closing);
+        if let Err(panic) = front.await {
+            tracing::error!(%panic, "the proxy ended badly");
+        }
+        // Last, so that the end can be watched from outside.
+        let _ = stop_operations.send(Phase::Closing);
+        let _ = operations.await;
+        background.shutdown().await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn bind(address: SocketAddr, identity: Option<Arc<Identity>>, limits: Limits) -> Result<(Listener, SocketAddr), BindError> {
+    let failed = |error| BindError::Listen { address, error };
+    let listener = Listener::bind(address, identity, limits).await.map_err(failed)?;
+    let bound = listener.address().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// An error and all that caused it, in one line.
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}

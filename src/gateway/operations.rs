@@ -1,0 +1,42 @@
+//! `GET /healthz`, `/readyz`, `/metrics`, on a listener of their own.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use tokio::sync::watch;
+
+use super::Gateway;
+use crate::listener::Phase;
+
+pub(super) fn router(gateway: Arc<Gateway>, phase: watch::Receiver<Phase>) -> Router {
+    let ready = {
+        let gateway = gateway.clone();
+        move || async move {
+            let (ready, text) = readiness(&gateway, *phase.borrow());
+            (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
+        }
+    };
+    let metrics = move || async move {
+        match gateway.metrics.encode() {
+            Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    };
+    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready)).route("/metrics", get(metrics))
+}
+
+/// A store that is away makes a proxy unready only when it refuses calls without it: otherwise it does what it was told to.
+fn readiness(gateway: &Gateway, phase: Phase) -> (bool, String) {
+    let answering = gateway.limiter.store().is_answering();
+    let checks = [("not stopping", phase == Phase::Serving, true), ("the store answers", answering, gateway.needs_store)];
+    let line = |(name, ok, needed): &(&str, bool, bool)| {
+        let mark = if *ok { '+' } else { '-' };
+        format!("[{mark}] {name}{}\n", if *needed { "" } else { " (not needed)" })
+    };
+    (checks.iter().all(|(_, ok, needed)| *ok || !needed), checks.iter().map(line).collect())
+}

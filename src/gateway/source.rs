@@ -1,0 +1,225 @@
+//! Where limits come from: an `MCPServer` or `VirtualMCPServer` as applied with kubectl, or ToolHive's middleware JSON.
+//!
+//! Judged by the webhook's own rules, with its messages. A file may hold other documents beside; they are passed over.
+
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::{
+    config::{
+        GROUP,
+        limits::Limits,
+        rules::{Context, Level, Violation, check},
+        subject::{Kind, Subject},
+    },
+    limiter::ServerId,
+};
+
+/// Limits, and what else a proxy needs to know of the server that they are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Whose limits they are.
+    pub server: ServerId,
+    /// None of them is fine: everything passes.
+    pub limits: Limits,
+    /// Where it says that they are counted.
+    pub storage: Option<Storage>,
+    /// Whether tools are called through vMCP's optimizer.
+    pub optimizer: bool,
+    /// What the rules warn of, a line each.
+    pub warnings: Vec<String>,
+}
+
+/// The Redis that a resource names. The password is in a Secret, or in the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// `host:port`
+    pub address: String,
+    /// The number of the database.
+    pub db: u32,
+}
+
+/// Why there are no limits to be had.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// Not YAML, nor JSON.
+    #[error("not YAML: {0}")]
+    Syntax(String),
+    /// Nothing that has limits.
+    #[error("holds no MCPServer or VirtualMCPServer of {GROUP}, and no middleware JSON with server_name and config")]
+    Nothing,
+    /// Several of them.
+    #[error("holds several servers: choose one with --name, out of {}", .0.join(", "))]
+    Several(Vec<String>),
+    /// Without a name there are no keys.
+    #[error("the {0} has no metadata.name")]
+    Nameless(&'static str),
+    /// The rules refuse it, a line each.
+    #[error("the limits cannot work:\n  {}", .0.join("\n  "))]
+    Violations(Vec<String>),
+}
+
+impl Source {
+    /// Reads a text. `name` chooses among several servers, `namespace` stands in where a manifest has none.
+    ///
+    /// # Errors
+    /// When it holds no server, several, or one whose limits cannot work.
+    pub fn read(text: &str, name: Option<&str>, namespace: &str) -> Result<Self, SourceError> {
+        let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| SourceError::Syntax(error.to_string()))?;
+        let mut servers: Vec<Self> = Vec::new();
+        let mut faults = Vec::new();
+        for document in documents.iter().flat_map(items) {
+            match Self::of(document, namespace) {
+                Some(Ok(server)) => servers.push(server),
+                Some(Err((named, fault))) if name.is_none_or(|name| named.as_deref() == Some(name)) => faults.push(fault),
+                Some(Err(_)) | None => {}
+            }
+        }
+        servers.retain(|server| name.is_none_or(|name| server.server.name == name));
+        if let Some(fault) = faults.into_iter().next() {
+            return Err(fault);
+        }
+        let names = servers.iter().map(|server| server.server.name.clone()).collect();
+        let mut servers = servers.into_iter();
+        match (servers.next(), servers.next()) {
+            (None, _) => Err(SourceError::Nothing),
+            (Some(server), None) => Ok(server),
+            (Some(_), Some(_)) => Err(SourceError::Several(names)),
+        }
+    }
+
+    /// Reads an object that the API server holds.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub fn of_object(object: &Value) -> Result<Self, SourceError> {
+        Self::of(object, "default").ok_or(SourceError::Nothing)?.map_err(|(_, fault)| fault)
+    }
+
+    /// `None` for what is neither; a fault with the server's name.
+    fn of(document: &Value, namespace: &str) -> Option<Result<Self, (Option<String>, SourceError)>> {
+        if document.get("server_name").is_some() && document.get("config").is_some() {
+            return Some(Self::of_middleware(document).map_err(|fault| (text(document, "/server_name"), fault)));
+        }
+        let group = text(document, "/apiVersion")?;
+        let kind = Kind::from_name(&text(document, "/kind")?).filter(|_| group.split('/').next() == Some(GROUP))?;
+        let name = text(document, "/metadata/name");
+        Some(Self::of_resource(kind, document, namespace).map_err(|fault| (name, fault)))
+    }
+
+    fn of_resource(kind: Kind, object: &Value, namespace: &str) -> Result<Self, SourceError> {
+        let subject = Subject::new(kind, object);
+        let name = text(object, "/metadata/name").filter(|name| !name.is_empty()).ok_or(SourceError::Nameless(kind.name()))?;
+        let (limits, warnings) = judge(subject, |violation| violation.to_string())?;
+        let storage = subject.storage().filter(|storage| text(storage, "/provider").as_deref() == Some("redis"));
+        Ok(Self {
+            server: ServerId::new(subject.namespace().unwrap_or(namespace), name),
+            limits,
+            storage: storage.and_then(|storage| Storage::of(storage, "/address", "/db")),
+            optimizer: kind == Kind::VirtualMcpServer
+                && object.pointer("/spec/config/optimizer").is_some_and(|optimizer| !optimizer.is_null()),
+            warnings,
+        })
+    }
+
+    /// What ToolHive's operator writes for its own proxies. That users sign in and that there is Redis is its business, not this text's.
+    fn of_middleware(document: &Value) -> Result<Self, SourceError> {
+        let object = json!({"spec": {
+            "oidcConfigRef": {"name": "of-the-proxy"},
+            "sessionStorage": {"provider": "redis", "address": "of-the-proxy:6379"},
+            "rateLimiting": document.get("config"),
+        }});
+        let (limits, warnings) = judge(Subject::new(Kind::McpServer, &object), |violation| {
+            format!("{} {}: {}", violation.rule, violation.path.to_string().replacen("spec.rateLimiting", "config", 1), violation.message)
+        })?;
+        let name = text(document, "/server_name").filter(|name| !name.is_empty()).ok_or(SourceError::Nameless("server_name"))?;
+        Ok(Self {
+            server: ServerId::new(text(document, "/namespace").unwrap_or_else(|| "default".to_owned()), name),
+            limits,
+            storage: Storage::of(document, "/redis_addr", "/redis_db"),
+            optimizer: false,
+            warnings,
+        })
+    }
+}
+
+impl Storage {
+    fn of(value: &Value, address: &str, db: &str) -> Option<Self> {
+        let db = value.pointer(db).and_then(Value::as_u64).unwrap_or_default();
+        let address = text(value, address).filter(|address| !address.is_empty())?;
+        Some(Self { address, db: u32::try_from(db).unwrap_or_default() })
+    }
+}
+
+/// The limits and the warnings, or the denials.
+fn judge(subject: Subject<'_>, line: impl Fn(&Violation) -> String) -> Result<(Limits, Vec<String>), SourceError> {
+    match Limits::of(subject) {
+        Ok(limits) => {
+            let found = check(&Context::new(subject));
+            let warnings = found.iter().filter(|violation| violation.level == Level::Warn).map(line).collect();
+            Ok((limits.unwrap_or_default(), warnings))
+        }
+        Err(denials) => Err(SourceError::Violations(denials.iter().map(line).collect())),
+    }
+}
+
+/// A document, or what a `List` holds.
+fn items(document: &Value) -> Vec<&Value> {
+    match document.get("items").and_then(Value::as_array) {
+        Some(items) if text(document, "/kind").is_some_and(|kind| kind.ends_with("List")) => items.iter().collect(),
+        _ => vec![document],
+    }
+}
+
+fn text(value: &Value, pointer: &str) -> Option<String> {
+    value.pointer(pointer)?.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PER_USER: &str = include_str!("../../manifests/samples/good/mcpserver-per-user.yaml");
+
+    #[test]
+    fn a_manifest_is_read_whole() {
+        let source = Source::read(PER_USER, None, "elsewhere").expect("a good sample");
+        assert_eq!(source.server, ServerId::new("tollgate-demo", "github"));
+        assert_eq!(source.storage, Some(Storage { address: "redis.tollgate-demo.svc:6379".to_owned(), db: 0 }));
+        assert!(source.limits.tools.contains_key("create_issue") && !source.optimizer);
+    }
+
+    #[test]
+    fn middleware_json_is_read_and_judged_as_config() {
+        let text = r#"{"namespace": "ns", "server_name": "s", "redis_addr": "r:1", "redis_db": 3,
+            "config": {"shared": {"maxTokens": 5, "refillPeriod": "1m0s"}, "perUser": {"maxTokens": 1, "refillPeriod": "1s"}}}"#;
+        let source = Source::read(text, None, "default").expect("it works");
+        assert_eq!((source.server, source.storage), (ServerId::new("ns", "s"), Some(Storage { address: "r:1".to_owned(), db: 3 })));
+        assert_eq!(source.limits.global.map(|bucket| bucket.max_tokens.get()), Some(5));
+        let bad = text.replace("\"maxTokens\": 5", "\"maxTokens\": 0");
+        let Err(SourceError::Violations(lines)) = Source::read(&bad, None, "default") else { panic!("0 tokens") };
+        assert!(lines.iter().any(|line| line.starts_with("TG006 config.shared.maxTokens: ")), "{lines:?}");
+    }
+
+    #[test]
+    fn several_servers_have_to_be_chosen_from() {
+        let text = format!("{PER_USER}---\n{}---\nkind: Service\napiVersion: v1\n", PER_USER.replace("name: github", "name: other"));
+        assert_eq!(Source::read(&text, None, "x"), Err(SourceError::Several(vec!["github".to_owned(), "other".to_owned()])));
+        assert_eq!(Source::read(&text, Some("other"), "x").map(|source| source.server.name), Ok("other".to_owned()));
+        assert_eq!(Source::read(&text, Some("none"), "x"), Err(SourceError::Nothing));
+    }
+
+    #[test]
+    fn what_cannot_work_says_why() {
+        let bad = PER_USER.replace("oidcConfigRef", "other");
+        let Err(SourceError::Violations(lines)) = Source::read(&bad, None, "x") else { panic!("perUser without sign-in") };
+        assert!(lines.iter().any(|line| line.starts_with("TG002 spec.rateLimiting.perUser")), "{lines:?}");
+        assert_eq!(
+            Source::read(&PER_USER.replace("  name: github\n", "  labels: {}\n"), None, "x"),
+            Err(SourceError::Nameless("MCPServer"))
+        );
+        assert!(matches!(Source::read("a: [", None, "x"), Err(SourceError::Syntax(_))));
+        assert_eq!(Source::read("", None, "x"), Err(SourceError::Nothing));
+    }
+}

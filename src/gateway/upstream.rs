@@ -1,0 +1,188 @@
+//! The MCP server behind the proxy: connections to it, and what is made of its answers.
+//!
+//! Connections are kept and used again; over TLS with HTTP/2 where the server offers it. Answers pass as they come, byte for byte and
+//! unbuffered. When a client leaves, its answer is dropped, and that ends the request at the server too: an HTTP/1.1 connection is
+//! closed, an HTTP/2 stream reset.
+
+use std::{error::Error, fmt, time::Duration};
+
+use axum::body::{Body, Bytes};
+use http::{HeaderMap, Method, Request, Response, Uri, Version, uri};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::hop;
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// Shorter than what servers commonly keep an idle connection for, so that we are the ones to close it.
+const KEEP_IDLE: Duration = Duration::from_secs(20);
+
+/// Where requests go.
+pub(super) struct Upstream {
+    scheme: uri::Scheme,
+    authority: uri::Authority,
+    /// For requests to `/`.
+    path: String,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// Until the head of an answer.
+    answer_within: Duration,
+}
+
+/// Why `--upstream` cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    /// Not a URL of a web server.
+    #[error("the upstream is not http://HOST[:PORT][/PATH], https://.. or h2c://..: {0}")]
+    Url(String),
+    /// The system's CA certificates cannot be read.
+    #[error("cannot read the CA certificates of this system, needed for an https upstream: {0}")]
+    Roots(#[source] std::io::Error),
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub(super) enum NoAnswer {
+    #[error("the MCP server cannot be reached")]
+    Unreachable(#[source] Box<dyn Error + Send + Sync>),
+    #[error("the MCP server did not answer")]
+    Broken(#[source] Box<dyn Error + Send + Sync>),
+    #[error("the MCP server did not answer in time")]
+    Late,
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream")
+            .field("scheme", &self.scheme)
+            .field("authority", &self.authority)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl NoAnswer {
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::Unreachable(_) | Self::Broken(_) => 502,
+            Self::Late => 504,
+        }
+    }
+}
+
+impl Upstream {
+    pub(super) fn new(url: &str, answer_within: Duration) -> Result<Self, UpstreamError> {
+        let bad = || UpstreamError::Url(url.to_owned());
+        let parts = url.parse::<Uri>().map_err(|_| bad())?.into_parts();
+        let authority =
+            parts.authority.filter(|authority| !authority.host().is_empty() && !authority.as_str().contains('@')).ok_or_else(bad)?;
+        let (scheme, is_h2c) = match parts.scheme.as_ref().map(uri::Scheme::as_str) {
+            Some("http") => (uri::Scheme::HTTP, false),
+            Some("h2c") => (uri::Scheme::HTTP, true),
+            Some("https") => (uri::Scheme::HTTPS, false),
+            _ => return Err(bad()),
+        };
+        let path = parts.path_and_query.filter(|path| path.query().is_none()).ok_or_else(bad)?.path().to_owned();
+        let client = client(scheme == uri::Scheme::HTTPS, is_h2c)?;
+        Ok(Self { scheme, authority, path, client, answer_within })
+    }
+
+    /// Passes a request on, with this body, and gives back the answer as it comes.
+    pub(super) async fn pass(&self, head: &Head, body: Bytes) -> Result<Response<Body>, NoAnswer> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = self.uri(&head.uri);
+        *request.headers_mut() = head.headers.clone();
+        let answer = timeout(self.answer_within, self.client.request(request)).await.map_err(|_| NoAnswer::Late)?;
+        let mut answer = answer
+            .map_err(|error| if error.is_connect() { NoAnswer::Unreachable(error.into()) } else { NoAnswer::Broken(error.into()) })?;
+        hop::leave_hop(answer.headers_mut());
+        *answer.version_mut() = Version::HTTP_11;
+        Ok(answer.map(|body| Body::new(body.map_err(axum::Error::new))))
+    }
+
+    /// The same path and query there; `/` is the path of `--upstream`.
+    fn uri(&self, asked: &Uri) -> Uri {
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        let path_and_query = match (asked.path(), asked.query()) {
+            ("/" | "", None) => self.path.parse().ok(),
+            ("/" | "", Some(query)) => format!("{}?{query}", self.path).parse().ok(),
+            _ => asked.path_and_query().cloned(),
+        };
+        parts.path_and_query = path_and_query.or_else(|| Some(uri::PathAndQuery::from_static("/")));
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+}
+
+/// A request's head, as it goes on.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) headers: HeaderMap,
+}
+
+fn client(is_tls: bool, is_h2c: bool) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, UpstreamError> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT));
+    tcp.set_keepalive(Some(Duration::from_secs(60)));
+    let builder = HttpsConnectorBuilder::new();
+    let provider = rustls::crypto::ring::default_provider();
+    let builder = if is_tls {
+        builder.with_provider_and_native_roots(provider).map_err(UpstreamError::Roots)?
+    } else {
+        let none = rustls::ClientConfig::builder_with_provider(provider.into()).with_safe_default_protocol_versions();
+        let none = none.map_err(|error| UpstreamError::Roots(std::io::Error::other(error)))?;
+        builder.with_tls_config(none.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+    };
+    let https = if is_h2c {
+        builder.https_or_http().enable_http2().wrap_connector(tcp)
+    } else {
+        builder.https_or_http().enable_all_versions().wrap_connector(tcp)
+    };
+    let mut client = Client::builder(TokioExecutor::new());
+    client.pool_timer(TokioTimer::new()).timer(TokioTimer::new()).pool_idle_timeout(KEEP_IDLE).http2_only(is_h2c);
+    client.http2_keep_alive_interval(Duration::from_secs(30)).http2_adaptive_window(true);
+    Ok(client.build(https))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(url: &str) -> Result<Upstream, UpstreamError> {
+        Upstream::new(url, Duration::from_secs(1))
+    }
+
+    #[test]
+    fn paths_go_where_they_went() {
+        let upstream = upstream("http://127.0.0.1:9000/mcp").expect("a URL");
+        for (asked, goes) in [
+            ("/mcp", "http://127.0.0.1:9000/mcp"),
+            ("/", "http://127.0.0.1:9000/mcp"),
+            ("/?a=b", "http://127.0.0.1:9000/mcp?a=b"),
+            ("/messages?session_id=7", "http://127.0.0.1:9000/messages?session_id=7"),
+            ("http://elsewhere/mcp", "http://127.0.0.1:9000/mcp"),
+        ] {
+            assert_eq!(upstream.uri(&asked.parse().expect("a URI")).to_string(), goes, "{asked}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_web_server_is_refused() {
+        for url in ["", "mcp", "ftp://a", "127.0.0.1:9000", "http://", "http://u:p@a/", "http://a/?q=1"] {
+            assert!(matches!(upstream(url), Err(UpstreamError::Url(said)) if said == url), "{url}");
+        }
+        assert!(upstream("h2c://a:1").is_ok() && upstream("https://a").is_ok());
+    }
+}
