@@ -24,6 +24,12 @@ impl Cluster {
         cluster
     }
 
+    /// Its nodes, as an URL says it.
+    pub fn url(&self) -> String {
+        let addresses: Vec<_> = self.nodes.iter().map(|node| node.address().to_string()).collect();
+        format!("redis-cluster://{}", addresses.join(","))
+    }
+
     async fn join(&self) {
         let share = SLOTS.div_ceil(u16::try_from(self.nodes.len()).expect("a few"));
         for (index, (node, first)) in std::iter::zip(&self.nodes, (0..SLOTS).step_by(share.into())).enumerate() {

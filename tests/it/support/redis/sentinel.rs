@@ -1,11 +1,13 @@
 //! A master, its replica, and the Sentinels that watch them.
 
+use std::collections::HashMap;
+
 use super::server::{Server, Setup, poll};
 
 /// By which Sentinels know the master.
-pub const MASTER_NAME: &str = "buckets";
+const MASTER_NAME: &str = "buckets";
 
-/// The Sentinels agree on a master's end after 300 ms of silence.
+/// The Sentinels agree on a master's end after a second of silence, so that a busy machine has none.
 pub struct Watched {
     pub master: Server,
     pub replica: Server,
@@ -25,7 +27,7 @@ impl Watched {
         }
         for sentinel in &watched.sentinels {
             poll("Sentinels that know each other", async || {
-                let state: std::collections::HashMap<String, String> = sentinel.ask(&format!("SENTINEL MASTER {MASTER_NAME}")).await;
+                let state = state(sentinel).await;
                 state["num-slaves"] == "1" && state["num-other-sentinels"] == (sentinels - 1).to_string()
             })
             .await;
@@ -33,11 +35,17 @@ impl Watched {
         watched
     }
 
+    /// Where the Sentinels are, as an URL says it.
+    pub fn url(&self) -> String {
+        let addresses: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.address().to_string()).collect();
+        format!("redis-sentinel://{}/{MASTER_NAME}", addresses.join(","))
+    }
+
     fn sentinel_of(&self, all: usize) -> Setup {
         let quorum = all / 2 + 1;
         Setup::sentinel()
             .line(&format!("sentinel monitor {MASTER_NAME} 127.0.0.1 {} {quorum}", self.master.port()))
-            .line(&format!("sentinel down-after-milliseconds {MASTER_NAME} 300"))
+            .line(&format!("sentinel down-after-milliseconds {MASTER_NAME} 1000"))
             .line(&format!("sentinel failover-timeout {MASTER_NAME} 3000"))
     }
 
@@ -45,11 +53,13 @@ impl Watched {
     pub async fn wait_for_promotion(&self) {
         self.replica.wait_for_info("replication", "role", "master").await;
         for sentinel in &self.sentinels {
-            poll("Sentinels that know the new master", async || {
-                let (_, port): (String, u16) = sentinel.ask(&format!("SENTINEL GET-MASTER-ADDR-BY-NAME {MASTER_NAME}")).await;
-                port == self.replica.port()
-            })
-            .await;
+            poll("Sentinels that know the new master", async || state(sentinel).await["port"] == self.replica.port().to_string()).await;
         }
     }
+}
+
+/// What a Sentinel knows of the master. It names a new one here a little later than to who asks for its address alone, and clients ask
+/// for either.
+async fn state(sentinel: &Server) -> HashMap<String, String> {
+    sentinel.ask(&format!("SENTINEL MASTER {MASTER_NAME}")).await
 }

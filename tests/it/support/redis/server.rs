@@ -130,11 +130,18 @@ impl Server {
         (Ipv4Addr::LOCALHOST, self.setup.port).into()
     }
 
+    /// Where it is, as an URL says it.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.setup.tls.is_some() { "rediss" } else { "redis" }, self.address())
+    }
+
     /// A client of the administrator.
     pub fn client(&self) -> Client {
-        let scheme = if self.setup.tls.is_some() { "rediss" } else { "redis" };
-        let login = self.setup.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
-        let info = format!("{scheme}://{login}{}", self.address()).into_connection_info().expect("a good URL");
+        let mut info = self.url().into_connection_info().expect("a good URL");
+        if let Some(password) = &self.setup.password {
+            let login = info.redis_settings().clone().set_password(password);
+            info = info.set_redis_settings(login);
+        }
         match &self.setup.tls {
             None => Client::open(info),
             Some(tls) => {
@@ -204,8 +211,8 @@ impl Server {
         let _ = fs::remove_file(self.folder.join("pid"));
         let leashed = Leashed::start(&self.folder, &self.setup.program, &args);
         let deadline = Instant::now() + Duration::from_secs(30);
-        // Whoever answers on the port has to be the process that was started.
-        while self.pid().is_none() || self.info("server", "process_id").await != self.pid() {
+        // Whoever answers on the port has to be the process that was started, and have loaded what it kept.
+        while self.pid().is_none() || self.info("server", "process_id").await != self.pid() || self.try_ask::<()>("PING").await.is_err() {
             assert!(Instant::now() < deadline, "{} does not answer: {}", self.setup.program.display(), leashed.log_tail());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

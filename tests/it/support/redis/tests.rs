@@ -69,8 +69,10 @@ async fn a_cluster_serves_every_slot_and_redirects_where_one_has_moved() {
 #[tokio::test]
 async fn sentinels_promote_the_replica_of_a_dead_master() {
     let watched = Watched::start(1).await;
-    watched.master.ask::<()>("SET k v").await;
-    assert_eq!(watched.master.ask::<u32>("WAIT 1 5000").await, 1);
+    let mut connection = watched.master.connect().await;
+    let mut pipe = redis::pipe();
+    pipe.cmd("SET").arg("k").arg("v").ignore().cmd("WAIT").arg(1).arg(5000);
+    assert_eq!(pipe.query_async::<(u32,)>(&mut connection).await.expect("it is up"), (1,), "replicas that have it");
     watched.master.kill();
     watched.wait_for_promotion().await;
     assert_eq!(watched.replica.ask::<String>("GET k").await, "v");
