@@ -10,15 +10,19 @@ use std::{
     time::Duration,
 };
 
+use proptest::prelude::*;
 use tollgate::{
-    limiter::{Call, Micros, Policy, Verdict},
+    limiter::{Call, Micros, Policy, ServerId, Verdict},
     stores::{
         Memory,
         clock::{Clock, SteadyClock},
     },
 };
 
-use super::conformance::{self, Bench, bucket, policy, server};
+use super::{
+    conformance::{self, Bench, bucket, policy, server},
+    histories::{History, Model, Step, histories},
+};
 
 /// Stands still until it is moved.
 #[derive(Clone)]
@@ -65,6 +69,33 @@ impl Bench for InMemory {
 }
 
 conformance::conformance!(InMemory);
+
+proptest! {
+    #[test]
+    fn every_history_is_as_settle_has_it(history in histories()) {
+        replay(&history)?;
+    }
+}
+
+/// What others write is left out: there are no others.
+fn replay(history: &History) -> Result<(), TestCaseError> {
+    let policy = history.policy(&ServerId::new("ns", "mcp"));
+    let (clock, mut model) = (StillClock::new(), Model::new(policy.clone()));
+    let store = Memory::with_capacity(NonZeroUsize::MAX, clock.clone());
+    for step in &history.steps {
+        match step {
+            Step::Move(us) => model.pass(*us),
+            Step::Calls(calls) => {
+                clock.0.store(model.now.0, Ordering::SeqCst);
+                for asked in calls {
+                    prop_assert_eq!(store.take_now(&asked.plan(&policy)), model.decide(asked), "{:?}", asked);
+                }
+            }
+            Step::Write(..) | Step::Forget(_) => {}
+        }
+    }
+    Ok(())
+}
 
 fn sized(capacity: usize, clock: &StillClock) -> Memory<StillClock> {
     Memory::with_capacity(NonZeroUsize::new(capacity).expect("room for something"), clock.clone())

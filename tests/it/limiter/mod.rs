@@ -2,4 +2,6 @@
 
 mod conformance;
 mod guard;
+mod histories;
 mod memory;
+mod redis;

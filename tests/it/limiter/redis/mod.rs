@@ -1,0 +1,3 @@
+//! The store in Redis: the suite at every place, and what is particular to it.
+
+mod script;
