@@ -21,6 +21,11 @@ pub trait Bench: Sized {
 
     fn store(&self) -> Arc<Self::Store>;
 
+    /// The server whose buckets nobody else uses in this store.
+    fn server_id(&self) -> ServerId {
+        ServerId::new("ns", "mcp")
+    }
+
     /// Lets at least this much time pass by the store's clock; exactly this much when [`Bench::LAG`] is zero.
     async fn pass(&self, time: Duration);
 
@@ -28,10 +33,16 @@ pub trait Bench: Sized {
     const LAG: Duration;
 }
 
-/// Stamps every case for a bench.
+/// Stamps every case for a bench: as tests, or as one future that runs them all.
 macro_rules! conformance {
     ($bench:ty) => {
-        $crate::limiter::conformance::conformance!($bench:
+        $crate::limiter::conformance::conformance!(@cases tests $bench);
+    };
+    (in one future, $bench:ty) => {
+        $crate::limiter::conformance::conformance!(@cases future $bench)
+    };
+    (@cases $form:ident $bench:ty) => {
+        $crate::limiter::conformance::conformance! { @$form $bench:
             a_burst_is_allowed_then_denied,
             waiting_as_told_is_enough,
             less_than_told_is_not,
@@ -45,13 +56,16 @@ macro_rules! conformance {
             a_reload_keeps_what_is_left,
             denials_do_not_prolong_the_wait,
             callers_at_once_get_what_there_is,
-        );
+        }
     };
-    ($bench:ty: $($case:ident),+ $(,)?) => {
+    (@tests $bench:ty: $($case:ident),+ $(,)?) => {
         $(#[tokio::test]
         async fn $case() {
             $crate::limiter::conformance::$case::<$bench>().await;
         })+
+    };
+    (@future $bench:ty: $($case:ident),+ $(,)?) => {
+        async { $($crate::limiter::conformance::$case::<$bench>().await;)+ }
     };
 }
 pub(crate) use conformance;
@@ -84,7 +98,12 @@ struct Tried<B: Bench> {
 impl<B: Bench> Tried<B> {
     async fn with(limits: Limits) -> Self {
         let bench = B::start().await;
-        Self { limiter: Limiter::new(bench.store(), policy(&limits)), bench }
+        let policy = Policy::new(&bench.server_id(), &limits);
+        Self { limiter: Limiter::new(bench.store(), policy), bench }
+    }
+
+    fn policy(&self, limits: &Limits) -> Policy {
+        Policy::new(&self.bench.server_id(), limits)
     }
 
     async fn decide(&self, call: Call<'_>) -> Decision {
@@ -133,7 +152,7 @@ pub async fn a_burst_is_allowed_then_denied<B: Bench>() {
 }
 
 pub async fn waiting_as_told_is_enough<B: Bench>() {
-    let tried = Tried::<B>::with(server(bucket(3, "600ms"), bucket(2, "500ms"))).await;
+    let tried = Tried::<B>::with(server(bucket(3, "180ms"), bucket(2, "150ms"))).await;
     for _ in 0..20 {
         if let Decision::Denied(denial) = tried.decide(Call::of("t").by("alice")).await {
             tried.bench.pass(denial.retry_after().expect("waiting helps")).await;
@@ -224,7 +243,7 @@ pub async fn shadow_takes_and_tells<B: Bench>() {
     let limits = server(bucket(3, "1h"), bucket(1, "1h"));
     let tried = Tried::<B>::with(limits.clone()).await;
     let per_user = |limit: &tollgate::limiter::Limit| limit.to_string() == "perUser";
-    tried.limiter.reload(policy(&limits).shadow(per_user));
+    tried.limiter.reload(tried.policy(&limits).shadow(per_user));
     assert_eq!(tried.allowed(Call::of("t").by("alice")).await, Some(2));
     let Decision::Allowed { remaining: Some(1), shadow: Some(would), .. } = tried.decide(Call::of("t").by("alice")).await else {
         panic!("perUser tells, and does not deny")
@@ -232,18 +251,18 @@ pub async fn shadow_takes_and_tells<B: Bench>() {
     assert_denial::<B>(&would, "perUser", HOUR);
     assert_eq!(tried.allowed(Call::of("t").by("bob")).await, Some(0));
     assert_denial::<B>(&tried.denied(Call::of("t").by("bob")).await, "global", HOUR / 3);
-    tried.limiter.reload(policy(&limits).shadow(|_| true));
+    tried.limiter.reload(tried.policy(&limits).shadow(|_| true));
     assert!(matches!(tried.decide(Call::of("t").by("carol")).await, Decision::Allowed { remaining: None, shadow: Some(_), .. }));
 }
 
 pub async fn a_reload_keeps_what_is_left<B: Bench>() {
     let tried = Tried::<B>::with(server(bucket(4, "1h"), None)).await;
     assert_eq!(tried.allowed(Call::of("t")).await, Some(3));
-    tried.limiter.reload(policy(&server(bucket(10, "1h"), None)));
+    tried.limiter.reload(tried.policy(&server(bucket(10, "1h"), None)));
     assert_eq!(tried.allowed(Call::of("t")).await, Some(2), "what was left, not what is new");
-    tried.limiter.reload(policy(&server(bucket(1, "1h"), None)));
+    tried.limiter.reload(tried.policy(&server(bucket(1, "1h"), None)));
     assert_eq!(tried.allowed(Call::of("t")).await, Some(0), "cut to the new capacity");
-    tried.limiter.reload(policy(&Limits::default()));
+    tried.limiter.reload(tried.policy(&Limits::default()));
     assert_eq!(tried.allowed(Call::of("t")).await, None);
 }
 

@@ -1,3 +1,4 @@
 //! The store in Redis: the suite at every place, and what is particular to it.
 
+mod places;
 mod script;
