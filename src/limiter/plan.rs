@@ -6,7 +6,7 @@
 use std::{borrow::Cow, collections::BTreeMap, num::NonZeroU32};
 
 use super::{
-    key::user_part,
+    key::{ServerId, user_part},
     policy::{Counter, Counters, Limit, Policy},
     shape::Shape,
 };
@@ -15,13 +15,14 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call<'a> {
     tool: &'a str,
-    user: Option<&'a str>,
+    pub(super) user: Option<&'a str>,
     cost: NonZeroU32,
 }
 
 /// The buckets of one decision, each once.
 #[derive(Clone, Debug)]
 pub struct Plan<'a> {
+    server: &'a ServerId,
     draws: Vec<Draw<'a>>,
     skips_users: bool,
 }
@@ -81,6 +82,11 @@ impl<'a> Draw<'a> {
 }
 
 impl<'a> Plan<'a> {
+    /// The server that is called.
+    pub fn server(&self) -> &'a ServerId {
+        self.server
+    }
+
     /// The buckets, in the order in which a verdict counts them.
     pub fn draws(&self) -> &[Draw<'a>] {
         &self.draws
@@ -122,7 +128,7 @@ impl Policy {
         if let Some(user) = user.map(user_part) {
             draws.extend(per_user().map(|(counter, cost)| Draw { counter, key: Cow::Owned([counter.key.as_str(), &user].concat()), cost }));
         }
-        Plan { draws, skips_users: user.is_none() && per_user().next().is_some() }
+        Plan { server: &self.server_id, draws, skips_users: user.is_none() && per_user().next().is_some() }
     }
 }
 

@@ -29,6 +29,7 @@ pub struct Limit {
 /// The limits of one server. Cheap to ask, built anew when the limits change; the state of buckets is elsewhere, in a store.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    pub(super) server_id: ServerId,
     pub(super) server: Counters,
     pub(super) tools: HashMap<Arc<str>, Counters>,
 }
@@ -85,7 +86,12 @@ impl Policy {
             let name: Arc<str> = name.as_str().into();
             (Arc::clone(&name), Counters::of(level, Some(name), server))
         });
-        Self { server: Counters::of(&level, None, server), tools: tools.collect() }
+        Self { server_id: server.clone(), server: Counters::of(&level, None, server), tools: tools.collect() }
+    }
+
+    /// The server that the limits are of.
+    pub fn server_id(&self) -> &ServerId {
+        &self.server_id
     }
 
     /// The same limits, of which those chosen only tell: they decide and take, and deny nothing. `|_| true` puts all in shadow.

@@ -117,6 +117,10 @@ impl StoreError {
         self.cause
     }
 
+    pub(super) fn into_told(self) -> Arc<dyn Error + Send + Sync> {
+        self.source
+    }
+
     /// Whether tokens may be gone although there is no decision.
     pub fn may_have_taken(&self) -> bool {
         self.may_have_taken

@@ -22,6 +22,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use super::{
@@ -29,7 +30,8 @@ use super::{
     shard::Shard,
 };
 use crate::limiter::{
-    Answer, Plan, Store, StoreError, Verdict,
+    Answer, Bounds, Inspect, InspectError, Plan, ServerId, Store, StoreError, Verdict,
+    inspect::{Kept, Listing, Sample},
     settle::{Slot, settle},
 };
 
@@ -115,6 +117,37 @@ impl<C: Clock> Store for Memory<C> {
 
     async fn probe(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+/// A shard is a page of a listing. How long a bucket is kept is how long it takes to be full.
+impl<C: Clock> Inspect for Memory<C> {
+    async fn read(&self, keys: &[String]) -> Result<Vec<Sample>, InspectError> {
+        let at = self.clock.now();
+        let kept = |key: &String| {
+            let place = self.place(key);
+            let kept = self.shards.get(place.shard).and_then(|shard| lock(shard).look(place.hash, key));
+            kept.map_or(Kept::Nothing, |(state, full_at)| Kept::Bucket { state, ttl: Some(Duration::from_micros(full_at.us_since(at))) })
+        };
+        Ok(keys.iter().map(|key| Sample { at, kept: kept(key) }).collect())
+    }
+
+    async fn list(&self, server: &ServerId, bounds: Bounds) -> Result<Listing, InspectError> {
+        let prefix = server.key_prefix();
+        let mut keys: Vec<String> = Vec::new();
+        for shard in self.shards.iter().take(bounds.most_pages) {
+            // One more than there may be, to know whether there are more.
+            let room = bounds.most_keys.saturating_add(1) - keys.len();
+            keys.extend(lock(shard).keys().filter(|key| key.starts_with(&prefix)).take(room).map(str::to_owned));
+        }
+        let complete = keys.len() <= bounds.most_keys && self.shards.len() <= bounds.most_pages;
+        keys.truncate(bounds.most_keys);
+        Ok(Listing { keys, complete })
+    }
+
+    async fn reset(&self, key: &str) -> Result<bool, InspectError> {
+        let place = self.place(key);
+        Ok(self.shards.get(place.shard).is_some_and(|shard| lock(shard).forget(place.hash, key)))
     }
 }
 

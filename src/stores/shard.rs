@@ -37,8 +37,22 @@ impl Shard {
         self.buckets.len()
     }
 
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.buckets.iter().map(|kept| &*kept.key)
+    }
+
     pub(super) fn state(&self, hash: u64, key: &str) -> Option<State> {
-        self.buckets.find(hash, |kept| *kept.key == *key).map(|kept| kept.state)
+        self.look(hash, key).map(|(state, _)| state)
+    }
+
+    /// A state, and when its bucket is full.
+    pub(super) fn look(&self, hash: u64, key: &str) -> Option<(State, Micros)> {
+        self.buckets.find(hash, |kept| *kept.key == *key).map(|kept| (kept.state, kept.full_at))
+    }
+
+    /// Forgets a bucket; whether it was there.
+    pub(super) fn forget(&mut self, hash: u64, key: &str) -> bool {
+        self.buckets.find_entry(hash, |kept| *kept.key == *key).map(|kept| kept.remove()).is_ok()
     }
 
     /// Keeps a state; how many others were dropped for it before they were full.

@@ -39,7 +39,11 @@ use tokio::time::{sleep, timeout};
 
 use self::breaker::{Breaker, Change, Pass};
 use super::Memory;
-use crate::limiter::{Answer, Cause, Observer, Plan, Source, Store, StoreError, Verdict, observe::Unobserved};
+use crate::limiter::{
+    Answer, Bounds, Cause, Inspect, InspectError, Observer, Plan, ServerId, Source, Store, StoreError, Verdict,
+    inspect::{Listing, Sample},
+    observe::Unobserved,
+};
 
 /// How long a call waits for the store, by default.
 pub const DEADLINE: Duration = Duration::from_millis(100);
@@ -211,6 +215,21 @@ impl<S: Store + 'static> Store for Guard<S> {
 
     async fn probe(&self) -> Result<(), StoreError> {
         self.0.store.probe().await
+    }
+}
+
+/// Past the deadline and the breaker, for whoever looks wants to know about this store. The buckets of [`OnStoreError::Local`] are not looked into.
+impl<S: Inspect> Inspect for Guard<S> {
+    async fn read(&self, keys: &[String]) -> Result<Vec<Sample>, InspectError> {
+        self.0.store.read(keys).await
+    }
+
+    async fn list(&self, server: &ServerId, bounds: Bounds) -> Result<Listing, InspectError> {
+        self.0.store.list(server, bounds).await
+    }
+
+    async fn reset(&self, key: &str) -> Result<bool, InspectError> {
+        self.0.store.reset(key).await
     }
 }
 

@@ -91,6 +91,16 @@ impl Certain {
         }
     }
 
+    /// Forgets a bucket that was reset.
+    pub(super) fn forget(&self, key: &str) {
+        let hash = self.hasher.hash_one(key);
+        if let Some(mut shard) = self.shard(hash)
+            && let Ok(known) = shard.known.find_entry(hash, |known| *known.key == *key)
+        {
+            known.remove();
+        }
+    }
+
     fn shard(&self, hash: u64) -> Option<MutexGuard<'_, Shard>> {
         // Neither the lowest bits nor the highest seven: those place a key within a shard.
         let shard = self.shards.get((hash >> 32) as usize % SHARDS)?;
@@ -192,6 +202,14 @@ mod tests {
         assert_eq!(drained.wait(&call.costing(cost(3)), Duration::ZERO), Some(two + Duration::from_secs(12)));
         assert_eq!(drained.wait(&Call::of("search").by("bob").costing(cost(2)), Duration::ZERO), None);
         assert_eq!(drained.wait(&Call::of("list").by("alice").costing(cost(2)), Duration::ZERO), None);
+    }
+
+    #[test]
+    fn what_is_reset_is_forgotten() {
+        let (drained, call) = (Drained::of(1, Duration::from_millis(400)), Call::of("search").by("alice"));
+        assert!(drained.wait(&call, Duration::ZERO).is_some());
+        drained.certain.forget("thv:rl:{ns:mcp}:user-tool:search:alice");
+        assert_eq!(drained.wait(&call, Duration::ZERO), None);
     }
 
     #[test]

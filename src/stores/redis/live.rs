@@ -8,7 +8,7 @@ use redis::{
     aio::{ConnectionLike as _, MultiplexedConnection},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
-    cluster_routing::SingleNodeRoutingInfo,
+    cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
 use tokio::sync::Mutex;
@@ -90,6 +90,17 @@ impl Live {
         match self {
             Self::Single(connection) => connection.req_packed_command(command).await.and_then(Value::extract_error),
             Self::Cluster(connection) => query_cluster(connection, command).await,
+        }
+    }
+
+    /// Sends a command that names no key, in a cluster to the node that has this key as far as is known here.
+    pub(super) async fn query_where(&mut self, key: &str, command: &Cmd) -> RedisResult<Value> {
+        match self {
+            Self::Single(connection) => connection.req_packed_command(command).await.and_then(Value::extract_error),
+            Self::Cluster(connection) => {
+                let node = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+                connection.route_command(command.clone(), RoutingInfo::SingleNode(node)).await.and_then(Value::extract_error)
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use redis::{ErrorKind, Script, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, Script, ServerErrorKind, Value};
 
 use super::{
     ask::Ask,
@@ -47,9 +47,21 @@ impl Runner {
 
     /// Whether Redis answers at all.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        self.query(&redis::cmd("PING")).await.map(drop)
+    }
+
+    /// Sends a command that is no decision.
+    pub(super) async fn query(&self, command: &Cmd) -> Result<Value, StoreError> {
         let mut connected = self.connector.connected().await?;
-        let answer = connected.live.query(&redis::cmd("PING")).await;
-        answer.map(drop).map_err(|error| self.settle_fault(&connected, fault::of_script(&error)))
+        let answer = connected.live.query(command).await;
+        answer.map_err(|error| self.settle_fault(&connected, fault::of_script(&error)))
+    }
+
+    /// The same to the node that has a key, for a command that names none.
+    pub(super) async fn query_where(&self, key: &str, command: &Cmd) -> Result<Value, StoreError> {
+        let mut connected = self.connector.connected().await?;
+        let answer = connected.live.query_where(key, command).await;
+        answer.map_err(|error| self.settle_fault(&connected, fault::of_script(&error)))
     }
 
     async fn decide(&self, batch: &Batch, calls: usize) -> Result<Reply, StoreError> {

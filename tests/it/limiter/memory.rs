@@ -26,7 +26,7 @@ use super::{
 
 /// Stands still until it is moved.
 #[derive(Clone)]
-struct StillClock(Arc<AtomicU64>);
+pub struct StillClock(Arc<AtomicU64>);
 
 impl StillClock {
     fn new() -> Self {
@@ -44,7 +44,7 @@ impl Clock for StillClock {
     }
 }
 
-struct InMemory {
+pub struct InMemory {
     store: Arc<Memory<StillClock>>,
     clock: StillClock,
 }

@@ -3,5 +3,6 @@
 mod conformance;
 mod guard;
 mod histories;
+mod inspect;
 mod memory;
 mod redis;

@@ -1,0 +1,255 @@
+//! How buckets stand: what a store keeps of them, in terms of a policy.
+//!
+//! ```
+//! use tollgate::config::{limits::Limits, subject::{Kind, Subject}};
+//! use tollgate::limiter::{Bounds, BucketName, Call, Limiter, Policy, ServerId, Stands};
+//! use tollgate::stores::Memory;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let manifest = serde_json::json!({"spec": {
+//! #     "sessionStorage": {"provider": "redis", "address": "redis:6379"},
+//! #     "rateLimiting": {"global": {"maxTokens": 2, "refillPeriod": "1h"}},
+//! # }});
+//! # let limits = Limits::of(Subject::new(Kind::McpServer, &manifest)).expect("a good manifest").expect("with limits");
+//! let limiter = Limiter::new(Memory::default(), Policy::new(&ServerId::new("default", "search"), &limits));
+//! limiter.decide(&Call::of("web_search")).await?;
+//!
+//! let found = limiter.list(Bounds::default()).await?;
+//! let Stands::Level(level) = &found.buckets[0].stands else { panic!("a limit counts it") };
+//! assert_eq!((level.limit.to_string().as_str(), level.max_tokens, level.whole_tokens()), ("global", 2, 1));
+//!
+//! assert!(limiter.reset(&BucketName::global()).await?);
+//! assert!(limiter.list(Bounds::default()).await?.buckets.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{num::NonZeroU32, time::Duration};
+
+use super::{
+    inspect::{Bounds, Inspect, InspectError, Kept, Sample},
+    name::BucketName,
+    plan::Call,
+    policy::{Counter, Limit, Policy},
+    service::Limiter,
+    shape::{EPSILON, Wait},
+};
+
+/// A bucket as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// What it counts.
+    pub name: BucketName,
+    /// Its key in the store.
+    pub key: String,
+    /// How it stands.
+    pub stands: Stands,
+}
+
+/// How a bucket stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stands {
+    /// As a limit has it.
+    Level(Level),
+    /// No limit counts it: it is left of one that is gone.
+    Unlimited {
+        /// Tokens when it was last drawn on; none when nothing is kept.
+        tokens: f64,
+        /// For how long the store keeps it.
+        ttl: Option<Duration>,
+    },
+    /// Its key holds something that is no bucket. Calls that draw on it fail until it is reset.
+    Unusable,
+}
+
+/// What a limit has left for those that it counts together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Level {
+    /// The limit.
+    pub limit: Limit,
+    /// Whether it may deny; in shadow it only tells.
+    pub enforced: bool,
+    /// `maxTokens`.
+    pub max_tokens: u32,
+    /// Tokens now.
+    pub tokens: f64,
+    /// Until one token is there: zero when it is.
+    pub wait: Wait,
+    /// Until it is full, if nobody calls.
+    pub full_in: Duration,
+    /// For how long the store keeps it, if nobody calls; `None` when it keeps nothing, as of full buckets, or has no end.
+    pub ttl: Option<Duration>,
+}
+
+/// What a store keeps of a server.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standings {
+    /// Its buckets that are not full, by what they count.
+    pub buckets: Vec<Standing>,
+    /// Keys of the server that tollgate would not write, as a Go proxy does for a few user ids. They count nothing here.
+    pub strangers: Vec<String>,
+    /// Whether this is all. If not, the bounds were reached before the end.
+    pub complete: bool,
+}
+
+impl Level {
+    /// Calls that it would allow at once.
+    pub fn whole_tokens(&self) -> u32 {
+        (self.tokens + EPSILON) as u32
+    }
+}
+
+impl Policy {
+    /// What was found under the key of a bucket, as the limits have it.
+    pub fn standing(&self, name: &BucketName, found: &Sample) -> Stands {
+        match (found.kept, self.counter(name)) {
+            (Kept::Unusable, _) => Stands::Unusable,
+            (_, Some(counter)) => Stands::Level(level(counter, found)),
+            (Kept::Nothing, None) => Stands::Unlimited { tokens: 0.0, ttl: None },
+            (Kept::Bucket { state, ttl }, None) => Stands::Unlimited { tokens: state.tokens(), ttl },
+        }
+    }
+
+    fn counter(&self, name: &BucketName) -> Option<&Counter> {
+        let level = name.tool.as_deref().map_or(Some(&self.server), |tool| self.tools.get(tool))?;
+        if name.user.is_some() { level.per_user.as_ref() } else { level.global.as_ref() }
+    }
+}
+
+fn level(counter: &Counter, found: &Sample) -> Level {
+    let (shape, now) = (counter.shape, found.at);
+    let (state, ttl) = match found.kept {
+        Kept::Bucket { state, ttl } => (Some(shape.repair(state, now)), ttl),
+        Kept::Nothing | Kept::Unusable => (None, None),
+    };
+    Level {
+        limit: counter.limit.clone(),
+        enforced: counter.enforced,
+        max_tokens: shape.capacity() as u32,
+        tokens: shape.level(state, now),
+        wait: shape.wait(state, now, NonZeroU32::MIN),
+        full_in: Duration::from_micros(state.map_or(0, |state| shape.full_at(state).us_since(now))),
+        ttl,
+    }
+}
+
+impl<S: Inspect> Limiter<S> {
+    /// How the buckets stand that a call draws on, in the order of its plan. Nothing is taken.
+    ///
+    /// # Errors
+    /// When the store does not tell.
+    pub async fn inspect(&self, call: &Call<'_>) -> Result<Vec<Standing>, InspectError> {
+        let policy = self.policy();
+        let names = policy.plan(call).draws().iter().filter_map(|draw| BucketName::of(draw.limit(), call.user)).collect();
+        Ok(self.standings(&policy, names).await?.into_iter().map(|(bucket, _)| bucket).collect())
+    }
+
+    /// How the buckets of the server stand, those that are not full.
+    ///
+    /// # Errors
+    /// When the store does not tell.
+    pub async fn list(&self, bounds: Bounds) -> Result<Standings, InspectError> {
+        let policy = self.policy();
+        let mut listing = self.store().list(policy.server_id(), bounds).await?;
+        listing.keys.sort_unstable();
+        let (mut names, mut strangers) = (Vec::with_capacity(listing.keys.len()), Vec::new());
+        for key in listing.keys {
+            match BucketName::parse(policy.server_id(), &key) {
+                Ok(name) => names.push(name),
+                Err(_) => strangers.push(key),
+            }
+        }
+        names.sort_unstable();
+        let mut buckets = self.standings(&policy, names).await?;
+        // A bucket may be full and still be kept, or be gone since it was listed.
+        buckets.retain(|(bucket, found)| found.kept != Kept::Nothing && !bucket.is_full());
+        let buckets = buckets.into_iter().map(|(bucket, _)| bucket).collect();
+        Ok(Standings { buckets, strangers, complete: listing.complete })
+    }
+
+    /// Makes a bucket full; whether it was not. Other processes that share the store may go on for up to a second to deny calls that were
+    /// certain to be denied before.
+    ///
+    /// # Errors
+    /// When the store does not say that it is done. It may be done all the same; doing it twice does no harm.
+    pub async fn reset(&self, bucket: &BucketName) -> Result<bool, InspectError> {
+        self.store().reset(&bucket.key(self.policy().server_id())).await
+    }
+
+    async fn standings(&self, policy: &Policy, names: Vec<BucketName>) -> Result<Vec<(Standing, Sample)>, InspectError> {
+        let keys: Vec<String> = names.iter().map(|name| name.key(policy.server_id())).collect();
+        let found = self.store().read(&keys).await?;
+        let standing = |((name, key), found)| (Standing { stands: policy.standing(&name, &found), name, key }, found);
+        Ok(names.into_iter().zip(keys).zip(found).map(standing).collect())
+    }
+}
+
+impl Standing {
+    fn is_full(&self) -> bool {
+        match &self.stands {
+            Stands::Level(level) => level.full_in.is_zero(),
+            Stands::Unlimited { .. } | Stands::Unusable => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limiter::{Micros, User, plan::tests::policy, shape::State};
+
+    const NOW: Micros = Micros(1_787_000_000_000_000);
+
+    fn name(tool: Option<&str>, user: Option<&str>) -> BucketName {
+        BucketName { tool: tool.map(str::to_owned), user: user.map(User::new) }
+    }
+
+    fn holding(tokens: f64, since: Micros) -> Sample {
+        Sample { at: NOW, kept: Kept::Bucket { state: State::new(tokens, since), ttl: Some(Duration::from_secs(90)) } }
+    }
+
+    fn leveled(name: &BucketName, found: &Sample) -> Level {
+        match policy().standing(name, found) {
+            Stands::Level(level) => level,
+            other => panic!("{name:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_level_is_that_of_its_limit_now() {
+        // Five a minute, of which 0.5 were there 3 s ago.
+        let level = leveled(&name(Some("search"), Some("alice")), &holding(0.5, Micros(NOW.0 - 3_000_000)));
+        assert_eq!(level.limit.to_string(), "tools[search].perUser");
+        assert_eq!((level.max_tokens, level.tokens, level.whole_tokens()), (5, 0.75, 0));
+        assert_eq!(level.wait, Wait::After(Duration::from_secs(3)));
+        assert_eq!((level.full_in, level.ttl), (Duration::from_secs(51), Some(Duration::from_secs(90))));
+        assert_eq!(leveled(&name(Some("list"), None), &holding(3.0, NOW)).limit.to_string(), "tools[list].global");
+    }
+
+    #[test]
+    fn what_is_not_kept_is_full() {
+        let level = leveled(&name(None, Some("bob")), &Sample { at: NOW, kept: Kept::Nothing });
+        assert_eq!((level.limit.to_string().as_str(), level.whole_tokens(), level.ttl), ("perUser", 10, None));
+        assert_eq!((level.wait, level.full_in), (Wait::After(Duration::ZERO), Duration::ZERO));
+    }
+
+    #[test]
+    fn a_leap_of_the_clock_is_shown_as_it_would_be_decided() {
+        let leapt = holding(0.5, NOW + Duration::from_secs(86_400));
+        assert_eq!(
+            leveled(&name(None, None), &leapt).wait,
+            Wait::After(Duration::from_micros(299_999)),
+            "half of 1 in 0.6 s, a hair early"
+        );
+    }
+
+    #[test]
+    fn without_a_limit_tokens_are_only_tokens() {
+        let gone = Stands::Unlimited { tokens: 0.5, ttl: Some(Duration::from_secs(90)) };
+        for name in [name(Some("gone"), None), name(Some("list"), Some("alice"))] {
+            assert_eq!(policy().standing(&name, &holding(0.5, NOW)), gone, "{name:?}");
+        }
+        assert_eq!(policy().standing(&name(None, None), &Sample { at: NOW, kept: Kept::Unusable }), Stands::Unusable);
+    }
+}

@@ -1,0 +1,350 @@
+//! Looking into buckets and resetting them: one suite for every store, and what only Redis can hold.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use tollgate::{
+    config::limits::{Limits, ToolLimits},
+    limiter::{
+        Bounds, BucketName, Call, Cause, Decision, Inspect, Level, Limiter, Policy, ServerId, Source, Standing, Standings, Stands, User,
+        Wait,
+    },
+    stores::{
+        Guard, GuardSettings, Redis,
+        redis::{Settings, SettingsError},
+    },
+};
+
+use super::{
+    conformance::{Bench, bucket, policy, server},
+    memory::InMemory,
+};
+use crate::support::redis::{Cluster, Server, Setup};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct InRedis {
+    server: Server,
+    store: Arc<Redis>,
+}
+
+impl Bench for InRedis {
+    type Store = Redis;
+
+    const LAG: Duration = Duration::from_millis(500);
+
+    async fn start() -> Self {
+        let server = Server::start().await;
+        Self { store: store_of(&format!("redis://{}", server.address())).expect("a good URL"), server }
+    }
+
+    fn store(&self) -> Arc<Redis> {
+        Arc::clone(&self.store)
+    }
+
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+fn store_of(url: &str) -> Result<Arc<Redis>, SettingsError> {
+    Ok(Arc::new(Redis::new(&Settings::parse(url)?).expect("usable settings")))
+}
+
+/// Stamps every case for a bench.
+macro_rules! inspection {
+    ($name:ident, $bench:ty: $($case:ident),+ $(,)?) => {
+        mod $name {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case::<$bench>().await;
+            })+
+        }
+    };
+    ($($name:ident: $bench:ty,)+) => {
+        $(inspection!($name, $bench:
+            what_is_left_is_told,
+            the_wait_is_that_of_a_denial,
+            looking_changes_nothing,
+            a_server_s_buckets_are_listed_and_no_other_s,
+            a_listing_is_bounded,
+            full_buckets_are_not_listed,
+            a_reset_bucket_is_full_at_once,
+            what_no_limit_counts_is_told_too,
+        );)+
+    };
+}
+
+inspection! {
+    in_memory: super::InMemory,
+    in_redis: super::InRedis,
+}
+
+/// A limit of each kind: 100 and 10 an hour for the server, 50 and 5 for the tool.
+fn limits() -> Limits {
+    let search = ToolLimits { global: bucket(50, "1h"), per_user: bucket(5, "1h") };
+    Limits { tools: [("search".to_owned(), search)].into(), ..server(bucket(100, "1h"), bucket(10, "1h")) }
+}
+
+fn name(tool: Option<&str>, user: Option<&str>) -> BucketName {
+    BucketName { tool: tool.map(str::to_owned), user: user.map(User::new) }
+}
+
+/// A limiter that has allowed some calls.
+async fn limiter<S: tollgate::limiter::Store>(store: S, policy: Policy, calls: &[Call<'_>]) -> Limiter<S> {
+    let limiter = Limiter::new(store, policy);
+    for call in calls {
+        assert!(limiter.decide(call).await.expect("the store answers").is_allowed(), "{call:?}");
+    }
+    limiter
+}
+
+async fn list<S: Inspect>(limiter: &Limiter<S>) -> Standings {
+    limiter.list(Bounds::default()).await.expect("the store tells")
+}
+
+fn level(standing: &Standing) -> &Level {
+    match &standing.stands {
+        Stands::Level(level) => level,
+        other => panic!("{}: {other:?}", standing.key),
+    }
+}
+
+/// Each limit and its whole tokens.
+fn levels(buckets: &[Standing]) -> Vec<(String, u32, u32)> {
+    buckets.iter().map(level).map(|level| (level.limit.to_string(), level.whole_tokens(), level.max_tokens)).collect()
+}
+
+async fn what_is_left_is_told<B: Bench<Store: Inspect>>() {
+    let bench = B::start().await;
+    let call = Call::of("search").by("alice");
+    let limiter = limiter(bench.store(), policy(&limits()), &[call, call, Call::of("search").by("bob"), Call::of("other")]).await;
+    let buckets = limiter.inspect(&call).await.expect("the store tells");
+    let left = [("global", 96, 100), ("tools[search].global", 47, 50), ("perUser", 8, 10), ("tools[search].perUser", 3, 5)];
+    assert_eq!(levels(&buckets), left.map(|(limit, left, all)| (limit.to_owned(), left, all)));
+    for level in buckets.iter().map(level) {
+        assert!(level.enforced && level.wait == Wait::After(Duration::ZERO), "{level:?}");
+        let full_in = HOUR.mul_f64((f64::from(level.max_tokens) - level.tokens) / f64::from(level.max_tokens));
+        assert!(level.full_in.abs_diff(full_in) < Duration::from_millis(1), "{level:?}, expected {full_in:?}");
+        assert!(level.ttl.is_some_and(|ttl| ttl + Duration::from_millis(1) >= level.full_in && ttl <= 2 * HOUR), "{level:?}");
+    }
+    assert_eq!(buckets[3].key, "thv:rl:{ns:mcp}:user-tool:search:alice");
+    let strangers = limiter.inspect(&Call::of("search").by("carol")).await.expect("the store tells");
+    assert_eq!(levels(&strangers[2..]), [("perUser".to_owned(), 10, 10), ("tools[search].perUser".to_owned(), 5, 5)]);
+}
+
+async fn the_wait_is_that_of_a_denial<B: Bench<Store: Inspect>>() {
+    let bench = B::start().await;
+    let call = Call::of("t");
+    let limiter = limiter(bench.store(), policy(&server(bucket(2, "1h"), None)), &[call, call]).await;
+    let Ok(Decision::Denied(denial)) = limiter.decide(&call).await else { panic!("both are taken") };
+    let told = denial.retry_after().expect("waiting helps");
+    let Wait::After(seen) = level(&limiter.inspect(&call).await.expect("the store tells")[0]).wait else { panic!("waiting helps") };
+    assert!(seen <= told && told <= seen + B::LAG, "a denial said {told:?}, the bucket {seen:?}");
+}
+
+async fn looking_changes_nothing<B: Bench<Store: Inspect>>() {
+    let bench = B::start().await;
+    let call = Call::of("search").by("alice");
+    let limiter = limiter(bench.store(), policy(&limits()), &[call]).await;
+    let ttl = async || level(&limiter.inspect(&call).await.expect("told")[3]).ttl.expect("it is kept");
+    let before = ttl().await;
+    bench.pass(Duration::from_millis(20)).await;
+    for _ in 0..20 {
+        list(&limiter).await;
+    }
+    assert!(ttl().await <= before - Duration::from_millis(19), "looking prolongs no life");
+    for left in (0..4).rev() {
+        assert!(matches!(limiter.decide(&call).await, Ok(Decision::Allowed { remaining, .. }) if remaining == Some(left)));
+    }
+}
+
+async fn a_server_s_buckets_are_listed_and_no_other_s<B: Bench<Store: Inspect>>() {
+    let bench = B::start().await;
+    let long = "x".repeat(300);
+    let by = |user| Call::of("search").by(user);
+    let calls = [by("alice"), by("%61:b"), by(&long)];
+    // In a pattern, each of these names would stand for the next as well.
+    let names = ["*", "m?p", "m[c]p", "m\\cp", "mcp", "mcp2"];
+    for name in names {
+        limiter(bench.store(), Policy::new(&ServerId::new("ns", name), &limits()), &calls).await;
+    }
+    for name in names {
+        let limiter = Limiter::new(bench.store(), Policy::new(&ServerId::new("ns", name), &limits()));
+        let found = list(&limiter).await;
+        let expected: Vec<BucketName> = [None, Some("search")]
+            .into_iter()
+            .flat_map(|tool| [None, Some("%61:b"), Some("alice"), Some(long.as_str())].map(|user| self::name(tool, user)))
+            .collect();
+        assert_eq!(found.buckets.iter().map(|bucket| bucket.name.clone()).collect::<Vec<_>>(), expected, "{name}");
+        assert!(found.complete && found.strangers.is_empty(), "{name}: {found:?}");
+    }
+}
+
+async fn a_listing_is_bounded<B: Bench<Store: Inspect>>() {
+    let bench = B::start().await;
+    let users: Vec<String> = (0..150).map(|user| format!("user-{user}")).collect();
+    let calls: Vec<Call<'_>> = users.iter().map(|user| Call::of("t").by(user)).collect();
+    let limiter = limiter(bench.store(), policy(&server(None, bucket(2, "1h"))), &calls).await;
+    for (bounds, count, complete) in [
+        (Bounds { most_keys: 10, ..Bounds::default() }, 10, false),
+        (Bounds { most_keys: 149, ..Bounds::default() }, 149, false),
+        (Bounds { most_keys: 150, ..Bounds::default() }, 150, true),
+        (Bounds { most_keys: usize::MAX, most_pages: usize::MAX }, 150, true),
+        (Bounds { most_pages: 0, ..Bounds::default() }, 0, false),
+    ] {
+        let found = limiter.list(bounds).await.expect("the store tells");
+        assert_eq!((found.buckets.len(), found.complete), (count, complete), "{bounds:?}");
+    }
+}
+
+async fn full_buckets_are_not_listed<B: Bench<Store: Inspect>>() {
+    let bench = B::start().await;
+    let limiter = limiter(bench.store(), policy(&server(bucket(1, "1h"), bucket(1, "50ms"))), &[Call::of("t").by("alice")]).await;
+    bench.pass(Duration::from_millis(60)).await;
+    assert_eq!(levels(&list(&limiter).await.buckets), [("global".to_owned(), 0, 1)]);
+}
+
+async fn a_reset_bucket_is_full_at_once<B: Bench<Store: Inspect>>() {
+    let bench = B::start().await;
+    let call = Call::of("search").by("alice");
+    let limiter = limiter(bench.store(), policy(&limits()), &[call; 5]).await;
+    // Twice, so that the second may come from what is certain.
+    for _ in 0..2 {
+        assert!(matches!(limiter.decide(&call).await, Ok(Decision::Denied(denial)) if denial.limit.to_string() == "tools[search].perUser"));
+    }
+    let drained = name(Some("search"), Some("alice"));
+    assert!(limiter.reset(&drained).await.expect("it is done"));
+    assert!(!limiter.reset(&drained).await.expect("it is done"), "there is nothing left to forget");
+    assert!(matches!(limiter.decide(&call).await, Ok(Decision::Allowed { remaining: Some(4), .. })));
+    assert_eq!(levels(&list(&limiter).await.buckets)[1], ("perUser".to_owned(), 4, 10), "the others stay as they were");
+}
+
+async fn what_no_limit_counts_is_told_too<B: Bench<Store: Inspect>>() {
+    let bench = B::start().await;
+    let limiter = limiter(bench.store(), policy(&limits()), &[Call::of("search").by("alice")]).await;
+    limiter.reload(policy(&server(bucket(200, "1h"), None)));
+    let found = list(&limiter).await;
+    assert_eq!(levels(&found.buckets[..1]), [("global".to_owned(), 99, 200)]);
+    for bucket in &found.buckets[1..] {
+        assert!(matches!(bucket.stands, Stands::Unlimited { tokens, ttl: Some(_) } if tokens >= 4.0), "{bucket:?}");
+    }
+    assert_eq!(found.buckets.len(), 4);
+    assert!(limiter.reset(&name(None, Some("alice"))).await.expect("it is done"));
+    assert_eq!(list(&limiter).await.buckets.len(), 3);
+}
+
+#[tokio::test]
+async fn what_is_no_bucket_is_told_and_can_be_reset() {
+    let bench = InRedis::start().await;
+    let limiter = limiter(bench.store(), policy(&limits()), &[]).await;
+    bench.server.ask::<()>("SET thv:rl:{ns:mcp}:user:alice 1").await;
+    let error = limiter.decide(&Call::of("t").by("alice")).await.expect_err("nobody can draw on a string");
+    assert_eq!(error.cause(), Cause::Bucket);
+    assert_eq!(list(&limiter).await.buckets[0].stands, Stands::Unusable);
+    assert!(limiter.reset(&name(None, Some("alice"))).await.expect("it is done"));
+    assert!(limiter.decide(&Call::of("t").by("alice")).await.expect("it is a bucket again").is_allowed());
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_shown_as_it_is_decided() {
+    let bench = InRedis::start().await;
+    let limiter = limiter(bench.store(), policy(&server(None, bucket(5, "1h"))), &[]).await;
+    for (fields, level) in [
+        ("tokens many last_refill 1", 0),
+        ("tokens -3 last_refill 1e15", 5),
+        ("tokens 3", 3),
+        ("tokens 3 last_refill nan", 3),
+        ("tokens inf last_refill 99999999999999999", 5),
+        ("last_refill 1", 5),
+    ] {
+        bench.server.ask::<()>("DEL thv:rl:{ns:mcp}:user:alice").await;
+        bench.server.ask::<()>(&format!("HSET thv:rl:{{ns:mcp}}:user:alice {fields}")).await;
+        let call = Call::of("t").by("alice");
+        let seen = levels(&limiter.inspect(&call).await.expect("the store tells"));
+        assert_eq!(seen, [("perUser".to_owned(), level, 5)], "{fields}");
+        let decided = match limiter.decide(&call).await.expect("the store answers") {
+            Decision::Allowed { remaining, .. } => remaining.map_or(0, |left| left + 1),
+            Decision::Denied(_) => 0,
+        };
+        assert_eq!(decided, level, "{fields}");
+        limiter.reset(&name(None, Some("alice"))).await.expect("it is done");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_others_write_are_told_apart() {
+    let bench = InRedis::start().await;
+    let limiter = limiter(bench.store(), policy(&limits()), &[]).await;
+    for key in ["thv:rl:{ns:mcp}:user:%61", "thv:rl:{ns:mcp}:later", "thv:rl:{ns:mcp}:user:bob", "thv:session:1"] {
+        bench.server.ask::<()>(&format!("HSET {key} tokens 1 last_refill 1787000000000000")).await;
+    }
+    bench.server.ask::<()>("EXPIRE thv:rl:{ns:mcp}:user:bob 3000000000").await;
+    let found = list(&limiter).await;
+    assert_eq!(found.strangers, ["thv:rl:{ns:mcp}:later", "thv:rl:{ns:mcp}:user:%61"]);
+    let refused = bench.store.reset("thv:session:1").await.expect_err("it is not ours");
+    assert!(refused.to_string().contains("begin with thv:rl:"), "{refused}");
+    assert_eq!(bench.server.ask::<u32>("EXISTS thv:session:1").await, 1);
+}
+
+/// The rights that the store's documentation names are enough, and what lacks is named.
+#[tokio::test]
+async fn an_acl_user_needs_no_more_than_is_documented() {
+    let deciding = "~thv:rl:* +evalsha +eval +time +hmget +hset +expire +ping";
+    let setup = Setup::default().password("administrator");
+    let setup = setup.line(&format!("user inspector on >secret {deciding} +del +scan +pttl"));
+    let server = setup.line(&format!("user proxy on >secret {deciding}")).start().await;
+    let store = |user| store_of(&format!("redis://{user}:secret@{}", server.address())).expect("a good URL");
+    let call = Call::of("search").by("alice");
+
+    let inspector = limiter(store("inspector"), policy(&limits()), &[call]).await;
+    assert_eq!(list(&inspector).await.buckets.len(), 4);
+    assert_eq!(levels(&inspector.inspect(&call).await.expect("it may")).len(), 4);
+    assert!(inspector.reset(&name(None, Some("alice"))).await.expect("it may"));
+
+    let proxy = limiter(store("proxy"), policy(&limits()), &[call]).await;
+    let refused = proxy.list(Bounds::default()).await.expect_err("it may not");
+    assert_eq!(refused.cause(), Cause::Auth);
+    assert!(refused.to_string().contains("pttl"), "{refused}");
+    let refused = proxy.reset(&name(None, None)).await.expect_err("it may not");
+    assert!(refused.to_string().contains("del"), "{refused}");
+    assert!(proxy.decide(&call).await.expect("it may still decide").is_allowed());
+}
+
+/// Whoever looks wants to know about the store, also while calls are decided without it.
+#[tokio::test]
+async fn a_guard_lets_look_past_it() {
+    let bench = InRedis::start().await;
+    let settings = GuardSettings::default().most_failures(NonZeroU32::MIN).probe_every(HOUR);
+    let guarded = limiter(Guard::new(bench.store(), settings), policy(&limits()), &[Call::of("search").by("alice")]).await;
+    bench.server.kill();
+    assert!(matches!(guarded.decide(&Call::of("t")).await, Ok(Decision::Allowed { source: Source::FailOpen, .. })));
+    assert_eq!(guarded.list(Bounds::default()).await.expect_err("it is gone").cause(), Cause::Connection);
+    bench.server.restart().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    limiter(bench.store(), policy(&limits()), &[Call::of("search").by("alice")]).await;
+    assert!(!guarded.store().is_asking());
+    assert_eq!(list(&guarded).await.buckets.len(), 4);
+    assert!(guarded.reset(&name(None, Some("alice"))).await.expect("it is done"));
+}
+
+#[tokio::test]
+async fn in_a_cluster_the_node_of_the_server_is_searched() {
+    let cluster = Cluster::start().await;
+    let url = format!("redis-cluster://{},{}", cluster.nodes[0].address(), cluster.nodes[1].address());
+    let store = store_of(&url).expect("a good URL");
+    let call = Call::of("search").by("alice");
+    let mut limiters = Vec::new();
+    for server in 0..6 {
+        let policy = Policy::new(&ServerId::new("ns", format!("mcp-{server}")), &limits());
+        limiters.push(limiter(Arc::clone(&store), policy, &[call]).await);
+    }
+    for limiter in &limiters {
+        assert_eq!(list(limiter).await.buckets.len(), 4);
+    }
+    cluster.move_slot_of("thv:rl:{ns:mcp-0}:shared").await;
+    let found = list(&limiters[0]).await;
+    assert_eq!((found.buckets.len(), found.complete), (4, true), "where its slot is now");
+    assert!(limiters[0].reset(&name(None, Some("alice"))).await.expect("it is done"));
+    assert_eq!(list(&limiters[0]).await.buckets.len(), 3);
+    assert_eq!(list(&limiters[1]).await.buckets.len(), 4);
+}
