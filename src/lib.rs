@@ -12,9 +12,9 @@
 //!      config            limits, periods, rules, rename      (serde only: no IO, no clock, no Kubernetes)
 //!      /    \   \
 //! admission  |  limiter  review in, review out | buckets, plan, decision, the store port (pure: time is an argument)
-//!     |    crds     / \
-//!     |      |    mcp  stores        the CustomResourceDefinitions | JSON-RPC in and out | buckets in memory and in Redis
-//!     |      |      \   |
+//!     |    crds    / | \
+//!     |      |   mcp stores metrics  the CustomResourceDefinitions | JSON-RPC in and out | buckets in memory and in Redis | counters
+//!     |      |      \   |   /
 //!     |      |       \  |   listener  accept loop, TLS, deadlines, drain
 //!     |      |        \ |   /   |
 //!   webhook  |       gateway    |   certs      webhook: HTTPS, health, metrics, the look into the cluster
@@ -30,8 +30,9 @@
 //! | feature | gives | brings |
 //! |---|---|---|
 //! | `admission` | [`admission`]: bytes in, review out | base64 |
-//! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, hashbrown, sha2 |
+//! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, hashbrown, sha2, tracing |
 //! | `mcp` | [`mcp`]: JSON-RPC in and out | base64 |
+//! | `metrics` | [`metrics`]: what the limiter does | prometheus-client |
 //! | `redis` | [`stores::Redis`]: buckets in Redis, shared with others | tokio, redis, rustls |
 //! | `listener` | [`listener`]: HTTP and HTTPS served | tokio, hyper, axum, rustls |
 //! | `proxy` | [`gateway`]: the MCP reverse proxy | hyper-rustls, Prometheus |
@@ -56,6 +57,8 @@ pub mod limiter;
 pub mod listener;
 #[cfg(feature = "mcp")]
 pub mod mcp;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(feature = "limiter")]
 pub mod stores;
 #[cfg(feature = "serve")]

@@ -6,6 +6,7 @@ use tracing::Level;
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::args::LogFormat;
+use crate::stores::observed::SPANS;
 
 /// Sets up logs for the process. `verbose` counts the `-v`: none for what an operator wants to know, one for more of ours, two for
 /// everybody's.
@@ -15,7 +16,8 @@ pub(super) fn init(verbose: u8, format: LogFormat) {
         1 => (Level::DEBUG, Level::WARN),
         _ => (Level::TRACE, Level::DEBUG),
     };
-    let filter = Targets::new().with_default(theirs).with_target("tollgate", ours);
+    // A span for each call is for traces; lines need none, and making it is not free.
+    let filter = Targets::new().with_default(theirs).with_target("tollgate", ours).with_target(SPANS, theirs);
     let lines = fmt::layer().with_writer(stderr);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).boxed(),

@@ -2,6 +2,12 @@
 //!
 //! All methods do nothing by default, and none may block. What they are given names limits, never users: an [`Observer`] that only reads
 //! [`Limit`](super::Limit)s cannot leak who called. (The keys of a plan do hold users; keep them out of labels.)
+//!
+//! | told by | of |
+//! |---|---|
+//! | [`stores::Observed`](crate::stores::Observed), around everything else | calls: decided, undecided, uncounted |
+//! | the guard | what the store failed, and whether it answers |
+//! | the store in Redis | its scripts |
 
 use std::time::Duration;
 
@@ -22,9 +28,14 @@ pub trait Observer: Send + Sync {
         let _ = (plan, error, took);
     }
 
+    /// A call was allowed because no limit counts it. It may be that limits per user were left out, see [`Plan::skips_users`].
+    fn uncounted(&self, plan: &Plan<'_>) {
+        let _ = plan;
+    }
+
     /// The store failed a call, which may have been decided without it.
-    fn failed(&self, error: &StoreError) {
-        let _ = error;
+    fn failed(&self, plan: &Plan<'_>, error: &StoreError) {
+        let _ = (plan, error);
     }
 
     /// The store answered this many calls at once, in this time.

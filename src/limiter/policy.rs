@@ -66,6 +66,15 @@ impl Limit {
     pub fn limit_type(&self) -> &'static str {
         self.scope.name()
     }
+
+    /// The limit in ToolHive's metrics and traces: its `scope`, `shared` or `per_user`, and its `operation_type`, `server` or `tool`.
+    pub fn labels(&self) -> (&'static str, &'static str) {
+        let scope = match self.scope {
+            Scope::Global => "shared",
+            Scope::PerUser => "per_user",
+        };
+        (scope, if self.tool.is_some() { "tool" } else { "server" })
+    }
 }
 
 /// As a path below `rateLimiting`, tools by name: `perUser`, `tools[search].global`.

@@ -64,6 +64,7 @@ impl<S: Store> Limiter<S> {
 
     async fn settle(&self, plan: Plan<'_>) -> Result<Decision, StoreError> {
         if plan.draws().is_empty() {
+            self.store.uncounted(&plan);
             return Ok(Decision::unlimited());
         }
         let answer = self.store.take(&plan).await?;

@@ -17,6 +17,11 @@ pub trait Store: Send + Sync {
     /// ([`StoreError::may_have_taken`]).
     fn take(&self, plan: &Plan<'_>) -> impl Future<Output = Result<Answer, StoreError>> + Send;
 
+    /// Is told of a plan without buckets: its call is allowed, and the store is not asked.
+    fn uncounted(&self, plan: &Plan<'_>) {
+        let _ = plan;
+    }
+
     /// Whether the store would answer at all, found out without taking anything.
     ///
     /// # Errors
@@ -143,6 +148,10 @@ impl Error for StoreError {
 impl<S: Store> Store for Arc<S> {
     fn take(&self, plan: &Plan<'_>) -> impl Future<Output = Result<Answer, StoreError>> + Send {
         self.as_ref().take(plan)
+    }
+
+    fn uncounted(&self, plan: &Plan<'_>) {
+        self.as_ref().uncounted(plan);
     }
 
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send {

@@ -4,12 +4,14 @@
 //! |---|---|---|
 //! | [`Memory`] | in this process | one proxy, tests, a fallback |
 //! | [`Guard`] (feature `redis`) | in another store | what happens when that store does not answer |
+//! | [`Observed`] | in another store | metrics and traces |
 //! | [`Redis`] (feature `redis`) | in Redis or Valkey | several proxies, and ToolHive's beside them |
 
 pub mod clock;
 #[cfg(feature = "redis")]
 pub mod guard;
 pub mod memory;
+pub mod observed;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod shard;
@@ -17,5 +19,6 @@ mod shard;
 #[cfg(feature = "redis")]
 pub use guard::{Guard, GuardSettings, OnStoreError};
 pub use memory::Memory;
+pub use observed::Observed;
 #[cfg(feature = "redis")]
 pub use redis::Redis;

@@ -6,15 +6,16 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 11] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 12] = [
     ("config", Some(&[])),
     ("admission", Some(&["config"])),
     ("limiter", Some(&["config"])),
     ("mcp", Some(&["limiter"])),
     ("stores", Some(&["limiter", "config"])),
+    ("metrics", Some(&["limiter", "config"])),
     ("listener", Some(&[])),
     ("webhook", Some(&["admission", "config", "listener"])),
-    ("gateway", Some(&["config", "limiter", "listener", "mcp", "stores"])),
+    ("gateway", Some(&["config", "limiter", "listener", "mcp", "metrics", "stores"])),
     ("certs", Some(&[])),
     ("crds", Some(&["config"])),
     ("cli", None),

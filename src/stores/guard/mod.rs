@@ -193,7 +193,7 @@ impl<S: Store + 'static> Store for Guard<S> {
         if pass == Pass::Refused {
             return inner.without(plan, || StoreError::untaken(Cause::Connection, "it has not answered for a while and is not asked"));
         }
-        let trial = Trial { inner, pass, over: false };
+        let trial = Trial { inner, plan, pass, over: false };
         let outcome = match timeout(inner.settings.deadline, inner.store.take(plan)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(StoreError::unknown(Cause::Timeout, format!("no answer within {:?}", inner.settings.deadline))),
@@ -218,7 +218,7 @@ impl<S: Store + 'static> Store for Guard<S> {
     }
 }
 
-/// Past the deadline and the breaker, for whoever looks wants to know about this store. The buckets of [`OnStoreError::Local`] are not looked into.
+/// Past the deadline and the breaker: whoever looks wants to know about this store. The buckets of [`OnStoreError::Local`] are not looked into.
 impl<S: Inspect> Inspect for Guard<S> {
     async fn read(&self, keys: &[String]) -> Result<Vec<Sample>, InspectError> {
         self.0.store.read(keys).await
@@ -264,6 +264,7 @@ impl<S> Inner<S> {
 /// A call that asks, and what the breaker learns from it; a caller who leaves before the outcome teaches nothing.
 struct Trial<'a, S> {
     inner: &'a Inner<S>,
+    plan: &'a Plan<'a>,
     pass: Pass,
     over: bool,
 }
@@ -280,7 +281,7 @@ impl<S> Trial<'_, S> {
                 None
             }
             Err(error) => {
-                inner.settings.observer.failed(error);
+                inner.settings.observer.failed(self.plan, error);
                 if error.cause() == Cause::Bucket {
                     inner.breaker().succeeded(Instant::now())
                 } else {

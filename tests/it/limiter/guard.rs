@@ -83,7 +83,7 @@ struct Told {
 }
 
 impl Observer for Told {
-    fn failed(&self, _: &StoreError) {
+    fn failed(&self, _: &Plan<'_>, _: &StoreError) {
         self.failures.fetch_add(1, Ordering::SeqCst);
     }
 

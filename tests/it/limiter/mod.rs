@@ -5,4 +5,6 @@ mod guard;
 mod histories;
 mod inspect;
 mod memory;
+mod metrics;
 mod redis;
+mod spans;

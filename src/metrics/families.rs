@@ -1,0 +1,80 @@
+//! The metrics themselves, as a registry knows them. The table is in the [module](super).
+
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use super::labels::{CallLabels, DecisionLabels, DenialLabels, ErrorLabels, ServerLabels};
+
+/// Seconds: memory decides in less than a microsecond, Redis in some 50, and a guard gives up after 0.1 s by default.
+const LATENCIES: [f64; 13] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+/// Calls in a script; the most are 256.
+const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// A histogram for each server.
+pub(super) type Latencies = Family<ServerLabels, Histogram, fn() -> Histogram>;
+
+/// All metrics of the limiter.
+#[derive(Debug)]
+pub(super) struct Families {
+    pub(super) decisions: Family<DecisionLabels, Counter>,
+    pub(super) redis_errors: Family<ErrorLabels, Counter>,
+    pub(super) fail_open: Family<ServerLabels, Counter>,
+    pub(super) check_latency: Latencies,
+    pub(super) calls: Family<CallLabels, Counter>,
+    pub(super) denials: Family<DenialLabels, Counter>,
+    pub(super) undecided: Family<ErrorLabels, Counter>,
+    pub(super) users_skipped: Family<ServerLabels, Counter>,
+    pub(super) batch_size: Histogram,
+    pub(super) script_latency: Histogram,
+    pub(super) store_up: Gauge<i64, AtomicI64>,
+}
+
+impl Families {
+    /// Makes them all known to a registry.
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let families = Self {
+            decisions: Family::default(),
+            redis_errors: Family::default(),
+            fail_open: Family::default(),
+            check_latency: Family::new_with_constructor(|| Histogram::new(LATENCIES)),
+            calls: Family::default(),
+            denials: Family::default(),
+            undecided: Family::default(),
+            users_skipped: Family::default(),
+            batch_size: Histogram::new(BATCHES),
+            script_latency: Histogram::new(LATENCIES),
+            store_up: Gauge::default(),
+        };
+        families.register_as_toolhive(registry.sub_registry_with_prefix("toolhive_rate_limit"));
+        families.register_own(registry.sub_registry_with_prefix("tollgate_rate_limit"));
+        families.store_up.set(1);
+        families
+    }
+
+    fn register_as_toolhive(&self, registry: &mut Registry) {
+        registry.register(
+            "decisions",
+            "Buckets of decisions: each of an allowed call, the denying one of a rejected call",
+            self.decisions.clone(),
+        );
+        registry.register("redis_errors", "Calls that the store failed, by kind of trouble", self.redis_errors.clone());
+        registry.register("fail_open", "Calls allowed because the store does not answer", self.fail_open.clone());
+        let latency = self.check_latency.clone();
+        registry.register_with_unit("check_latency", "Time that a call waited for its decision", Unit::Seconds, latency);
+    }
+
+    fn register_own(&self, registry: &mut Registry) {
+        registry.register("calls", "Calls decided; a batch is one", self.calls.clone());
+        registry.register("denials", "Calls that a limit rejected, or in shadow would have", self.denials.clone());
+        registry.register("undecided", "Calls without a decision, by kind of trouble", self.undecided.clone());
+        registry.register("users_skipped", "Calls without a user, to which limits per user did not apply", self.users_skipped.clone());
+        registry.register("batch_size", "Calls that one script in Redis decided", self.batch_size.clone());
+        let latency = self.script_latency.clone();
+        registry.register_with_unit("script_latency", "Time from sending a script to its answer", Unit::Seconds, latency);
+        registry.register("store_up", "Whether the store answers (1) or calls are decided without it (0)", self.store_up.clone());
+    }
+}

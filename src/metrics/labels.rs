@@ -1,0 +1,107 @@
+//! The labels of the limiter's metrics. All are few: servers, limits and words of the code's own, never a user or a key.
+
+use std::{fmt::Write, sync::Arc};
+
+use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, EncodeLabelValue, LabelSetEncoder, LabelValueEncoder};
+
+use crate::limiter::{Limit, ServerId, Source, plan::Draw};
+
+/// `namespace` and `server`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ServerLabels(pub(super) Arc<ServerId>);
+
+/// One bucket of one decision.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct DecisionLabels {
+    #[prometheus(flatten)]
+    pub(super) server: ServerLabels,
+    pub(super) decision: &'static str,
+    pub(super) scope: &'static str,
+    pub(super) operation_type: &'static str,
+    pub(super) source: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CallLabels {
+    #[prometheus(flatten)]
+    pub(super) server: ServerLabels,
+    pub(super) decision: &'static str,
+    pub(super) source: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct DenialLabels {
+    #[prometheus(flatten)]
+    pub(super) server: ServerLabels,
+    pub(super) limit: LimitLabel,
+    pub(super) source: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ErrorLabels {
+    #[prometheus(flatten)]
+    pub(super) server: ServerLabels,
+    pub(super) error_type: &'static str,
+}
+
+/// A limit as a manifest names it: `tools[search].perUser`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LimitLabel(pub(super) Limit);
+
+/// Who decided about a bucket, or whether it was left out of the decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decider {
+    Store,
+    Cache,
+    Local,
+    FailOpen,
+    /// The bucket tells and does not deny.
+    Shadow,
+}
+
+impl Decider {
+    /// How many there are.
+    pub(super) const COUNT: usize = Self::Shadow as usize + 1;
+
+    pub(super) fn of(draw: &Draw<'_>, source: Source) -> Self {
+        match source {
+            Source::FailOpen => Self::FailOpen,
+            _ if !draw.enforced() => Self::Shadow,
+            _ => source.into(),
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Store => Source::Store.name(),
+            Self::Cache => Source::Cache.name(),
+            Self::Local => Source::Local.name(),
+            Self::FailOpen => Source::FailOpen.name(),
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+impl From<Source> for Decider {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Store => Self::Store,
+            Source::Cache => Self::Cache,
+            Source::Local => Self::Local,
+            Source::FailOpen => Self::FailOpen,
+        }
+    }
+}
+
+impl EncodeLabelSet for ServerLabels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), std::fmt::Error> {
+        ("namespace", self.0.namespace.as_str()).encode(encoder.encode_label())?;
+        ("server", self.0.name.as_str()).encode(encoder.encode_label())
+    }
+}
+
+impl EncodeLabelValue for LimitLabel {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        write!(encoder, "{}", self.0)
+    }
+}

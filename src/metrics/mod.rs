@@ -1,0 +1,144 @@
+//! What the limiter does, for Prometheus: ToolHive's metrics by their names and labels, so that its dashboards go on working, and more.
+//!
+//! # ToolHive's
+//!
+//! All have `namespace` and `server`. Other processes may export them too; sum over them.
+//!
+//! | metric | labels | counts |
+//! |---|---|---|
+//! | `toolhive_rate_limit_decisions_total` | `decision`: `allowed`, `rejected`; `scope`: `shared`, `per_user`; `operation_type`: `server`, `tool`; `source` | **buckets**, not calls: each bucket of an allowed call, the one that denied of a rejected call |
+//! | `toolhive_rate_limit_redis_errors_total` | `error_type`: `timeout`, `connection`, `auth`, `other` | calls that the store failed, as its guard tells; none while the guard does not ask |
+//! | `toolhive_rate_limit_fail_open_total` | | calls allowed because the store does not answer |
+//! | `toolhive_rate_limit_check_latency_seconds` | | time that a call waited for its decision, also in vain; without those that `cache` decided |
+//!
+//! `source` is tollgate's: `store` (asked for this call), `cache` (a denial that was certain from an earlier answer), `local` (buckets in this
+//! process, while the store is away), `fail_open` (nobody: ToolHive does not count these), and `shadow` for buckets that are not enforced,
+//! whose `rejected` are calls that were allowed all the same.
+//!
+//! # tollgate's
+//!
+//! | metric | labels | |
+//! |---|---|---|
+//! | `tollgate_rate_limit_calls_total` | `namespace`, `server`, `decision`, `source` | calls decided; a batch is one. Calls that no limit counts are not there |
+//! | `tollgate_rate_limit_denials_total` | `namespace`, `server`, `limit`, `source` | which limit rejected, as a path in the manifest: `tools[search].perUser`; in shadow, would have |
+//! | `tollgate_rate_limit_undecided_total` | `namespace`, `server`, `error_type`: ToolHive's, and `bucket` | calls without a decision: the store failed and calls are refused then, or what one key holds is no bucket |
+//! | `tollgate_rate_limit_users_skipped_total` | `namespace`, `server` | calls without a verified user, to which limits per user did not apply |
+//! | `tollgate_rate_limit_batch_size` | | histogram: calls decided by one script in Redis |
+//! | `tollgate_rate_limit_script_latency_seconds` | | histogram: from sending a script to its answer |
+//! | `tollgate_rate_limit_store_up` | | 1, or 0 while calls are decided without the store |
+//!
+//! The share of calls that are denied is `tollgate_rate_limit_calls_total{decision="rejected"}` over all of them; ToolHive's counter cannot
+//! tell it. The share that a limit in shadow would deny is its `tollgate_rate_limit_denials_total{source="shadow"}` over the same.
+//!
+//! Labels are words of the code, servers, and limits as manifests name them. No label holds a user, a key, or a tool that has no limit.
+//!
+//! # An example
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tollgate::config::{limits::Limits, subject::{Kind, Subject}};
+//! use tollgate::limiter::{Call, Limiter, Policy, ServerId};
+//! use tollgate::metrics::{Metrics, Registry, encode};
+//! use tollgate::stores::{Memory, Observed};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let manifest = serde_json::json!({"spec": {
+//! #     "sessionStorage": {"provider": "redis", "address": "redis:6379"},
+//! #     "rateLimiting": {"global": {"maxTokens": 1, "refillPeriod": "1h"}},
+//! # }});
+//! # let limits = Limits::of(Subject::new(Kind::McpServer, &manifest)).expect("a good manifest").expect("with limits");
+//! let mut registry = Registry::default();
+//! let store = Observed::new(Memory::default(), Arc::new(Metrics::register(&mut registry)));
+//! let limiter = Limiter::new(store, Policy::new(&ServerId::new("default", "search"), &limits));
+//! for _ in 0..3 {
+//!     limiter.decide(&Call::of("web_search")).await?;
+//! }
+//! let mut text = String::new();
+//! encode(&mut text, &registry)?;
+//! let rejected = r#"denials_total{namespace="default",server="search",limit="global",source="store"} 2"#;
+//! assert!(text.contains(rejected), "{text}");
+//! # Ok(())
+//! # }
+//! ```
+
+mod families;
+mod labels;
+mod server;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+pub use prometheus_client::{encoding::text::encode, registry::Registry};
+
+use self::{families::Families, server::Server};
+use crate::limiter::{Answer, Observer, Plan, ServerId, Source, StoreError};
+
+/// Counts what it is told. One for all servers of a process: give the same to [`Observed`](crate::stores::Observed), to the guard and to
+/// the store in Redis.
+#[derive(Debug)]
+pub struct Metrics {
+    families: Families,
+    /// Read at each call, changed when a server's first call comes.
+    servers: ArcSwap<HashMap<ServerId, Arc<Server>>>,
+}
+
+impl Metrics {
+    /// Metrics in a registry, which should have no prefix of its own.
+    pub fn register(registry: &mut Registry) -> Self {
+        Self { families: Families::register(registry), servers: ArcSwap::default() }
+    }
+
+    fn of<T>(&self, server: &ServerId, count: impl FnOnce(&Server) -> T) -> T {
+        if let Some(known) = self.servers.load().get(server) {
+            return count(known);
+        }
+        let new = Arc::new(Server::new(server, &self.families));
+        self.servers.rcu(|servers| {
+            let mut servers = HashMap::clone(servers);
+            servers.entry(server.clone()).or_insert_with(|| Arc::clone(&new));
+            servers
+        });
+        count(&new)
+    }
+}
+
+impl Observer for Metrics {
+    fn decided(&self, plan: &Plan<'_>, answer: &Answer, took: Duration) {
+        self.of(plan.server(), |server| {
+            server.decided(plan, answer, &self.families);
+            if answer.source != Source::Cache {
+                server.check_latency.observe(took.as_secs_f64());
+            }
+            if plan.skips_users() {
+                server.users_skipped.inc();
+            }
+        });
+    }
+
+    fn undecided(&self, plan: &Plan<'_>, error: &StoreError, took: Duration) {
+        self.of(plan.server(), |server| {
+            server.undecided(error.cause(), &self.families);
+            server.check_latency.observe(took.as_secs_f64());
+        });
+    }
+
+    fn uncounted(&self, plan: &Plan<'_>) {
+        if plan.skips_users() {
+            self.of(plan.server(), |server| server.users_skipped.inc());
+        }
+    }
+
+    fn failed(&self, plan: &Plan<'_>, error: &StoreError) {
+        self.of(plan.server(), |server| server.failed(error.cause(), &self.families));
+    }
+
+    fn batch(&self, calls: usize, took: Duration) {
+        self.families.batch_size.observe(calls as f64);
+        self.families.script_latency.observe(took.as_secs_f64());
+    }
+
+    fn store_is(&self, answering: bool) {
+        self.families.store_up.set(i64::from(answering));
+    }
+}

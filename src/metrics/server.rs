@@ -1,0 +1,128 @@
+//! What is counted of one server. Series that every call needs are looked up once and kept: counting a call is a few additions.
+
+use std::sync::{Arc, OnceLock};
+
+use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
+
+use super::{
+    families::Families,
+    labels::{CallLabels, Decider, DecisionLabels, DenialLabels, ErrorLabels, LimitLabel, ServerLabels},
+};
+use crate::limiter::{Answer, Cause, Limit, Plan, Scope, ServerId, Source, Verdict, plan::Draw, settle::Refusal};
+
+/// Whether a bucket or a call passed.
+#[derive(Clone, Copy, Debug)]
+enum Decision {
+    Allowed,
+    Rejected,
+}
+
+/// The series of a server.
+#[derive(Debug)]
+pub(super) struct Server {
+    labels: ServerLabels,
+    pub(super) check_latency: Histogram,
+    pub(super) users_skipped: Counter,
+    fail_open: Counter,
+    /// By decision, decider, scope and operation type; made when first counted.
+    decisions: [OnceLock<Counter>; 8 * Decider::COUNT],
+    /// By decision and decider.
+    calls: [OnceLock<Counter>; 2 * Decider::COUNT],
+}
+
+impl Decision {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn new(server: &ServerId, families: &Families) -> Self {
+        let labels = ServerLabels(Arc::new(server.clone()));
+        Self {
+            check_latency: families.check_latency.get_or_create_owned(&labels),
+            users_skipped: families.users_skipped.get_or_create_owned(&labels),
+            fail_open: families.fail_open.get_or_create_owned(&labels),
+            decisions: [const { OnceLock::new() }; 8 * Decider::COUNT],
+            calls: [const { OnceLock::new() }; 2 * Decider::COUNT],
+            labels,
+        }
+    }
+
+    /// Counts a decision: as ToolHive, each bucket of a call that was allowed, and the one bucket that denied.
+    pub(super) fn decided(&self, plan: &Plan<'_>, answer: &Answer, families: &Families) {
+        let source = answer.source;
+        match answer.verdict {
+            Verdict::Denied(refusal) => {
+                self.call(Decision::Rejected, source, families);
+                self.refused(plan, refusal, source, families);
+            }
+            Verdict::Allowed { shadow, .. } => {
+                self.call(Decision::Allowed, source, families);
+                // When a limit in shadow would have denied, no bucket in shadow was drawn on.
+                for draw in plan.draws().iter().filter(|draw| draw.enforced() || shadow.is_none()) {
+                    self.bucket(Decision::Allowed, draw, source, families);
+                }
+                if let Some(refusal) = shadow {
+                    self.refused(plan, refusal, source, families);
+                }
+            }
+        }
+        if source == Source::FailOpen {
+            self.fail_open.inc();
+        }
+    }
+
+    pub(super) fn undecided(&self, cause: Cause, families: &Families) {
+        families.undecided.get_or_create(&self.error(cause.name())).inc();
+    }
+
+    pub(super) fn failed(&self, cause: Cause, families: &Families) {
+        // ToolHive's four kinds.
+        let error_type = if cause == Cause::Bucket { Cause::Other } else { cause }.name();
+        families.redis_errors.get_or_create(&self.error(error_type)).inc();
+    }
+
+    fn error(&self, error_type: &'static str) -> ErrorLabels {
+        ErrorLabels { server: self.labels.clone(), error_type }
+    }
+
+    fn refused(&self, plan: &Plan<'_>, refusal: Refusal, source: Source, families: &Families) {
+        let Some(draw) = plan.draws().get(refusal.by) else { return };
+        self.bucket(Decision::Rejected, draw, source, families);
+        let (limit, source) = (LimitLabel(draw.limit().clone()), Decider::of(draw, source).name());
+        families.denials.get_or_create(&DenialLabels { server: self.labels.clone(), limit, source }).inc();
+    }
+
+    fn bucket(&self, decision: Decision, draw: &Draw<'_>, source: Source, families: &Families) {
+        let decider = Decider::of(draw, source);
+        let limit = draw.limit();
+        let make = || {
+            let ((scope, operation_type), decision, source) = (limit.labels(), decision.name(), decider.name());
+            let labels = DecisionLabels { server: self.labels.clone(), decision, scope, operation_type, source };
+            families.decisions.get_or_create_owned(&labels)
+        };
+        let kept = self.decisions.get(4 * call_index(decision, decider) + limit_index(limit));
+        kept.map(|kept| kept.get_or_init(make).inc());
+    }
+
+    fn call(&self, decision: Decision, source: Source, families: &Families) {
+        let decider = Decider::from(source);
+        let make = || {
+            let labels = CallLabels { server: self.labels.clone(), decision: decision.name(), source: decider.name() };
+            families.calls.get_or_create_owned(&labels)
+        };
+        self.calls.get(call_index(decision, decider)).map(|kept| kept.get_or_init(make).inc());
+    }
+}
+
+fn call_index(decision: Decision, decider: Decider) -> usize {
+    decision as usize * Decider::COUNT + decider as usize
+}
+
+fn limit_index(limit: &Limit) -> usize {
+    usize::from(limit.scope == Scope::PerUser) * 2 + usize::from(limit.tool.is_some())
+}
