@@ -48,12 +48,13 @@ use tokio::{sync::watch, task::JoinSet};
 pub use self::{access::AccessLog, upstream::UpstreamError};
 use self::{callers::Callers, follow::Followed, metrics::Metrics, source::Source, store::Buckets, upstream::Upstream};
 use crate::{
-    limiter::{Limiter, Policy},
+    limiter::{Limiter, Observer, Policy},
     listener::{
         Limits, Listener, Phase,
         tls::{Files, Identity, TlsError, keep_fresh},
     },
     mcp::{Reader, Rejection},
+    stores::Observed,
 };
 
 /// How a proxy runs.
@@ -116,7 +117,7 @@ pub enum BindError {
 /// What all requests share.
 #[derive(Debug)]
 struct Gateway {
-    limiter: Limiter<Buckets>,
+    limiter: Limiter<Observed<Buckets>>,
     served: ArcSwap<Served>,
     callers: Callers,
     upstream: Upstream,
@@ -168,17 +169,24 @@ fn policy(source: &Source, shadow: bool) -> Policy {
 }
 
 impl Proxy {
-    /// Reads the certificates, and binds both sockets. Metrics are registered in `registry`, beside what is there.
+    /// Reads the certificates, and binds both sockets. Decisions are told to `observer`; what the proxy counts itself is registered in
+    /// `registry`, beside what is there.
     ///
     /// # Errors
     /// When something of it cannot be done; nothing is left behind.
-    pub async fn bind(settings: Settings, source: Source, buckets: Buckets, registry: Registry) -> Result<Self, BindError> {
+    pub async fn bind(
+        settings: Settings,
+        source: Source,
+        buckets: Buckets,
+        observer: Arc<dyn Observer>,
+        registry: Registry,
+    ) -> Result<Self, BindError> {
         let identity = settings.tls.map(Identity::open).transpose()?.map(Arc::new);
         let upstream = Upstream::new(&settings.upstream, settings.answer_within)?;
         let (front, address) = bind(settings.listen, identity.clone(), settings.limits).await?;
         let (operations, metrics_address) = bind(settings.metrics_listen, None, settings.limits).await?;
         let gateway = Gateway {
-            limiter: Limiter::new(buckets, policy(&source, settings.shadow)),
+            limiter: Limiter::new(Observed::new(buckets, observer), policy(&source, settings.shadow)),
             served: ArcSwap::from_pointee(Served::of(&source, settings.optimizer)),
             callers: settings.callers,
             upstream,

@@ -32,7 +32,7 @@ pub(super) fn router(gateway: Arc<Gateway>, phase: watch::Receiver<Phase>) -> Ro
 
 /// A store that is away makes a proxy unready only when it refuses calls without it: otherwise it does what it was told to.
 fn readiness(gateway: &Gateway, phase: Phase) -> (bool, String) {
-    let answering = gateway.limiter.store().is_answering();
+    let answering = gateway.limiter.store().store().is_answering();
     let checks = [("not stopping", phase == Phase::Serving, true), ("the store answers", answering, gateway.needs_store)];
     let line = |(name, ok, needed): &(&str, bool, bool)| {
         let mark = if *ok { '+' } else { '-' };

@@ -3,8 +3,9 @@
 pub(super) mod args;
 mod settings;
 
+use std::sync::Arc;
+
 use anyhow::Context;
-use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -15,8 +16,9 @@ use self::{
 use super::{exit::Exit, print, serve::either, tell_error};
 use crate::{
     gateway::{Proxy, store::Buckets},
-    limiter::Store as _,
+    limiter::{Observer, Store as _},
     mcp::RejectStatus,
+    metrics::{Metrics, Registry},
     stores::{Guard, Memory, Redis},
 };
 
@@ -45,9 +47,11 @@ async fn serve(settings: ProxySettings) -> anyhow::Result<Exit> {
     if proxy.rejection.status == RejectStatus::Always429 {
         warn!("with --reject-status 429, clients on the Python SDK 1.x lose their whole session at the first denial; auto avoids it");
     }
-    let buckets = open(store).await?;
+    let mut registry = Registry::default();
+    let metrics = Arc::new(Metrics::register(&mut registry));
+    let buckets = open(store, metrics.clone()).await?;
     let (server, upstream) = (source.server.clone(), proxy.upstream.clone());
-    let proxy = Proxy::bind(proxy, source, buckets, Registry::default()).await?;
+    let proxy = Proxy::bind(proxy, source, buckets, metrics, registry).await?;
     info!(namespace = server.namespace, server = server.name, "starting");
     let scheme = if proxy.is_tls() { "https" } else { "http" };
     print(&format!(
@@ -72,11 +76,12 @@ async fn serve(settings: ProxySettings) -> anyhow::Result<Exit> {
     }
 }
 
-async fn open(store: StoreSettings) -> anyhow::Result<Buckets> {
+async fn open(store: StoreSettings, observer: Arc<dyn Observer>) -> anyhow::Result<Buckets> {
     let (redis, guard, required) = match store {
         StoreSettings::Memory => return Ok(Buckets::Memory(Memory::default())),
-        StoreSettings::Redis { redis, guard, required } => (Redis::new(&redis)?, guard, required),
+        StoreSettings::Redis { redis, guard, required } => (redis.observer(observer.clone()), guard.observer(observer), required),
     };
+    let redis = Redis::new(&redis)?;
     match redis.probe().await {
         Err(error) if required => return Err(error).context("Redis is required (--require-store)"),
         Err(error) => warn!(%error, "Redis does not answer yet"),
