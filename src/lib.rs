@@ -6,21 +6,22 @@
 //!
 //! # The picture
 //!
-//! Arrows are the design: a module names only modules above it, and a test reads the sources to see that it stays so.
+//! Arrows are the design: a module names only modules in rows above its own, and a test reads the sources to see that it stays so.
 //!
 //! ```text
-//!      config            limits, periods, rules, rename      (serde only: no IO, no clock, no Kubernetes)
-//!      /    \   \
-//! admission  |  limiter  review in, review out | buckets, plan, decision, the store port (pure: time is an argument)
-//!     |    crds    / | \
-//!     |      |   mcp stores metrics  the CustomResourceDefinitions | JSON-RPC in and out | buckets in memory and in Redis | counters
-//!     |      |      \   |   /
-//!     |      |       \  |   listener  accept loop, TLS, deadlines, drain
-//!     |      |        \ |   /   |
-//!   webhook  |       gateway    |   certs      webhook: HTTPS, health, metrics, the look into the cluster
-//!      \     |          |       |   /          gateway: the MCP reverse proxy | development certificates
-//!       \____|__________|_______|__/
-//!             cli                    args -> settings -> run -> exit code
+//! config                                limits, periods, rules, rename; serde only (pure: no IO, no clock, no Kubernetes)
+//!
+//! admission  limiter  crds  source      a review in, a review out | buckets, plan, decision, the store port | both CRDs |
+//!                                       YAML and JSON texts, with places (pure)
+//!
+//! report  mcp  stores  metrics          findings, for people and machines | JSON-RPC in and out (pure) |
+//!                                       buckets in memory and in Redis | what the limiter does, counted
+//!
+//! listener  certs                       accept loop, TLS, deadlines, drain | development certificates
+//!
+//! webhook  gateway                      HTTPS for reviews, the look into the cluster | the MCP reverse proxy
+//!
+//! cli                                   args -> settings -> run -> exit code
 //! ```
 //!
 //! # Features
@@ -37,8 +38,9 @@
 //! | `listener` | [`listener`]: HTTP and HTTPS served | tokio, hyper, axum, rustls |
 //! | `proxy` | [`gateway`]: the MCP reverse proxy | hyper-rustls, Prometheus |
 //! | `serve` | [`webhook`] | tokio, hyper, axum, rustls, kube, Prometheus |
+//! | `source` | [`source`]: objects in YAML and JSON texts, with the place of every field | granit-parser |
 //! | `certs` | [`certs`]: a CA and a leaf in a folder | rcgen |
-//! | `cli` (default) | the binary, and [`crds`] | all of the above, clap, schemars |
+//! | `cli` (default) | the binary, [`crds`] and [`report`] | all of the above, clap, schemars |
 
 #[cfg(feature = "admission")]
 pub mod admission;
@@ -59,6 +61,10 @@ pub mod listener;
 pub mod mcp;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "cli")]
+pub mod report;
+#[cfg(feature = "source")]
+pub mod source;
 #[cfg(feature = "limiter")]
 pub mod stores;
 #[cfg(feature = "serve")]

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{completions::CompletionsArgs, explain::ExplainArgs, man::ManArgs, proxy::args::ProxyArgs, version};
+use super::{check::CheckArgs, completions::CompletionsArgs, explain::ExplainArgs, man::ManArgs, proxy::args::ProxyArgs, version};
 use crate::config::{period::Period, rename::Mode};
 
 /// Rate limits for MCP servers on Kubernetes.
@@ -36,6 +36,7 @@ pub(super) enum LogFormat {
 pub(super) enum Command {
     Serve(Box<ServeArgs>),
     Proxy(Box<ProxyArgs>),
+    Check(CheckArgs),
     Crds(CrdsArgs),
     Explain(ExplainArgs),
     Completions(CompletionsArgs),

@@ -3,10 +3,12 @@
 //! Data goes to stdout, logs and errors to stderr. This is the only module that uses `anyhow`.
 
 mod args;
+mod check;
 mod completions;
 mod crds;
 mod exit;
 mod explain;
+mod inputs;
 mod man;
 mod proxy;
 mod serve;
@@ -14,7 +16,10 @@ mod settings;
 mod telemetry;
 mod version;
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::Parser;
@@ -31,6 +36,7 @@ pub fn main() -> ExitCode {
     let result = match args.command {
         Command::Serve(args) => serve::run(*args),
         Command::Proxy(args) => proxy::run(*args),
+        Command::Check(args) => check::run(args),
         Command::Crds(args) => crds::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions::run(&args),
@@ -50,9 +56,11 @@ fn tell_error(error: &anyhow::Error) {
 
 /// Writes data to stdout. A reader that has left early, such as `head`, is no fault.
 fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
-        _ => Ok(()),
-    }
+    let mut stdout = io::stdout().lock();
+    unless_reader_left(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())).context("cannot write to stdout")
+}
+
+/// A result of writing, in which a reader that has left early is no fault.
+fn unless_reader_left(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }

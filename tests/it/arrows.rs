@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 12] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 14] = [
     ("config", Some(&[])),
     ("admission", Some(&["config"])),
     ("limiter", Some(&["config"])),
@@ -18,11 +18,13 @@ const MAY_NAME: [(&str, Option<&[&str]>); 12] = [
     ("gateway", Some(&["config", "limiter", "listener", "mcp", "metrics", "stores"])),
     ("certs", Some(&[])),
     ("crds", Some(&["config"])),
+    ("source", Some(&["config"])),
+    ("report", Some(&["config", "source"])),
     ("cli", None),
 ];
 
 /// Modules that are given everything: no IO, no clock, no Kubernetes client.
-const PURE: [&str; 4] = ["config", "admission", "limiter", "mcp"];
+const PURE: [&str; 5] = ["config", "admission", "limiter", "mcp", "source"];
 
 /// What a pure module may not name.
 const IMPURE: [&str; 13] = [

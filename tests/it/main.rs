@@ -12,6 +12,7 @@
 mod admission;
 mod apiserver;
 mod arrows;
+mod check;
 mod durations;
 mod explain;
 mod help;

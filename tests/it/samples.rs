@@ -9,7 +9,7 @@ use tollgate::config::rules::{Context, Level, check};
 
 use crate::rules::{read_object, subject};
 
-fn samples(folder: &str) -> Vec<PathBuf> {
+pub fn samples(folder: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/samples").join(folder);
     let files: Vec<_> = fs::read_dir(root).expect("the samples").map(|entry| entry.expect("a sample").path()).collect();
     assert!(files.len() > 5, "{folder}: the samples are gone");
@@ -17,7 +17,7 @@ fn samples(folder: &str) -> Vec<PathBuf> {
 }
 
 /// The rule and path of each `# expect:` line.
-fn expected(file: &Path) -> Vec<String> {
+pub fn expected(file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).expect("a sample");
     text.lines().filter_map(|line| line.strip_prefix("# expect: ")).map(str::to_owned).collect()
 }

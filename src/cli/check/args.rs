@@ -1,0 +1,79 @@
+//! What `tollgate check` is told.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use crate::report::Format;
+
+/// Judge manifests before they meet a cluster.
+///
+/// The rules are the webhook's. Texts are read as kubectl reads them: YAML with several documents, anchors and merge keys, JSON, and lists
+/// such as `kubectl get -o yaml` prints. Objects of other kinds are skipped and counted. In a folder, every .yaml, .yml and .json file is
+/// read, hidden ones left out.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  tollgate check manifests/
+      Every manifest in a folder
+  helm template ./chart | tollgate check -
+  kustomize build overlays/prod | tollgate check --strict -
+      What will be applied
+  tollgate check --output sarif manifests/ >tollgate.sarif
+      For code scanning
+
+.tollgate.toml, here or in a folder above, says what is ignored, and why:
+  [[ignore]]
+  rule = \"TG104\"
+  reason = \"once a day is meant\"
+  file = \"batch/*.yaml\"               # optional, as are the next two
+  object = \"tools/nightly\"            # name, or namespace/name
+  path = \"spec.rateLimiting.tools[0]\" # this field and what is in it
+
+  [files]
+  exclude = [\"charts/*/templates\"]    # not looked at in folders
+
+Exit codes: 0 no fault, 1 faults (with --strict also warnings), 2 something could not be read")]
+pub(in crate::cli) struct CheckArgs {
+    /// Files and folders to judge; - is stdin
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub(super) inputs: Vec<PathBuf>,
+
+    /// How findings are told
+    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
+    pub(super) output: Output,
+
+    /// Warnings are faults too
+    #[arg(long, env = "TOLLGATE_STRICT")]
+    pub(super) strict: bool,
+
+    /// What is ignored, and why [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
+    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(in crate::cli) enum Output {
+    /// The line, a caret, what to write instead
+    Human,
+    /// One object, `findings` and `summary`
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// JUnit XML, a test case for each object
+    Junit,
+    /// Annotations of a GitHub workflow
+    Github,
+}
+
+impl From<Output> for Format {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Human => Self::Human,
+            Output::Json => Self::Json,
+            Output::Sarif => Self::Sarif,
+            Output::Junit => Self::Junit,
+            Output::Github => Self::Github,
+        }
+    }
+}

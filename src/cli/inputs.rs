@@ -1,0 +1,97 @@
+//! The texts that a command was pointed at: files, folders, stdin.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+use walkdir::{DirEntry, WalkDir};
+
+use crate::source::{Raw, Splitter};
+
+/// What stands for stdin on the command line.
+const DASH: &str = "-";
+
+/// The endings of the files that are looked at in a folder.
+const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// One text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    Stdin,
+    File(PathBuf),
+}
+
+/// A text that cannot be had.
+#[derive(Debug)]
+pub(super) struct Missing {
+    pub(super) name: String,
+    pub(super) message: String,
+}
+
+impl Input {
+    /// As findings name it.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Stdin => "<stdin>".to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// Reads the text document by document; no more than one is held.
+    pub(super) fn each_document(&self, document: &mut dyn FnMut(Raw)) -> io::Result<()> {
+        let mut reader: Box<dyn BufRead> = match self {
+            Self::Stdin => Box::new(io::stdin().lock()),
+            Self::File(path) => Box::new(BufReader::with_capacity(32 * 1024, File::open(path)?)),
+        };
+        let (mut splitter, mut line) = (Splitter::default(), Vec::new());
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            if let Some(raw) = splitter.line(&line) {
+                document(raw);
+            }
+            line.clear();
+        }
+        document(splitter.end());
+        Ok(())
+    }
+}
+
+/// The texts that paths stand for: a file is itself, a folder its YAML and JSON files in order, without hidden ones and without those
+/// that are to be skipped.
+pub(super) fn expand<'a>(paths: &'a [PathBuf], skips: &'a dyn Fn(&Path) -> bool) -> impl Iterator<Item = Result<Input, Missing>> + 'a {
+    paths.iter().flat_map(move |path| -> Box<dyn Iterator<Item = _> + 'a> {
+        if path.as_os_str() == DASH {
+            Box::new(std::iter::once(Ok(Input::Stdin)))
+        } else if path.is_dir() {
+            Box::new(in_folder(path, skips))
+        } else {
+            let found = path.try_exists().map_err(|error| error.to_string());
+            let found = found.and_then(|is_there| if is_there { Ok(()) } else { Err("there is no such file".to_owned()) });
+            let missing = |message| Missing { name: path.display().to_string(), message };
+            Box::new(std::iter::once(found.map(|()| Input::File(path.clone())).map_err(missing)))
+        }
+    })
+}
+
+fn in_folder<'a>(folder: &'a Path, skips: &'a dyn Fn(&Path) -> bool) -> impl Iterator<Item = Result<Input, Missing>> + 'a {
+    let is_wanted = move |entry: &DirEntry| entry.depth() == 0 || !(is_hidden(entry) || skips(entry.path()));
+    let entries = WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(is_wanted);
+    entries.filter_map(move |entry| match entry {
+        Ok(entry) => (has_ending(entry.path()) && entry.path().is_file()).then(|| Ok(Input::File(entry.into_path()))),
+        Err(error) => {
+            let name = error.path().unwrap_or(folder).display().to_string();
+            let message = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+            Some(Err(Missing { name, message }))
+        }
+    })
+}
+
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+fn has_ending(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+}

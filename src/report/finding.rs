@@ -1,0 +1,219 @@
+//! A finding: what is wrong, in which object, and where that is written.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    config::{
+        path::FieldPath,
+        rules::{Level, RULES, Violation},
+    },
+    source::{Position, Span, Text},
+};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// To be told, no more.
+    Warning,
+    /// A fault: the object would be refused, or its limits lost.
+    Error,
+    /// Nobody can tell whether something is wrong.
+    Unreadable,
+}
+
+impl Severity {
+    /// As in every format but SARIF's levels, which are the same words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error | Self::Unreadable => "error",
+        }
+    }
+}
+
+impl From<Level> for Severity {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Deny => Self::Error,
+            Level::Warn => Self::Warning,
+        }
+    }
+}
+
+/// What can be found: a rule of the table, or one of [`MORE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Stable.
+    pub id: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// When it is found, for a person.
+    pub says: &'static str,
+}
+
+/// What is found beside the rules.
+pub const MORE: [Row; 4] = [
+    Row { id: "crd-pruned", severity: Severity::Error, says: "a field that the CRD does not have, so that the API server drops it" },
+    Row { id: "crd-rule", severity: Severity::Error, says: "a validation rule of the CRD itself" },
+    Row { id: "unreadable", severity: Severity::Unreadable, says: "a text that cannot be read" },
+    Row { id: "unused-ignore", severity: Severity::Warning, says: "an entry of .tollgate.toml that ignores nothing" },
+];
+
+/// Everything that can be found: the rules, then [`MORE`].
+pub fn rows() -> impl Iterator<Item = Row> {
+    let rules = RULES.iter().map(|rule| Row { id: rule.id, severity: rule.level.into(), says: rule.says });
+    rules.chain(MORE)
+}
+
+/// Which object a finding is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Object {
+    /// `kind`.
+    pub kind: String,
+    /// `metadata.namespace`.
+    pub namespace: Option<String>,
+    /// `metadata.name`, or `metadata.generateName`.
+    pub name: Option<String>,
+}
+
+impl Object {
+    /// `namespace/name`, as far as there are such.
+    pub fn qualified_name(&self) -> String {
+        let name = self.name.as_deref().unwrap_or("(no name)");
+        self.namespace.as_ref().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.qualified_name())
+    }
+}
+
+/// One thing that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The id of its [`Row`].
+    pub id: &'static str,
+    /// How bad it is here.
+    pub severity: Severity,
+    /// The field, where it is about one.
+    pub path: Option<FieldPath>,
+    /// What is wrong, and after the last colon what to write instead.
+    pub message: String,
+    /// Where that is written, where it is.
+    pub place: Option<Place>,
+    /// Why somebody said to ignore it.
+    pub ignored: Option<String>,
+}
+
+impl Finding {
+    /// A finding about a field of an object that stands in no text, as grave as its row says.
+    pub fn unplaced(id: &'static str, path: &str, message: impl Into<String>) -> Self {
+        let path = (!path.is_empty()).then(|| FieldPath::new(path.split('.')));
+        Self { path, ..Self::new(id, message) }
+    }
+
+    /// A finding as grave as its row says.
+    pub fn new(id: &'static str, message: impl Into<String>) -> Self {
+        let severity = rows().find(|row| row.id == id).map_or(Severity::Error, |row| row.severity);
+        Self { id, severity, path: None, message: message.into(), place: None, ignored: None }
+    }
+
+    /// This finding at a place.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// What is wrong, with the field that is.
+    pub fn told(&self) -> String {
+        self.path.as_ref().map_or_else(|| self.message.clone(), |path| format!("{path}: {}", self.message))
+    }
+
+    /// What is wrong, with the field that is, and apart from it what to write instead.
+    pub(super) fn fault_and_advice(&self) -> (String, Option<&str>) {
+        let told = |fault: &str| self.path.as_ref().map_or_else(|| fault.to_owned(), |path| format!("{path}: {fault}"));
+        match self.message.rsplit_once(": ") {
+            // A colon inside of quoted text is none of ours.
+            Some((fault, advice)) if !advice.contains('"') => (told(fault), Some(advice)),
+            _ => (told(&self.message), None),
+        }
+    }
+}
+
+impl From<Violation> for Finding {
+    fn from(violation: Violation) -> Self {
+        let Violation { rule, level, path, message, .. } = violation;
+        Self { id: rule, severity: level.into(), path: Some(path), message, place: None, ignored: None }
+    }
+}
+
+/// A place in a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file's name as it was given.
+    pub file: Arc<str>,
+    /// The first character.
+    pub start: Position,
+    /// The one after the last, in the same line.
+    pub end: Position,
+    /// The line.
+    pub excerpt: Excerpt,
+    /// Where an alias or a merge brings that place into the object.
+    pub used: Option<Box<Place>>,
+}
+
+/// A line, and the part of it that is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excerpt {
+    /// The line, without its end.
+    pub line: String,
+    /// Bytes of it.
+    pub marked: Span,
+}
+
+impl Place {
+    /// The place of some bytes of a text; of several lines, the first.
+    pub fn new(file: &Arc<str>, text: &Text, span: &Span) -> Self {
+        let around = text.line_around(span.start);
+        let end = span.end.clamp(span.start, around.end.max(span.start));
+        let line = text.as_str().get(around.clone()).unwrap_or_default().to_owned();
+        let marked = span.start - around.start..end - around.start;
+        let excerpt = Excerpt { line, marked };
+        Self { file: file.clone(), start: text.position(span.start), end: text.position(end), excerpt, used: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_what_follows_the_last_colon_of_our_own() {
+        let parts = |message: &str| {
+            let found = Finding::new("TG007", message);
+            let (fault, advice) = found.fault_and_advice();
+            (fault, advice.map(str::to_owned))
+        };
+        assert_eq!(parts("is missing: write it"), ("is missing".to_owned(), Some("write it".to_owned())));
+        assert_eq!(parts(r#"there is no Secret "a: b""#), (r#"there is no Secret "a: b""#.to_owned(), None));
+        assert_eq!(parts("deprecated, write global"), ("deprecated, write global".to_owned(), None));
+    }
+
+    #[test]
+    fn a_place_of_several_lines_is_its_first() {
+        let text = Text::new("a:\n  tools: [\n  ]\n".to_owned(), 10, 0);
+        let place = Place::new(&"f.yaml".into(), &text, &(5..17));
+        assert_eq!((place.start.line, place.start.column, place.end.line, place.end.column), (11, 3, 11, 11));
+        assert_eq!(place.excerpt.line.get(place.excerpt.marked), Some("tools: ["));
+    }
+
+    #[test]
+    fn ids_are_unique() {
+        let mut ids: Vec<_> = rows().map(|row| row.id).collect();
+        ids.sort_unstable();
+        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "{ids:?}");
+    }
+}

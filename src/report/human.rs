@@ -1,0 +1,77 @@
+//! For people: what is wrong, the line, a caret, what to write instead.
+
+use std::io::{self, Write};
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::{Finding, Judged, Place, Report, Severity, Summary};
+
+/// A line that is longer than this, such as a file of JSON without line ends, is not shown.
+const LONGEST_LINE: usize = 2_000;
+
+pub(super) struct Human<'w> {
+    out: &'w mut dyn Write,
+    renderer: Renderer,
+}
+
+impl<'w> Human<'w> {
+    pub(super) fn new(out: &'w mut dyn Write, colors: bool) -> Self {
+        Self { out, renderer: if colors { Renderer::styled() } else { Renderer::plain() } }
+    }
+}
+
+impl Report for Human<'_> {
+    fn judged(&mut self, judged: &Judged<'_>) -> io::Result<()> {
+        let object = judged.object.map(ToString::to_string);
+        for found in judged.findings.iter().filter(|found| found.ignored.is_none()) {
+            writeln!(self.out, "{}\n", self.renderer.render(&[group(found, object.as_deref())]))?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, summary: &Summary) -> io::Result<()> {
+        writeln!(self.out, "{}", totals(summary))?;
+        self.out.flush()
+    }
+}
+
+fn group<'a>(found: &'a Finding, object: Option<&'a str>) -> Group<'a> {
+    let level = match found.severity {
+        Severity::Warning => Level::WARNING,
+        Severity::Error | Severity::Unreadable => Level::ERROR,
+    };
+    let shown = found.place.as_ref().filter(|place| place.excerpt.line.len() <= LONGEST_LINE);
+    let (fault, advice) = found.fault_and_advice();
+    let title = if shown.is_some() { fault } else { found.told() };
+    let mut group = Group::with_title(level.primary_title(title).id(found.id));
+    if let Some(place) = shown {
+        group = group.element(snippet(place, advice, AnnotationKind::Primary));
+        let used = place.used.as_ref().filter(|used| used.start.line != place.start.line);
+        group = group.elements(used.map(|used| snippet(used, Some("used here"), AnnotationKind::Context)));
+    } else if let Some(place) = &found.place {
+        let origin = annotate_snippets::Origin::path(&*place.file).line(place.start.line).char_column(place.start.column);
+        group = group.element(origin);
+    }
+    group.elements(object.map(|object| Level::NOTE.message(object)))
+}
+
+fn snippet<'a>(place: &'a Place, label: Option<&'a str>, kind: AnnotationKind) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let snippet = Snippet::source(&place.excerpt.line).line_start(place.start.line).path(&*place.file).fold(false);
+    snippet.annotation(kind.span(place.excerpt.marked.clone()).label(label))
+}
+
+fn totals(summary: &Summary) -> String {
+    let Summary { judged, skipped, errors, warnings, ignored, unreadable } = *summary;
+    let mut said = format!("{judged} judged");
+    if skipped > 0 {
+        said += &format!(", {skipped} of other kinds");
+    }
+    let counts = [(errors, "error"), (warnings, "warning"), (unreadable, "unreadable"), (ignored, "ignored")];
+    let counts: Vec<_> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| counted(*count, word)).collect();
+    said + ": " + &if counts.is_empty() { "no fault".to_owned() } else { counts.join(", ") }
+}
+
+fn counted(count: usize, word: &str) -> String {
+    let plural = if count > 1 && (word == "error" || word == "warning") { "s" } else { "" };
+    format!("{count} {word}{plural}")
+}

@@ -1,0 +1,304 @@
+//! From events of the YAML parser to nodes.
+
+use std::{collections::HashMap, rc::Rc};
+
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, StrInput, Tag, options};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::{Content, Entry, Node, Span, scalar};
+
+/// Aliases may not blow a document up to more than this, nor nest it deeper.
+const MOST_NODES: usize = 1_000_000;
+const MOST_LEVELS: usize = 300;
+
+/// What a document gives.
+#[derive(Debug)]
+pub enum Piece {
+    /// A document, or an entry of the `items` of a list such as `kubectl get -o yaml` prints.
+    Object(Rc<Node>),
+    /// A document that had `items`, without them.
+    List(Rc<Node>),
+}
+
+/// Why a text could not be read, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct Broken {
+    /// Bytes into the text.
+    pub at: usize,
+    /// What is wrong, and what to write instead.
+    pub message: String,
+}
+
+impl Broken {
+    fn new(at: usize, message: impl Into<String>) -> Self {
+        Self { at, message: message.into() }
+    }
+}
+
+/// Reads every document of a text; each object goes to `sink` as soon as it is complete, and is not kept.
+///
+/// # Errors
+/// At the first fault of the text; what came before it has been given.
+pub fn read(text: &str, sink: &mut dyn FnMut(Piece)) -> Result<(), Broken> {
+    let mut options: Options = options! { simple_key_max_lookahead: 64 * 1024 };
+    options.set_emit_comments(false);
+    let events = Parser::new_from_str_with_options(text, options);
+    let mut reader = Reader { text, events, anchors: HashMap::new() };
+    loop {
+        let (event, span) = reader.next()?;
+        match event {
+            Event::StreamEnd => return Ok(()),
+            Event::DocumentStart(..) => reader.anchors.clear(),
+            Event::StreamStart | Event::DocumentEnd => {}
+            event => reader.document(event, span, sink)?,
+        }
+    }
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    events: Parser<'t, StrInput<'t>>,
+    anchors: HashMap<usize, Rc<Node>>,
+}
+
+/// A node where it is used: `through` is the alias that stands for it.
+struct Used {
+    node: Rc<Node>,
+    through: Option<Span>,
+}
+
+impl<'t> Reader<'t> {
+    fn next(&mut self) -> Result<(Event<'t>, Span), Broken> {
+        let (event, span) = self
+            .events
+            .next_event()
+            .unwrap_or(Ok((Event::StreamEnd, granit_parser::Span::default())))
+            .map_err(|error| broken(&error, self.text))?;
+        Ok((event, span.byte_range().unwrap_or_default()))
+    }
+
+    /// The root of a document.
+    fn document(&mut self, event: Event<'t>, span: Span, sink: &mut dyn FnMut(Piece)) -> Result<(), Broken> {
+        let Event::MappingStart(_, anchor, _) = event else {
+            let root = self.node(event, span)?.node;
+            if !matches!(root.content, Content::Scalar(Value::Null)) {
+                sink(Piece::Object(root));
+            }
+            return Ok(());
+        };
+        let mut is_list = false;
+        let root = self.map(anchor, span, &mut |reader, key, event| {
+            let holds_items = key == "items" && matches!(event, Event::SequenceStart(..));
+            if holds_items {
+                is_list = true;
+                reader.items(sink)?;
+            }
+            Ok(holds_items)
+        })?;
+        sink(if is_list { Piece::List(root) } else { Piece::Object(root) });
+        Ok(())
+    }
+
+    fn items(&mut self, sink: &mut dyn FnMut(Piece)) -> Result<(), Broken> {
+        loop {
+            let (event, span) = self.next()?;
+            if event == Event::SequenceEnd {
+                return Ok(());
+            }
+            sink(Piece::Object(self.node(event, span)?.node));
+        }
+    }
+
+    fn node(&mut self, event: Event<'t>, span: Span) -> Result<Used, Broken> {
+        let node = match event {
+            Event::Alias(id) => {
+                let Some(node) = self.anchors.get(&id) else {
+                    return Err(Broken::new(span.start, "this alias stands inside of what it stands for"));
+                };
+                return Ok(Used { node: node.clone(), through: Some(span) });
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let node = Node { span, content: Content::Scalar(value(&text, style, tag.as_deref())), weight: 1, height: 1 };
+                self.anchored(anchor, node)
+            }
+            Event::SequenceStart(_, anchor, _) => self.list(anchor, span)?,
+            Event::MappingStart(_, anchor, _) => self.map(anchor, span, &mut |_, _, _| Ok(false))?,
+            _ => return Err(Broken::new(span.start, "a value is expected here")),
+        };
+        Ok(Used { node, through: None })
+    }
+
+    fn list(&mut self, anchor: usize, span: Span) -> Result<Rc<Node>, Broken> {
+        let mut entries = Vec::new();
+        loop {
+            let (event, here) = self.next()?;
+            if event == Event::SequenceEnd {
+                return self.collection(anchor, span, here, entries, Content::List);
+            }
+            let key_span = here.start..here.start;
+            let Used { node, through } = self.node(event, here)?;
+            entries.push(Entry { key: String::new(), key_span, node, through });
+        }
+    }
+
+    /// `takes` may read the value of a field itself, which then is not in the map.
+    fn map(&mut self, anchor: usize, span: Span, takes: &mut Takes<'_, 't>) -> Result<Rc<Node>, Broken> {
+        let mut fields = Fields::default();
+        loop {
+            let (event, key_span) = self.next()?;
+            if event == Event::MappingEnd {
+                return self.collection(anchor, span, key_span, fields.entries, Content::Map);
+            }
+            let key = self.key(event, &key_span)?;
+            let (event, value_span) = self.next()?;
+            if takes(self, &key.text, &event)? {
+                continue;
+            }
+            let used = self.node(event, value_span.clone())?;
+            if key.is_merge {
+                fields.merge(&used, &value_span)?;
+            } else {
+                fields.add(Entry { key: key.text, key_span, node: used.node, through: used.through })?;
+            }
+        }
+    }
+
+    fn key(&mut self, event: Event<'t>, span: &Span) -> Result<Key, Broken> {
+        let no_text = || Broken::new(span.start, "a key must be text");
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = value(&text, style, tag.as_deref());
+                let is_merge = style == ScalarStyle::Plain && text == "<<";
+                let text = match &value {
+                    Value::Bool(_) | Value::Number(_) => value.to_string(),
+                    Value::Null => return Err(no_text()),
+                    _ => text.into_owned(),
+                };
+                let node = Node { span: span.clone(), content: Content::Scalar(value), weight: 1, height: 1 };
+                self.anchored(anchor, node);
+                Ok(Key { text, is_merge })
+            }
+            Event::Alias(id) => match self.anchors.get(&id).map(|node| &node.content) {
+                Some(Content::Scalar(Value::String(text))) => Ok(Key { text: text.clone(), is_merge: false }),
+                _ => Err(no_text()),
+            },
+            _ => Err(no_text()),
+        }
+    }
+
+    fn collection(
+        &mut self,
+        anchor: usize,
+        start: Span,
+        end: Span,
+        entries: Vec<Entry>,
+        content: fn(Vec<Entry>) -> Content,
+    ) -> Result<Rc<Node>, Broken> {
+        let weight = entries.iter().fold(1_usize, |sum, entry| sum.saturating_add(entry.node.weight));
+        let height = 1 + entries.iter().map(|entry| entry.node.height).max().unwrap_or_default();
+        if weight > MOST_NODES || height > MOST_LEVELS {
+            return Err(Broken::new(start.start, format!("aliases make this more than {MOST_NODES} values, or {MOST_LEVELS} levels deep")));
+        }
+        // A block ends after the blank lines and comments that follow it; its last value is what it ends with.
+        let last = entries.iter().map(|entry| entry.through.as_ref().map_or(entry.node.span.end, |through| through.end)).max();
+        let end = if end.is_empty() { last.unwrap_or(start.end) } else { end.end };
+        Ok(self.anchored(anchor, Node { span: start.start..end, content: content(entries), weight, height }))
+    }
+
+    /// Notes a node that has an anchor.
+    fn anchored(&mut self, anchor: usize, mut node: Node) -> Rc<Node> {
+        let written = self.text.get(node.span.clone()).unwrap_or_default();
+        node.span.end = node.span.start + written.trim_end().len();
+        let node = Rc::new(node);
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        node
+    }
+}
+
+type Takes<'f, 't> = dyn FnMut(&mut Reader<'t>, &str, &Event<'t>) -> Result<bool, Broken> + 'f;
+
+struct Key {
+    text: String,
+    is_merge: bool,
+}
+
+/// The fields of a map that is being read.
+#[derive(Default)]
+struct Fields {
+    entries: Vec<Entry>,
+    /// Where each key is, and whether the map says it itself.
+    by_key: HashMap<String, (usize, bool)>,
+}
+
+impl Fields {
+    fn add(&mut self, entry: Entry) -> Result<(), Broken> {
+        if self.by_key.get(&entry.key).is_some_and(|(_, is_own)| *is_own) {
+            let message = format!("the key {:?} stands twice in this map: remove one of the two", entry.key);
+            return Err(Broken::new(entry.key_span.start, message));
+        }
+        self.put(entry, true);
+        Ok(())
+    }
+
+    /// Takes the fields of one map, or of a list of maps of which the first wins.
+    fn merge(&mut self, used: &Used, here: &Span) -> Result<(), Broken> {
+        let mut maps = vec![used.node.clone()];
+        if let Content::List(list) = &used.node.content {
+            maps = list.iter().rev().map(|entry| entry.node.clone()).collect();
+        }
+        for map in maps {
+            let Content::Map(entries) = &map.content else {
+                return Err(Broken::new(here.start, "a merge (<<) takes a map, or a list of maps"));
+            };
+            for entry in entries {
+                self.put(Entry { through: Some(here.clone()), ..entry.clone() }, false);
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, entry: Entry, is_own: bool) {
+        match self.by_key.get_mut(&entry.key) {
+            Some((at, owned)) => {
+                *owned |= is_own;
+                if let Some(before) = self.entries.get_mut(*at) {
+                    *before = entry;
+                }
+            }
+            None => {
+                self.by_key.insert(entry.key.clone(), (self.entries.len(), is_own));
+                self.entries.push(entry);
+            }
+        }
+    }
+}
+
+/// The value of a scalar, by its tag where that is one of YAML's own.
+fn value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
+    let is_plain = style == ScalarStyle::Plain;
+    match tag.map(|tag| tag.core_suffix()) {
+        Some(Some("str")) => Value::String(text.to_owned()),
+        Some(Some(_)) => scalar::plain(text),
+        // A tag of somebody's own makes text.
+        Some(None) => Value::String(text.to_owned()),
+        None if is_plain => scalar::plain(text),
+        None => Value::String(text.to_owned()),
+    }
+}
+
+fn broken(error: &ScanError, text: &str) -> Broken {
+    let at = error.marker().byte_offset().unwrap_or_default();
+    match error.kind() {
+        ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation | ErrorKind::TabInPlainScalar => {
+            // The tab may stand after the text that it ended.
+            let tab = text.get(at..).and_then(|rest| rest.find('\t')).unwrap_or_default();
+            Broken::new(at + tab, "a tab in the indentation: YAML is indented with spaces")
+        }
+        ErrorKind::UnknownAnchor => Broken::new(at, "this alias has no anchor above it in its document"),
+        _ => Broken::new(at, error.info()),
+    }
+}

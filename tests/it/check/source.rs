@@ -1,0 +1,126 @@
+//! A text means to `check` what it means to kubectl, and every field is where it is said to be.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use tollgate::source::{Content, Node, Piece, read};
+
+use super::feed;
+use crate::support::find::neighbour;
+
+fn objects(text: &str) -> Vec<Value> {
+    let mut objects = Vec::new();
+    read(text, &mut |piece| {
+        if let Piece::Object(node) = piece {
+            objects.push(node.to_value());
+        }
+    })
+    .unwrap_or_else(|broken| panic!("{broken} at {}: {text}", broken.at));
+    objects
+}
+
+/// What the real kubectl makes of a spec.
+fn kubectl(text: &str) -> Value {
+    let mut command = std::process::Command::new(neighbour("kubectl"));
+    let ran = feed(command.args(["label", "--local", "-f", "-", "-o", "json", "a=b"]), text);
+    assert_eq!(ran.code, 0, "{}: {text}", ran.stderr);
+    ran.json()["spec"].clone()
+}
+
+#[test]
+fn scalars_and_merges_mean_what_they_mean_to_kubectl() {
+    let plain = "yes Y on no N off True nUll ~ 010 08 0o17 0x1F 0b11 1_000 0_7 -0 +5 1e3 1e-3 12e03 100.0 1.5 1. .5 +.5 1_0.5 _1 0x_1 -0x1 = \
+        1:30 2001-01-01 1m0s 9007199254740993 99999999999999999999 - -x . .e 0x 0b2 09.5 1e 1..2 +-1 0xg";
+    let listed = plain.split(' ').map(|text| format!("  - {text}\n")).collect::<String>();
+    let spec = format!(
+        "base: &b {{a: 1, c: 3}}\nspec:\n  scalars:\n{listed}  tagged: [!!str 5, !!int \"5\", !own 5, !!float 5, '5', \"5\"]\n\
+         \x20 early: {{a: 5, <<: *b}}\n  late: {{<<: *b, a: 5}}\n  list: {{<<: [*b, {{a: 9, d: 4}}]}}\n  twice: {{<<: *b, <<: {{a: 9}}}}\n\
+         \x20 keys: {{1: a, yes: b, 0x10: c, q: d, \"<<\": e}}\n  alias: *b\n  block: |\n    two\n    lines\n  folded: >-\n    one\n    line\n\
+         \x20 quoted: 'it''s'\n  escaped: \"\\u00e9\\U0001f600\\t\"\n  nothing:\n"
+    );
+    let text = format!("apiVersion: v1\nkind: Any\nmetadata: {{name: x}}\n{spec}");
+    let (ours, theirs) = (objects(&text)[0]["spec"].clone(), kubectl(&text));
+    for (key, value) in theirs.as_object().expect("a map") {
+        if let (Some(ours), Some(theirs)) = (ours[key].as_array(), value.as_array()) {
+            for (at, theirs) in theirs.iter().enumerate() {
+                assert!(same(&ours[at], theirs), "{key}[{at}] {:?}: ours {}, kubectl's {theirs}", plain.split(' ').nth(at), ours[at]);
+            }
+        }
+        assert!(same(&ours[key], value), "{key}: ours {}, kubectl's {value}", ours[key]);
+    }
+    assert_eq!(ours.as_object().map(Map::len), theirs.as_object().map(Map::len));
+}
+
+/// Equal, where kubectl prints large numbers rounded.
+fn same(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Number(ours), Value::Number(theirs)) => ours.as_f64() == theirs.as_f64(),
+        (Value::Array(ours), Value::Array(theirs)) => ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same(a, b)),
+        (Value::Object(ours), Value::Object(theirs)) => {
+            ours.len() == theirs.len() && ours.iter().all(|(key, value)| theirs.get(key).is_some_and(|theirs| same(value, theirs)))
+        }
+        _ => ours == theirs,
+    }
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    let scalar = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-1e6..1e6_f64).prop_map(|number| json!(number)),
+        "\\PC{0,12}".prop_map(Value::from),
+        "[a-z0-9:# \\-\\n\\t'\"{}\\[\\],&*!|>%@`~=<]{0,10}".prop_map(Value::from),
+    ];
+    scalar.prop_recursive(4, 40, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::btree_map("[a-zA-Z0-9 :#./_-]{1,8}", inner, 0..5).prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn indented(value: &Value, with: &[u8]) -> String {
+    let mut out = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(with);
+    serde::Serialize::serialize(value, &mut serde_json::Serializer::with_formatter(&mut out, formatter)).expect("JSON");
+    String::from_utf8(out).expect("text")
+}
+
+/// Every scalar that stands in the text itself, with what the text has at its place.
+fn scalars<'t>(node: &Node, text: &'t str, found: &mut Vec<(Value, &'t str)>) {
+    if let Content::Scalar(value) = &node.content {
+        found.push((value.clone(), &text[node.span.clone()]));
+    }
+    for entry in node.entries() {
+        scalars(&entry.node, text, found);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    #[test]
+    fn any_object_survives_as_json(value in values()) {
+        let object = json!({"value": value});
+        for text in [object.to_string(), indented(&object, b"  "), indented(&object, b"\t")] {
+            let read = objects(&text);
+            prop_assert!(read.len() == 1 && same(&read[0], &object), "{text}\n{read:?}");
+        }
+    }
+
+    #[test]
+    fn a_scalar_stands_where_it_is_said_to(value in values()) {
+        let text = serde_json::to_string_pretty(&json!({"value": value})).expect("JSON");
+        let mut found = Vec::new();
+        read(&text, &mut |piece| if let Piece::Object(node) = piece { scalars(&node, &text, &mut found) }).expect("it is JSON");
+        for (value, there) in found {
+            let there: Value = serde_json::from_str(there).expect("a JSON scalar");
+            prop_assert!(same(&value, &there), "{value} is not {there}");
+        }
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in "[ab:#\\-\\n\\r\\t'\"{}\\[\\],&*!|>%@<?0 é]{0,60}") {
+        let _ = read(&text, &mut |piece| if let Piece::Object(node) = piece { drop(node.to_value()) });
+    }
+}
