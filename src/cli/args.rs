@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{check::CheckArgs, completions::CompletionsArgs, explain::ExplainArgs, man::ManArgs, proxy::args::ProxyArgs, version};
+use super::{
+    check::CheckArgs, completions::CompletionsArgs, explain::ExplainArgs, man::ManArgs, migrate::MigrateArgs, proxy::args::ProxyArgs,
+    version,
+};
 use crate::config::{period::Period, rename::Mode};
 
 /// Rate limits for MCP servers on Kubernetes.
@@ -37,6 +40,7 @@ pub(super) enum Command {
     Serve(Box<ServeArgs>),
     Proxy(Box<ProxyArgs>),
     Check(CheckArgs),
+    Migrate(MigrateArgs),
     Crds(CrdsArgs),
     Explain(ExplainArgs),
     Completions(CompletionsArgs),

@@ -10,6 +10,7 @@ mod exit;
 mod explain;
 mod inputs;
 mod man;
+mod migrate;
 mod proxy;
 mod serve;
 mod settings;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
+        Command::Migrate(args) => migrate::run(args),
     };
     let exit = result.unwrap_or_else(|error| {
         tell_error(&error);
@@ -58,6 +60,11 @@ fn tell_error(error: &anyhow::Error) {
 fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     unless_reader_left(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())).context("cannot write to stdout")
+}
+
+/// Whether the user has nothing against colours: <https://no-color.org>.
+fn wants_color() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }
 
 /// A result of writing, in which a reader that has left early is no fault.

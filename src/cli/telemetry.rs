@@ -20,7 +20,7 @@ pub(super) fn init(verbose: u8, format: LogFormat) {
     let filter = Targets::new().with_default(theirs).with_target("tollgate", ours).with_target(SPANS, theirs);
     let lines = fmt::layer().with_writer(stderr);
     let lines = match format {
-        LogFormat::Text => lines.with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).boxed(),
+        LogFormat::Text => lines.with_ansi(stderr().is_terminal() && super::wants_color()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();

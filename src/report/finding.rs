@@ -7,7 +7,7 @@ use crate::{
         path::FieldPath,
         rules::{Level, RULES, Violation},
     },
-    source::{Position, Span, Text},
+    source::{Broken, Position, Span, Text},
 };
 
 /// How bad a finding is.
@@ -118,6 +118,14 @@ impl Finding {
     pub fn new(id: &'static str, message: impl Into<String>) -> Self {
         let severity = rows().find(|row| row.id == id).map_or(Severity::Error, |row| row.severity);
         Self { id, severity, path: None, message: message.into(), place: None, ignored: None }
+    }
+
+    /// A text that cannot be read, with a word of its own for templates.
+    pub fn unreadable(file: &Arc<str>, text: &Text, broken: &Broken, with_templates: &str) -> Self {
+        let template = text.as_str().find("{{");
+        let message = template.map_or_else(|| broken.message.clone(), |_| format!("this is a template, not YAML: {with_templates}"));
+        let at = template.unwrap_or(broken.at).min(text.as_str().len());
+        Self::new("unreadable", message).at(Place::new(file, text, &(at..at + 1)))
     }
 
     /// This finding at a place.

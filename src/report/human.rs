@@ -24,7 +24,7 @@ impl Report for Human<'_> {
     fn judged(&mut self, judged: &Judged<'_>) -> io::Result<()> {
         let object = judged.object.map(ToString::to_string);
         for found in judged.findings.iter().filter(|found| found.ignored.is_none()) {
-            writeln!(self.out, "{}\n", self.renderer.render(&[group(found, object.as_deref())]))?;
+            writeln!(self.out, "{}\n", self.renderer.render(&[group(found, judged.source, object.as_deref())]))?;
         }
         Ok(())
     }
@@ -35,7 +35,7 @@ impl Report for Human<'_> {
     }
 }
 
-fn group<'a>(found: &'a Finding, object: Option<&'a str>) -> Group<'a> {
+fn group<'a>(found: &'a Finding, source: &'a str, object: Option<&'a str>) -> Group<'a> {
     let level = match found.severity {
         Severity::Warning => Level::WARNING,
         Severity::Error | Severity::Unreadable => Level::ERROR,
@@ -51,6 +51,8 @@ fn group<'a>(found: &'a Finding, object: Option<&'a str>) -> Group<'a> {
     } else if let Some(place) = &found.place {
         let origin = annotate_snippets::Origin::path(&*place.file).line(place.start.line).char_column(place.start.column);
         group = group.element(origin);
+    } else if object.is_none() {
+        group = group.element(annotate_snippets::Origin::path(source));
     }
     group.elements(object.map(|object| Level::NOTE.message(object)))
 }

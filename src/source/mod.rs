@@ -1,7 +1,7 @@
 //! Texts that hold objects, and the place of every field in them: YAML and JSON, read as `kubectl` reads them.
 //!
 //! Pure: text in, objects with byte spans out. A text comes in pieces between `---` lines ([`Splitter`]), so that a stream of any length
-//! needs the memory of its longest document, and a broken document does not hide the next one. [`read`] turns a piece into [`Node`]s,
+//! needs the memory of its longest document, and a broken document does not hide the next one. [`read()`] turns a piece into [`Node`]s,
 //! which give a `serde_json` value to the rules and, for the [`FieldPath`](crate::config::path::FieldPath) of a finding, the place in the
 //! text to point at.
 //!
@@ -22,7 +22,9 @@
 //! # Ok::<(), tollgate::source::Broken>(())
 //! ```
 
+pub mod migrate;
 mod node;
+mod object;
 mod read;
 mod scalar;
 mod split;
@@ -32,6 +34,7 @@ use std::ops::Range;
 
 pub use self::{
     node::{Content, Entry, Located, Node},
+    object::kind_and_version,
     read::{Broken, Piece, read},
     split::{Raw, Splitter},
     text::{Position, Text},

@@ -20,6 +20,7 @@ mod lifecycle;
 mod limiter;
 mod manifests;
 mod mcp;
+mod migrate;
 mod ratchet;
 mod readme;
 mod rules;

@@ -16,9 +16,8 @@ use crate::report::Format;
 Examples:
   tollgate check manifests/
       Every manifest in a folder
-  helm template ./chart | tollgate check -
-  kustomize build overlays/prod | tollgate check --strict -
-      What will be applied
+  kubectl kustomize manifests/base | tollgate check --strict -
+      What will be applied; `helm template` likewise
   tollgate check --output sarif manifests/ >tollgate.sarif
       For code scanning
 

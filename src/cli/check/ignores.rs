@@ -47,7 +47,7 @@ struct Entry {
 
 /// What is ignored.
 #[derive(Debug)]
-pub(super) struct Ignores {
+pub(in crate::cli) struct Ignores {
     file: Arc<str>,
     text: Text,
     /// The folder that globs are relative to.
@@ -68,7 +68,7 @@ struct Ignore {
 
 impl Ignores {
     /// From the named file, or from the nearest there is.
-    pub(super) fn find(named: Option<&Path>) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn find(named: Option<&Path>) -> anyhow::Result<Self> {
         let Some(file) = named.map(Path::to_owned).or_else(nearest) else {
             return Self::parse(Path::new(NAME), String::new());
         };
@@ -93,7 +93,7 @@ impl Ignores {
     }
 
     /// Whether a file or a folder in a folder is not to be looked at.
-    pub(super) fn excludes(&self) -> Box<dyn Fn(&Path) -> bool> {
+    pub(in crate::cli) fn excludes(&self) -> Box<dyn Fn(&Path) -> bool> {
         let (exclude, folder) = (self.exclude.clone(), self.folder.clone());
         Box::new(move |path| !exclude.is_empty() && relative(path, &folder).is_some_and(|path| exclude.is_match(path)))
     }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::{
     config::{
-        GROUP,
         rules::{Context, check},
         subject::{Kind, Subject},
     },
     report::{Finding, Object, Place},
-    source::{Broken, MARK, Node, Piece, Raw, Span, Text, read},
+    source::{Broken, MARK, Node, Piece, Raw, Span, Text, kind_and_version, read},
 };
+
+const TEMPLATES: &str = "judge what it gives, as in `helm template . | tollgate check -`";
 
 /// What a document gave.
 #[derive(Debug, Default)]
@@ -42,7 +43,7 @@ pub(super) fn judge(file: &Arc<str>, raw: Raw) -> Verdicts {
     match broken {
         // What does not even name our kinds is not ours to complain about.
         Some(_) if !text.as_str().contains(MARK) => verdicts.skipped += 1,
-        Some(broken) => verdicts.unreadable = Some(unreadable(file, &text, broken)),
+        Some(broken) => verdicts.unreadable = Some(Finding::unreadable(file, &text, &broken, TEMPLATES)),
         None => {}
     }
     verdicts
@@ -50,8 +51,7 @@ pub(super) fn judge(file: &Arc<str>, raw: Raw) -> Verdicts {
 
 /// The kind and the names of an object of ours.
 fn identity(node: &Node) -> Option<(Kind, Object)> {
-    let (group, _version) = node.text("apiVersion")?.split_once('/')?;
-    let kind = Kind::from_name(node.text("kind")?).filter(|_| group == GROUP)?;
+    let (kind, _) = kind_and_version(node)?;
     let metadata = node.field("metadata").map(|entry| &entry.node);
     let text = |key| metadata.and_then(|metadata| metadata.text(key)).map(str::to_owned);
     let name = text("name").or_else(|| text("generateName"));
@@ -75,15 +75,4 @@ fn placed(file: &Arc<str>, text: &Text, node: &Node, found: Finding) -> Finding 
     let mut at = place(if aims_at_value { &located.value } else { &located.key });
     at.used = located.through.as_ref().map(|through| Box::new(place(through)));
     found.at(at)
-}
-
-fn unreadable(file: &Arc<str>, text: &Text, broken: Broken) -> Finding {
-    let template = text.as_str().find("{{");
-    let message = if template.is_some() {
-        "this is a template, not YAML: judge what it gives, as in `helm template . | tollgate check -`".to_owned()
-    } else {
-        broken.message
-    };
-    let at = template.unwrap_or(broken.at).min(text.as_str().len());
-    Finding::new("unreadable", message).at(Place::new(file, text, &(at..at + 1)))
 }

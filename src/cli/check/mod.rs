@@ -11,12 +11,11 @@ use std::{
 
 use anyhow::Context;
 
-pub(super) use self::args::CheckArgs;
-use self::ignores::Ignores;
+pub(super) use self::{args::CheckArgs, ignores::Ignores};
 use super::{
     exit::Exit,
     inputs::{Input, expand},
-    unless_reader_left,
+    unless_reader_left, wants_color,
 };
 use crate::{
     report::{Finding, Format, Judged, Object, Report, Severity, Summary},
@@ -27,7 +26,7 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     let CheckArgs { inputs, output, strict, config } = args;
     let ignores = Ignores::find(config.as_deref())?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let colors = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let colors = io::stdout().is_terminal() && wants_color();
     let report = Format::from(output).open(&mut out, colors);
     let judges_folder = inputs.iter().any(|path| path.is_dir());
     let mut run = Run { report, ignores, strict, summary: Summary::default(), failed: None };

@@ -1,0 +1,143 @@
+//! `tollgate migrate`
+
+mod args;
+mod patch;
+mod write;
+
+use std::{
+    fs,
+    io::{self, BufWriter, IsTerminal, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+
+pub(super) use self::args::MigrateArgs;
+use super::{
+    check::Ignores,
+    exit::Exit,
+    inputs::{Input, expand},
+    unless_reader_left,
+};
+use crate::{
+    report::{Finding, Format, Judged, Place, Severity},
+    source::{
+        MARK, Splitter, Text,
+        migrate::{Left, Migration, migrate},
+    },
+};
+
+const TEMPLATES: &str = "write global for shared by hand";
+
+pub(super) fn run(args: MigrateArgs) -> anyhow::Result<Exit> {
+    let MigrateArgs { inputs, write, diff, config } = args;
+    let skips = Ignores::find(config.as_deref())?.excludes();
+    let mut run = Run { out: BufWriter::new(Box::new(io::stdout().lock())), write, diff: diff || !write, exit: Exit::Clean };
+    for input in expand(&inputs, &*skips) {
+        match input {
+            Ok(Input::File(path)) => run.file(&path)?,
+            Ok(Input::Stdin) => bail!("migrate takes files and folders, not -"),
+            Err(missing) => run.tell(&missing.name, Finding::new("unreadable", missing.message))?,
+        }
+    }
+    run.end()
+}
+
+struct Run<'w> {
+    out: BufWriter<Box<dyn Write + 'w>>,
+    write: bool,
+    diff: bool,
+    exit: Exit,
+}
+
+impl Run<'_> {
+    fn file(&mut self, path: &Path) -> anyhow::Result<()> {
+        let name = path.display().to_string();
+        let bytes = fs::read(path).map_err(|error| Box::new(Finding::new("unreadable", error.to_string())));
+        let migrated = bytes.and_then(|bytes| if names_our_kinds(&bytes) { migrated(&name, bytes).map(Some) } else { Ok(None) });
+        match migrated {
+            Ok(Some(Migrated { text, migration, left })) => {
+                self.change(path, &text, &migration)?;
+                left.into_iter().try_for_each(|left| self.tell(&name, left))
+            }
+            Ok(None) => Ok(()),
+            Err(finding) => self.tell(&name, *finding),
+        }
+    }
+
+    fn change(&mut self, path: &Path, text: &str, migration: &Migration) -> anyhow::Result<()> {
+        if migration.edits.is_empty() {
+            return Ok(());
+        }
+        let new = migration.apply(text);
+        if self.write
+            && let Err(error) = write::replace(path, text.as_bytes(), new.as_bytes())
+        {
+            return self.tell(&path.display().to_string(), Finding::new("unreadable", format!("cannot be written: {error}")));
+        }
+        if self.diff {
+            unless_reader_left(self.out.write_all(patch::patch(path, text, &new).as_bytes())).context("cannot write to stdout")?;
+        }
+        Ok(())
+    }
+
+    /// Tells, beside the patch, what is left to a person.
+    fn tell(&mut self, name: &str, finding: Finding) -> anyhow::Result<()> {
+        self.exit = match finding.severity {
+            Severity::Unreadable => Exit::Failed,
+            Severity::Error if self.exit == Exit::Clean => Exit::Found,
+            _ => self.exit,
+        };
+        let mut stderr = io::stderr().lock();
+        let colors = io::stderr().is_terminal() && super::wants_color();
+        Format::Human
+            .open(&mut stderr, colors)
+            .judged(&Judged { source: name, object: None, findings: &[finding] })
+            .context("cannot write to stderr")
+    }
+
+    fn end(mut self) -> anyhow::Result<Exit> {
+        unless_reader_left(self.out.flush()).context("cannot write to stdout")?;
+        Ok(self.exit)
+    }
+}
+
+/// Whether a file is worth a look; most in a folder are not.
+fn names_our_kinds(bytes: &[u8]) -> bool {
+    bytes.windows(MARK.len()).any(|window| window == MARK.as_bytes())
+}
+
+/// A file's text, and what to do with it.
+struct Migrated {
+    text: String,
+    migration: Migration,
+    left: Vec<Finding>,
+}
+
+/// Decides document by document; a file is changed as a whole or not at all, so one that cannot be read in some part is left alone.
+fn migrated(name: &str, bytes: Vec<u8>) -> Result<Migrated, Box<Finding>> {
+    let file: Arc<str> = name.into();
+    let text = String::from_utf8(bytes).map_err(|_| Finding::new("unreadable", "this is no UTF-8 text"))?;
+    let (mut migration, mut left) = (Migration::default(), Vec::new());
+    for document in documents(&text) {
+        let here = migrate(document.as_str()).map_err(|broken| Finding::unreadable(&file, &document, &broken, TEMPLATES))?;
+        left.extend(here.left.iter().map(|left| finding(&file, &document, left)));
+        let moved = here.edits.into_iter().map(|edit| edit.moved_by(document.offset()));
+        migration.edits.extend(moved);
+    }
+    Ok(Migrated { text, migration, left })
+}
+
+fn documents(text: &str) -> Vec<Text> {
+    let mut splitter = Splitter::default();
+    let mut raws: Vec<_> = text.split_inclusive('\n').filter_map(|line| splitter.line(line.as_bytes())).collect();
+    raws.push(splitter.end());
+    raws.into_iter().filter_map(|raw| raw.text().ok()).collect()
+}
+
+fn finding(file: &Arc<str>, text: &Text, left: &Left) -> Finding {
+    let severity = if left.is_wanted { Severity::Warning } else { Severity::Error };
+    let found = Finding { path: Some(left.path.clone()), severity, ..Finding::new(left.rule, &left.message) };
+    found.at(Place::new(file, text, &left.span))
+}

@@ -1,0 +1,35 @@
+//! A patch that `git apply` takes, in the folder where it was made.
+
+use std::path::{Path, PathBuf};
+
+use similar::TextDiff;
+
+/// The change of one file.
+pub(super) fn patch(path: &Path, old: &str, new: &str) -> String {
+    let name = name(path);
+    let lines = |text| str::split_inclusive(text, '\n').collect::<Vec<_>>();
+    let (old, new) = (lines(old), lines(new));
+    let diff = TextDiff::configure().newline_terminated(true).diff_slices(&old, &new);
+    diff.unified_diff().context_radius(3).header(&quoted(&format!("a/{name}")), &quoted(&format!("b/{name}"))).to_string()
+}
+
+/// The path from this folder, where it is in it.
+fn name(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let path: PathBuf =
+        path.strip_prefix(&here).unwrap_or(path).components().skip_while(|part| matches!(part, std::path::Component::CurDir)).collect();
+    path.display().to_string().trim_start_matches('/').to_owned()
+}
+
+/// As git writes names: in quotes where a character needs it, with a tab behind blanks.
+fn quoted(name: &str) -> String {
+    if name.contains(|c: char| c.is_control() || c == '"' || c == '\\') {
+        let escaped = name.bytes().map(|byte| match byte {
+            b'"' | b'\\' => format!("\\{}", char::from(byte)),
+            b' '..=b'~' => char::from(byte).to_string(),
+            _ => format!("\\{byte:03o}"),
+        });
+        return format!("\"{}\"", escaped.collect::<String>());
+    }
+    format!("{name}{}", if name.contains(' ') { "\t" } else { "" })
+}

@@ -1,0 +1,11 @@
+//! Which of a text's objects are ours.
+
+use super::Node;
+use crate::config::{GROUP, subject::Kind};
+
+/// The kind and the version of an object of one of our kinds.
+pub fn kind_and_version(node: &Node) -> Option<(Kind, &str)> {
+    let (group, version) = node.text("apiVersion")?.split_once('/')?;
+    let kind = Kind::from_name(node.text("kind")?).filter(|_| group == GROUP)?;
+    Some((kind, version))
+}
