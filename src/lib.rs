@@ -17,7 +17,8 @@
 //! report  mcp  stores  metrics          findings, for people and machines | JSON-RPC in and out (pure) |
 //!                                       buckets in memory and in Redis | what the limiter does, counted
 //!
-//! listener  certs                       accept loop, TLS, deadlines, drain | development certificates
+//! layer  listener  certs                the limiter around a tower service | accept loop, TLS, deadlines, drain | development
+//!                                       certificates
 //!
 //! webhook  gateway                      HTTPS for reviews, the look into the cluster | the MCP reverse proxy
 //!
@@ -35,6 +36,7 @@
 //! | `mcp` | [`mcp`]: JSON-RPC in and out | base64 |
 //! | `metrics` | [`metrics`]: what the limiter does | prometheus-client |
 //! | `redis` | [`stores::Redis`]: buckets in Redis, shared with others | tokio, redis, rustls |
+//! | `tower` | [`layer`]: the limiter in any tower service | http, tower-layer |
 //! | `listener` | [`listener`]: HTTP and HTTPS served | tokio, hyper, axum, rustls |
 //! | `proxy` | [`gateway`]: the MCP reverse proxy | hyper-rustls, Prometheus |
 //! | `serve` | [`webhook`] | tokio, hyper, axum, rustls, kube, Prometheus |
@@ -53,6 +55,8 @@ pub mod config;
 pub mod crds;
 #[cfg(feature = "proxy")]
 pub mod gateway;
+#[cfg(feature = "tower")]
+pub mod layer;
 #[cfg(feature = "limiter")]
 pub mod limiter;
 #[cfg(feature = "listener")]

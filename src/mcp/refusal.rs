@@ -3,6 +3,8 @@
 //! | cause | HTTP | JSON-RPC |
 //! |---|---|---|
 //! | another media type, charset or content coding | 415 | -32600 |
+//! | a body that is too large | 413 | -32600 |
+//! | a body that broke off | 400 | -32600 |
 //! | no JSON, or JSON that parsers read differently | 400 | -32700 |
 //! | JSON that is no JSON-RPC message, or more than one thing at once | 400 | -32600 |
 //! | a `tools/call` that does not say which tool | 400 | -32602 |
@@ -42,6 +44,15 @@ pub enum Fault {
     /// `MCP-Protocol-Version` is no date.
     #[error("MCP-Protocol-Version is {0:?}; send a revision such as 2025-11-25")]
     Version(String),
+    /// More than is read.
+    #[error("the body is larger than {limit} bytes; send less at once")]
+    TooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// The body did not arrive.
+    #[error("the body broke off; send all of it")]
+    BrokenOff,
     /// The body is not UTF-8.
     #[error("byte {at} is not UTF-8")]
     NotUtf8 {
@@ -102,10 +113,12 @@ impl Fault {
     fn row(&self) -> (u16, i64) {
         match self {
             Self::MediaType(_) | Self::ContentEncoding(_) => (415, -32600),
+            Self::TooLarge { .. } => (413, -32600),
             Self::NotUtf8 { .. } | Self::ByteOrderMark | Self::LoneSurrogate { .. } | Self::TooDeep { .. } | Self::NotJson(_) => {
                 (400, -32700)
             }
-            Self::Header(_)
+            Self::BrokenOff
+            | Self::Header(_)
             | Self::Version(_)
             | Self::Ambiguous(..)
             | Self::Prototype

@@ -6,11 +6,12 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 14] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 15] = [
     ("config", Some(&[])),
     ("admission", Some(&["config"])),
     ("limiter", Some(&["config"])),
     ("mcp", Some(&["limiter"])),
+    ("layer", Some(&["mcp", "limiter"])),
     ("stores", Some(&["limiter", "config"])),
     ("metrics", Some(&["limiter", "config"])),
     ("listener", Some(&[])),

@@ -3,7 +3,12 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use http_body_util::{BodyExt, Full};
-use hyper::{HeaderMap, Request, body::Bytes, client::conn};
+use hyper::{
+    HeaderMap, Request, Response,
+    body::{Bytes, Incoming},
+    client::conn,
+    header::HeaderValue,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
@@ -99,16 +104,31 @@ pub fn post(path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
         .expect("a request")
 }
 
-async fn whole(response: hyper::Response<hyper::body::Incoming>) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+async fn whole(response: Response<Incoming>) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
     let (head, body) = response.into_parts();
     Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.collect().await?.to_bytes() })
 }
 
 /// GET over plain HTTP.
 pub async fn get(address: SocketAddr, path: &str) -> Answer {
+    let request = Request::get(path).header("host", "localhost").body(Full::default()).expect("a request");
+    whole(send_plain(address, request).await).await.expect("a whole answer")
+}
+
+/// Posts JSON bytes over plain HTTP, with further headers.
+pub async fn post_plain(address: SocketAddr, path: &str, headers: &[(&'static str, &'static str)], body: impl Into<Bytes>) -> Answer {
+    let mut request = post(path, body);
+    *request.uri_mut() = path.parse().expect("a path");
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, HeaderValue::from_static(value));
+    }
+    whole(send_plain(address, request).await).await.expect("a whole answer")
+}
+
+/// Sends one request over plain HTTP, on a connection of its own. The body of the response comes as it comes.
+pub async fn send_plain(address: SocketAddr, request: Request<Full<Bytes>>) -> Response<Incoming> {
     let stream = TcpStream::connect(address).await.expect("the port is open");
     let (mut sender, connection) = conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
     tokio::spawn(connection);
-    let request = Request::get(path).header("host", "localhost").body(Full::<Bytes>::default()).expect("a request");
-    whole(sender.send_request(request).await.expect("an answer")).await.expect("a whole answer")
+    sender.send_request(request).await.expect("an answer")
 }

@@ -3,6 +3,7 @@
 pub mod apiserver;
 pub mod ca;
 pub mod cluster_model;
+pub mod example;
 pub mod find;
 pub mod go_limiter;
 pub mod https;

@@ -1,0 +1,69 @@
+//! An MCP endpoint in axum with a limit for each user: two calls at once, then one every 30 s. Who calls is verified by a layer outside of
+//! the limiter's, here against a list of tokens.
+//!
+//! ```text
+//! cargo run --example axum -- 127.0.0.1:8080
+//! curl -i http://127.0.0.1:8080/mcp -H 'authorization: Bearer alices' -H 'content-type: application/json' \
+//!     -d '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "echo"}}'
+//! ```
+
+#![allow(clippy::print_stdout, reason = "an example prints")]
+
+use std::{env, error::Error, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::Request,
+    http::{StatusCode, header::AUTHORIZATION},
+    middleware::{Next, from_fn},
+    response::Response,
+    routing::post,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tollgate::{
+    config::{
+        limits::Limits,
+        subject::{Kind, Subject},
+    },
+    layer::{Mcp, RateLimitLayer},
+    limiter::{Limiter, Policy, ServerId},
+    stores::Memory,
+};
+
+#[derive(Clone)]
+struct User(&'static str);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let manifest = json!({"spec": {
+        "oidcConfigRef": {"name": "sign-in"},
+        "sessionStorage": {"provider": "redis", "address": "redis:6379"},
+        "rateLimiting": {"perUser": {"maxTokens": 2, "refillPeriod": "1m"}},
+    }});
+    let limits = Limits::of(Subject::new(Kind::McpServer, &manifest)).map_err(|denials| format!("{denials:?}"))?.unwrap_or_default();
+    let limiter = Arc::new(Limiter::new(Memory::default(), Policy::new(&ServerId::new("default", "echo"), &limits)));
+    let by_user = Mcp::default().by(|request| request.extensions.get().map(|User(name)| (*name).to_owned()));
+
+    let router = Router::new().route("/mcp", post(answer)).layer(RateLimitLayer::new(limiter, by_user)).layer(from_fn(sign_in));
+    let listener = TcpListener::bind(env::args().nth(1).as_deref().unwrap_or("127.0.0.1:8080")).await?;
+    println!("listening on {}", listener.local_addr()?);
+    Ok(axum::serve(listener, router).await?)
+}
+
+/// A real server would verify a signature here.
+async fn sign_in(mut request: Request, next: Next) -> Result<Response, StatusCode> {
+    let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let user = match token {
+        Some("alices") => User("alice"),
+        Some("bobs") => User("bob"),
+        _ => return Err(StatusCode::UNAUTHORIZED),
+    };
+    request.extensions_mut().insert(user);
+    Ok(next.run(request).await)
+}
+
+async fn answer(Json(call): Json<Value>) -> Json<Value> {
+    let content = json!([{"type": "text", "text": call["params"]["arguments"].to_string()}]);
+    Json(json!({"jsonrpc": "2.0", "id": call["id"], "result": {"content": content}}))
+}

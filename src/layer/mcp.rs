@@ -1,0 +1,104 @@
+//! MCP over HTTP: the body of a POST is read whole, told apart, and passed on byte for byte.
+
+use bytes::Bytes;
+use http::{Method, Request, request::Parts};
+use http_body::Body as HttpBody;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+
+use super::{
+    Body,
+    classify::{Calls, Classified, Classify},
+};
+use crate::mcp::{Envelope, Fault, Headers, Reader, Refusal};
+
+/// How much of a body is read unless told otherwise: 4 MiB.
+pub const MOST_BYTES: usize = 4 << 20;
+
+/// Tells what an MCP client's requests call.
+#[derive(Clone, Copy, Debug)]
+pub struct Mcp<U = fn(&Parts) -> Option<String>> {
+    reader: Reader,
+    most_bytes: usize,
+    user: U,
+}
+
+impl Default for Mcp {
+    /// For any server; callers are not told apart.
+    fn default() -> Self {
+        Self { reader: Reader::default(), most_bytes: MOST_BYTES, user: |_| None }
+    }
+}
+
+impl<U> Mcp<U> {
+    /// Who is calling: a verified user, as an outer layer left it in the request's extensions. `None` is nobody: limits per user are left out.
+    #[must_use]
+    pub fn by<V: Fn(&Parts) -> Option<String>>(self, user: V) -> Mcp<V> {
+        Mcp { reader: self.reader, most_bytes: self.most_bytes, user }
+    }
+
+    /// How bodies are read.
+    #[must_use]
+    pub fn reader(self, reader: Reader) -> Self {
+        Self { reader, ..self }
+    }
+
+    /// How large a body may be; a larger one is answered with HTTP 413.
+    #[must_use]
+    pub fn most_bytes(self, most_bytes: usize) -> Self {
+        Self { most_bytes, ..self }
+    }
+
+    async fn read<B>(&self, parts: &Parts, body: B) -> Result<(Envelope, Bytes), Refusal>
+    where
+        B: HttpBody,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let headers = Headers::collect(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))?;
+        let body = whole(body, self.most_bytes).await?;
+        let envelope = self.reader.read(&headers, &body)?;
+        Ok((envelope, body))
+    }
+}
+
+impl<B, U> Classify<B> for Mcp<U>
+where
+    B: HttpBody + Send,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    U: Fn(&Parts) -> Option<String> + Sync,
+{
+    type Body = Body<B>;
+    type Context = Envelope;
+
+    async fn classify(&self, request: Request<B>) -> Classified<Body<B>, Envelope> {
+        // Nobody reads a body with these. All others are read as if they were POST, since some servers take them for it.
+        if matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS) {
+            return Classified::Pass(request.map(Body::Right));
+        }
+        let (parts, body) = request.into_parts();
+        let (envelope, body) = match self.read(&parts, body).await {
+            Ok(read) => read,
+            Err(refusal) => return Classified::Refused(refusal.reply().into()),
+        };
+        let calls = Calls::batch(envelope.tools()).by((self.user)(&parts));
+        let request = Request::from_parts(parts, Body::Left(Full::new(body)));
+        if calls.tools.is_empty() { Classified::Pass(request) } else { Classified::Counted { request, calls, context: envelope } }
+    }
+}
+
+async fn whole<B>(body: B, most_bytes: usize) -> Result<Bytes, Fault>
+where
+    B: HttpBody,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // What is announced need not be waited for.
+    if body.size_hint().lower() > most_bytes as u64 {
+        return Err(Fault::TooLarge { limit: most_bytes });
+    }
+    let collected = Limited::new(body, most_bytes).collect().await.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => Fault::TooLarge { limit: most_bytes },
+        None => Fault::BrokenOff,
+    })?;
+
+    Ok(collected.to_bytes())
+}

@@ -1,0 +1,70 @@
+//! What a client is told whose calls do not go on.
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body_util::Full;
+
+use crate::{
+    limiter::{Denial, StoreError},
+    mcp::{Envelope, Rejection, Reply},
+};
+
+/// Turns denials into responses, given what the classifier knows of the request.
+pub trait Respond<T> {
+    /// A limit denies the calls.
+    fn denied(&self, context: &T, denial: &Denial) -> Response<Full<Bytes>>;
+
+    /// Nobody can tell whether they may go on. The error is for logs: it may name the store's address.
+    fn undecided(&self, context: &T, error: &StoreError) -> Response<Full<Bytes>>;
+}
+
+/// As MCP says it.
+impl Respond<Envelope> for Rejection {
+    fn denied(&self, envelope: &Envelope, denial: &Denial) -> Response<Full<Bytes>> {
+        Rejection::denied(self, envelope, denial).into()
+    }
+
+    fn undecided(&self, envelope: &Envelope, _: &StoreError) -> Response<Full<Bytes>> {
+        Rejection::undecided(self, envelope).into()
+    }
+}
+
+/// As HTTP says it: 429 or 503, `Retry-After`, and a line of text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plain;
+
+impl<T> Respond<T> for Plain {
+    fn denied(&self, _: &T, denial: &Denial) -> Response<Full<Bytes>> {
+        plain(StatusCode::TOO_MANY_REQUESTS, denial.retry_after_secs(), "rate limit exceeded\n")
+    }
+
+    fn undecided(&self, _: &T, _: &StoreError) -> Response<Full<Bytes>> {
+        plain(StatusCode::SERVICE_UNAVAILABLE, Some(1), "rate limits cannot be checked at the moment\n")
+    }
+}
+
+fn plain(status: StatusCode, retry_after_secs: Option<u64>, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.extend(retry_after_secs.map(|secs| (RETRY_AFTER, HeaderValue::from(secs))));
+    response
+}
+
+impl From<Reply> for Response<Full<Bytes>> {
+    fn from(reply: Reply) -> Self {
+        let mut response = Self::new(Full::from(reply.body));
+        *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        for (name, value) in reply.headers {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}

@@ -1,0 +1,134 @@
+//! Every example does what it says.
+
+use std::{convert::Infallible, net::SocketAddr};
+
+use futures_util::stream;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::mpsc};
+
+use crate::support::{
+    example::{self, Example},
+    https::{post, post_plain, send_plain},
+    redis::Server,
+};
+
+fn call(id: u32, tool: &str) -> String {
+    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": {"q": "ü"}}}).to_string()
+}
+
+#[test]
+fn limiter_denies_the_right_call_with_the_right_wait() {
+    let printed = example::output("limiter");
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!(lines[..2], ["alice web_search: allowed, 1 left", "alice web_search: allowed, 0 left"]);
+    assert!(lines[2].starts_with("alice web_search: denied by tools[web_search].perUser, again in 10.0s"), "{printed}");
+    assert_eq!(lines[3..], ["bob web_search: allowed, 1 left", "alice list: allowed, 96 left"]);
+}
+
+#[tokio::test]
+async fn axum_limits_each_user() {
+    let example = Example::start("axum", &["127.0.0.1:0"]);
+    let ask = async |token: &'static str, id| {
+        let headers = [("authorization", token), ("mcp-protocol-version", "2025-11-25")];
+        post_plain(example.address, "/mcp", &headers, call(id, "echo")).await
+    };
+    for id in 1..=2 {
+        let answer = ask("Bearer alices", id).await;
+        assert_eq!(answer.json()["result"]["content"][0]["text"], json!(r#"{"q":"ü"}"#), "{}", answer.text());
+    }
+    let denied = ask("Bearer alices", 3).await;
+    assert_eq!((denied.status, &denied.json()["id"], &denied.json()["error"]["code"]), (200, &json!(3), &json!(-32029)));
+    assert_eq!(denied.json()["error"]["data"]["limitType"], "perUser");
+    assert_eq!(ask("Bearer bobs", 4).await.json()["id"], 4, "bob has tokens of his own");
+    assert_eq!(ask("Bearer mine", 5).await.status, 401);
+}
+
+/// An MCP server that answers with the body that it was sent, in two parts: the second when it is told to.
+async fn upstream() -> (SocketAddr, mpsc::UnboundedSender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it has one");
+    let (go_on, told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let told = std::sync::Arc::new(tokio::sync::Mutex::new(told));
+        while let Ok((connection, _)) = listener.accept().await {
+            let told = told.clone();
+            let service = service_fn(move |request: Request<Incoming>| echo(request, told.clone()));
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
+        }
+    });
+    (address, go_on)
+}
+
+type Told = std::sync::Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<()>>>;
+type Parts = stream::BoxStream<'static, Result<Frame<Bytes>, Infallible>>;
+
+async fn echo(request: Request<Incoming>, told: Told) -> Result<Response<StreamBody<Parts>>, hyper::Error> {
+    let path = request.uri().to_string();
+    let body = request.into_body().collect().await?.to_bytes();
+    let parts = stream::unfold(0, move |part| {
+        let (body, told) = (body.clone(), told.clone());
+        async move {
+            if part == 1 {
+                told.lock().await.recv().await;
+            }
+            let bytes = if part == 0 { body } else { Bytes::from_static(b"\n") };
+            (part < 2).then_some((Ok(Frame::data(bytes)), part + 1))
+        }
+    });
+    Ok(Response::builder().header("x-path", path).body(StreamBody::new(Box::pin(parts) as Parts)).expect("a response"))
+}
+
+fn posted(body: &str) -> Request<http_body_util::Full<Bytes>> {
+    let mut request = post("/mcp?a=b", body.to_owned());
+    *request.uri_mut() = "/mcp?a=b".parse().expect("a path");
+    request
+}
+
+#[tokio::test]
+async fn hyper_proxy_passes_bytes_as_they_come_and_denies_the_third_search() {
+    let (server, go_on) = upstream().await;
+    let example = Example::start("hyper_proxy", &["127.0.0.1:0", &server.to_string()]);
+    for id in 1..=2 {
+        let sent = format!(" {} ", call(id, "search"));
+        let response = send_plain(example.address, posted(&sent)).await;
+        assert_eq!(response.headers()["x-path"], "/mcp?a=b");
+        let mut body = response.into_body();
+        let first = body.frame().await.expect("a part").expect("of the response").into_data().expect("data");
+        assert_eq!(first, sent.as_bytes(), "the first part comes before there is a second");
+        go_on.send(()).expect("the server runs");
+        assert_eq!(body.collect().await.expect("the rest").to_bytes(), "\n");
+    }
+    let denied = post_plain(example.address, "/mcp", &[], call(3, "search")).await;
+    let data = &denied.json()["error"]["data"];
+    assert_eq!((&denied.json()["id"], &data["tool"], &data["limitType"]), (&json!(3), &json!("search"), &json!("global")));
+    let wait = data["retryAfterSeconds"].as_f64().expect("a number");
+    assert!((5.0..=15.0).contains(&wait), "one every 15 s: {wait}");
+    go_on.send(()).expect("the server runs");
+    assert_eq!(post_plain(example.address, "/mcp", &[], call(4, "other")).await.json()["id"], 4);
+    let refused = post_plain(example.address, "/mcp", &[], r#"{"jsonrpc":"2.0","id":1,"method":"ping","METHOD":"tools/call"}"#).await;
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (400, &json!(-32600)));
+}
+
+#[tokio::test]
+async fn hyper_proxies_share_their_buckets_through_redis() {
+    let redis = Server::start().await;
+    let (server, go_on) = upstream().await;
+    let (server, url) = (server.to_string(), format!("redis://{}", redis.address()));
+    let args = ["127.0.0.1:0", &server, &url];
+    let proxies = [Example::start("hyper_proxy", &args), Example::start("hyper_proxy", &args)];
+    let mut answers: Vec<Value> = Vec::new();
+    for (id, proxy) in (1..).zip(proxies.iter().cycle().take(3)) {
+        go_on.send(()).expect("the server runs");
+        answers.push(post_plain(proxy.address, "/mcp", &[], call(id, "search")).await.json());
+    }
+    let denied: Vec<_> = answers.iter().map(|answer| answer.get("error").is_some()).collect();
+    assert_eq!(denied, [false, false, true], "{answers:?}");
+}
