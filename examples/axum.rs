@@ -64,6 +64,7 @@ async fn sign_in(mut request: Request, next: Next) -> Result<Response, StatusCod
 }
 
 async fn answer(Json(call): Json<Value>) -> Json<Value> {
-    let content = json!([{"type": "text", "text": call["params"]["arguments"].to_string()}]);
-    Json(json!({"jsonrpc": "2.0", "id": call["id"], "result": {"content": content}}))
+    let arguments = call.pointer("/params/arguments").map(Value::to_string);
+    let content = json!([{"type": "text", "text": arguments}]);
+    Json(json!({"jsonrpc": "2.0", "id": call.get("id"), "result": {"content": content}}))
 }
