@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::{
-    check::CheckArgs, completions::CompletionsArgs, explain::ExplainArgs, man::ManArgs, migrate::MigrateArgs, proxy::args::ProxyArgs,
-    version,
+    check::CheckArgs, completions::CompletionsArgs, doctor::DoctorArgs, explain::ExplainArgs, man::ManArgs, migrate::MigrateArgs,
+    proxy::args::ProxyArgs, version,
 };
 use crate::config::{period::Period, rename::Mode};
 
@@ -43,6 +43,7 @@ pub(super) enum Command {
     Migrate(MigrateArgs),
     Crds(CrdsArgs),
     Explain(ExplainArgs),
+    Doctor(DoctorArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -195,7 +196,7 @@ pub(super) enum CrdOutput {
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Report {
+pub(super) enum ReportFormat {
     /// For people.
     Human,
     /// For programs.

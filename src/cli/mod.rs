@@ -6,6 +6,7 @@ mod args;
 mod check;
 mod completions;
 mod crds;
+mod doctor;
 mod exit;
 mod explain;
 mod inputs;
@@ -40,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Crds(args) => crds::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Migrate(args) => migrate::run(args),

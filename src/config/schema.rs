@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{
     GROUP,
+    path::{FieldPath, Step},
     subject::{Kind, Scope, TOOLS},
 };
 
@@ -30,6 +31,17 @@ pub struct Location {
     pub place: usize,
     /// In an entry of `tools`, not at the server level.
     pub in_tool: bool,
+}
+
+/// What an installed CRD drops from the limits, though tollgate knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// Of which kind.
+    pub kind: Kind,
+    /// In which version.
+    pub version: String,
+    /// The field; in every entry, where a list is on the way.
+    pub path: FieldPath,
 }
 
 /// What is known of the installed CRDs.
@@ -86,6 +98,57 @@ impl Schema {
     }
 }
 
+/// The fields of the limits that the CRDs drop, in the OpenAPI v3 documents of the group's versions. At a place of limits that a kind knows
+/// nothing of, nothing is missed, as long as it knows another.
+pub fn dropped<'a>(documents: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Vec<Dropped> {
+    let mut found = Vec::new();
+    for (version, document) in documents {
+        for kind in Kind::ALL {
+            let Some(root) = component(document, version, kind) else { continue };
+            let paths = dropped_by(root, kind);
+            found.extend(paths.into_iter().map(|path| Dropped { kind, version: version.to_owned(), path }));
+        }
+    }
+    found
+}
+
+fn dropped_by(root: &Value, kind: Kind) -> Vec<FieldPath> {
+    let places = || kind.places().iter().map(|keys| FieldPath::new(keys.iter().copied()));
+    let mut blocks = places().filter_map(|path| Some((at(root, &path)?, path))).peekable();
+    if blocks.peek().is_none() {
+        let keeps_anything = property(root, "spec").is_some_and(keeps_unknown);
+        return places().take(usize::from(!keeps_anything)).collect();
+    }
+    let mut dropped = Vec::new();
+    for (block, path) in blocks {
+        let known = [Scope::Global.key(), Scope::PerUser.key(), TOOLS];
+        dropped.extend(known.into_iter().filter(|key| !keeps(block, key)).map(|key| path.key(key)));
+        if let Some(tool) = property(block, TOOLS).and_then(|tools| tools.get("items")) {
+            let path = path.key(TOOLS);
+            let known = [Scope::Global.key(), Scope::PerUser.key()];
+            dropped.extend(known.into_iter().filter(|key| !keeps(tool, key)).map(|key| path.key(key)));
+        }
+    }
+    dropped
+}
+
+/// The schema at a path of keys, if it is declared.
+fn at<'a>(root: &'a Value, path: &FieldPath) -> Option<&'a Value> {
+    path.steps().iter().try_fold(root, |schema, step| match step {
+        Step::Key(key) => property(schema, key),
+        Step::Index(_) => schema.get("items"),
+    })
+}
+
+/// Whether a level keeps a key.
+fn keeps(level: &Value, key: &str) -> bool {
+    keeps_unknown(level) || property(level, key).is_some()
+}
+
+fn keeps_unknown(level: &Value) -> bool {
+    level.get("x-kubernetes-preserve-unknown-fields").and_then(Value::as_bool) == Some(true)
+}
+
 /// The schema of a kind: the component that carries its group, version and kind.
 fn component<'a>(document: &'a Value, version: &str, kind: Kind) -> Option<&'a Value> {
     let schemas = document.pointer("/components/schemas")?.as_object()?;
@@ -104,8 +167,7 @@ fn property<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
 
 /// A level keeps both names when it declares both, or keeps what it does not know.
 fn keeps_global(level: &Value) -> bool {
-    let keeps_unknown = level.get("x-kubernetes-preserve-unknown-fields").and_then(Value::as_bool) == Some(true);
-    keeps_unknown || [Scope::Global, Scope::Shared].iter().all(|scope| property(level, scope.key()).is_some())
+    [Scope::Global, Scope::Shared].iter().all(|scope| keeps(level, scope.key()))
 }
 
 #[cfg(test)]
@@ -134,6 +196,21 @@ mod tests {
         let schema = Schema::installed([("v1beta1", &doc)]);
         assert_eq!(schema.global_key(Kind::McpServer, "v1beta1", SERVER), GlobalKey::Kept);
         assert_eq!(schema.global_key(Kind::McpServer, "v1beta1", TOOL), GlobalKey::Dropped);
+    }
+
+    #[test]
+    fn what_a_definition_drops_is_told_by_its_path() {
+        let told = |document: &Value| {
+            let found = dropped([("v1beta1", document)]);
+            found.iter().map(|dropped| format!("{} {} {}", dropped.kind.name(), dropped.version, dropped.path)).collect::<Vec<_>>()
+        };
+        let mut doc = document(&json!({}), &json!({}));
+        let limits = "/components/schemas/dev.stacklok.toolhive.v1beta1.MCPServer/properties/spec/properties";
+        assert_eq!(told(&doc), ["MCPServer v1beta1 spec.rateLimiting.perUser", "MCPServer v1beta1 spec.rateLimiting.tools.perUser"]);
+        doc.pointer_mut(limits).expect("built above")["rateLimiting"] = json!({"x-kubernetes-preserve-unknown-fields": true});
+        assert_eq!(told(&doc), [""; 0]);
+        *doc.pointer_mut(limits).expect("built above") = json!({"image": {}});
+        assert_eq!(told(&doc), ["MCPServer v1beta1 spec.rateLimiting"], "limits are not known at all");
     }
 
     #[test]

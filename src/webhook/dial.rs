@@ -1,7 +1,7 @@
-//! The TLS dial to ourselves: proof that the port answers, with the certificate that it should.
+//! TLS dials: to ourselves, as proof that the port answers with the certificate that it should, and to others, to see which they show.
 
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -42,14 +42,33 @@ pub(super) async fn keep_dialing(address: SocketAddr, identity: Arc<Identity>, h
 }
 
 async fn dial(address: SocketAddr, identity: &Arc<Identity>) -> io::Result<()> {
+    // The certificate that we serve: the one from before the dial, or the one that has replaced it meanwhile.
+    let (identity, leaf) = (identity.clone(), identity.leaf());
+    let config = config(move |certificate| *certificate == leaf || *certificate == identity.leaf())?;
+    let stream = TcpStream::connect(reachable(address)).await?;
+    // A server that asks for client certificates refuses us after its own part of the handshake, which is the part that is tested.
+    TlsConnector::from(config).connect(ServerName::IpAddress(address.ip().into()), stream).await.map(drop)
+}
+
+/// The certificates that a server shows, leaf first, whatever they are worth. Nothing is sent to it but a handshake.
+pub(crate) async fn shown_at(host: &str, port: u16) -> io::Result<Vec<CertificateDer<'static>>> {
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let shown = async {
+        let stream = TcpStream::connect((host, port)).await?;
+        let stream = TlsConnector::from(config(|_| true)?).connect(name, stream).await?;
+        Ok(stream.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default())
+    };
+    timeout(DEADLINE, shown).await.unwrap_or_else(|late| Err(late.into()))
+}
+
+/// A client that takes the leaf certificates that it is told to.
+fn config(takes: impl Fn(&CertificateDer<'_>) -> bool + Send + Sync + 'static) -> io::Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
-    let pinned = Arc::new(Pinned { leaf: identity.leaf(), identity: identity.clone(), provider: provider.clone() });
+    let pinned = Arc::new(Pinned { takes: Box::new(takes), provider: provider.clone() });
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(io::Error::other)?;
     let mut config = config.dangerous().with_custom_certificate_verifier(pinned).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let stream = TcpStream::connect(reachable(address)).await?;
-    // A server that asks for client certificates refuses us after its own part of the handshake, which is the part that is tested.
-    TlsConnector::from(Arc::new(config)).connect(ServerName::IpAddress(address.ip().into()), stream).await.map(drop)
+    Ok(Arc::new(config))
 }
 
 /// Where a socket bound to every address can be reached.
@@ -62,12 +81,16 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Accepts the certificate that we serve: the one from before the dial, or the one that has replaced it meanwhile.
-#[derive(Debug)]
+/// Accepts leaf certificates by their bytes.
 struct Pinned {
-    leaf: CertificateDer<'static>,
-    identity: Arc<Identity>,
+    takes: Box<dyn Fn(&CertificateDer<'_>) -> bool + Send + Sync>,
     provider: Arc<CryptoProvider>,
+}
+
+impl fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pinned").finish_non_exhaustive()
+    }
 }
 
 impl ServerCertVerifier for Pinned {
@@ -80,7 +103,7 @@ impl ServerCertVerifier for Pinned {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let refused = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
-        if *end_entity == self.leaf || *end_entity == self.identity.leaf() { Ok(ServerCertVerified::assertion()) } else { Err(refused) }
+        if (self.takes)(end_entity) { Ok(ServerCertVerified::assertion()) } else { Err(refused) }
     }
 
     fn verify_tls12_signature(

@@ -4,7 +4,7 @@
 //! anywhere: what it needs to know of the cluster, [`cluster`] keeps at hand.
 
 pub mod cluster;
-mod dial;
+pub(crate) mod dial;
 mod health;
 mod metrics;
 mod routes;

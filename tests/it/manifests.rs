@@ -51,7 +51,7 @@ fn every_flag_in_the_deployment_is_one() {
 }
 
 /// A copy of the repository's manifests in which the overlay for a CA of one's own has one.
-fn with_own_ca() -> tempfile::TempDir {
+pub fn with_own_ca() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let copied = Command::new("cp").arg("-r").arg(manifests()).arg(folder.path()).status().expect("cp is there");
     assert!(copied.success());

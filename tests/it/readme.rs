@@ -43,6 +43,10 @@ fn transcripts_are_what_happens() {
     for block in blocks(&readme(), "console") {
         for transcript in format!("\n{block}").split("\n$ ").skip(1) {
             let (command, printed) = transcript.split_once('\n').unwrap_or((transcript, ""));
+            // Which webhooks this cluster has is up to the tests that run at once; it has a cluster and a test of its own.
+            if command == "tollgate doctor" {
+                continue;
+            }
             let got = run(command);
             if got != printed {
                 wrong.push_str(&format!("$ {command}\n{got}\n"));

@@ -33,7 +33,7 @@ use self::{
     rule::RuleExplained,
     simulate::Simulated,
 };
-use super::{args::Report, exit::Exit, print};
+use super::{args::ReportFormat, exit::Exit, print};
 use crate::config::{
     period::Period,
     rules::{RULES, Rule},
@@ -90,7 +90,7 @@ pub(super) struct ExplainArgs {
 
     /// Format
     #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
-    output: Report,
+    output: ReportFormat,
 }
 
 /// What is told about one argument.
@@ -121,17 +121,17 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let mut answers = args.what.iter().map(|what| explain(what, args)).collect::<anyhow::Result<Vec<_>>>()?;
     simulate_in(&mut answers, args)?;
     print(&match args.output {
-        Report::Human => answers.iter().map(human).collect::<Vec<_>>().join("\n"),
-        Report::Json => format!("{}\n", serde_json::to_string_pretty(&answers)?),
+        ReportFormat::Human => answers.iter().map(human).collect::<Vec<_>>().join("\n"),
+        ReportFormat::Json => format!("{}\n", serde_json::to_string_pretty(&answers)?),
     })?;
     Ok(if answers.iter().any(is_denied) { Exit::Found } else { Exit::Clean })
 }
 
-fn list(output: Report) -> anyhow::Result<Exit> {
+fn list(output: ReportFormat) -> anyhow::Result<Exit> {
     let rules = RULES.iter().map(RuleExplained::new);
     print(&match output {
-        Report::Human => RULES.iter().map(|rule| format!("{}  {}  {}\n", rule.id, rule.level.name(), rule.says)).collect(),
-        Report::Json => format!("{}\n", serde_json::to_string_pretty(&rules.collect::<anyhow::Result<Vec<_>>>()?)?),
+        ReportFormat::Human => RULES.iter().map(|rule| format!("{}  {}  {}\n", rule.id, rule.level.name(), rule.says)).collect(),
+        ReportFormat::Json => format!("{}\n", serde_json::to_string_pretty(&rules.collect::<anyhow::Result<Vec<_>>>()?)?),
     })?;
     Ok(Exit::Clean)
 }

@@ -13,6 +13,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use serde_json::Value;
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -68,6 +69,14 @@ pub async fn follow(access: Access, told: Option<Schema>) -> Result<(World, Foll
     }
     let references = references::follow(&client, &access.secrets_in, &mut tasks);
     Ok((World { schema, schema_answered, references: Some(Arc::new(references)) }, Following(tasks)))
+}
+
+/// The OpenAPI v3 documents of the group's versions. A version that is not served has none.
+///
+/// # Errors
+/// When the API server does not answer, or not to us.
+pub async fn documents(client: &Client) -> Result<Vec<(&'static str, Value)>, kube::Error> {
+    openapi::documents(client).await
 }
 
 async fn client(access: &Access) -> Result<Client, AccessError> {

@@ -62,20 +62,38 @@ pub(super) async fn follow(client: Client, schema: Arc<ArcSwap<Schema>>, answere
     }
 }
 
+/// The documents of the group's versions, as they are now.
+pub(super) async fn documents(client: &Client) -> Result<Vec<(&'static str, Value)>, kube::Error> {
+    let index: Index = client.request(get("/openapi/v3")?).await?;
+    read(client, &index.of_group()).await
+}
+
+async fn read(client: &Client, named: &BTreeMap<&'static str, Document>) -> Result<Vec<(&'static str, Value)>, kube::Error> {
+    let mut documents = Vec::new();
+    for (version, document) in named {
+        documents.push((*version, client.request(get(&document.url)?).await?));
+    }
+    Ok(documents)
+}
+
+impl Index {
+    /// The documents of the versions that tollgate knows, as far as they are served.
+    fn of_group(&self) -> BTreeMap<&'static str, Document> {
+        let named = VERSIONS.iter().filter_map(|version| Some((*version, self.paths.get(&format!("apis/{GROUP}/{version}"))?.clone())));
+        named.collect()
+    }
+}
+
 type Look<'a> = (BTreeMap<&'a str, Document>, Schema);
 
 /// What is installed, unless it is what was known.
 async fn look(client: &Client, known: Option<&BTreeMap<&str, Document>>) -> Result<Option<Look<'static>>, kube::Error> {
     let index: Index = client.request(get("/openapi/v3")?).await?;
-    let named = VERSIONS.iter().filter_map(|version| Some((*version, index.paths.get(&format!("apis/{GROUP}/{version}"))?.clone())));
-    let named: BTreeMap<_, _> = named.collect();
+    let named = index.of_group();
     if known == Some(&named) {
         return Ok(None);
     }
-    let mut documents: Vec<(&str, Value)> = Vec::new();
-    for (version, document) in &named {
-        documents.push((version, client.request(get(&document.url)?).await?));
-    }
+    let documents = read(client, &named).await?;
     let schema = Schema::installed(documents.iter().map(|(version, document)| (*version, document)));
     Ok(Some((named, schema)))
 }

@@ -93,6 +93,8 @@ impl Cluster {
             "--authorization-mode=RBAC".to_owned(),
             "--disable-admission-plugins=ServiceAccount".to_owned(),
             "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+            // Nothing here makes a Service's address lead anywhere; this way the API server dials what its EndpointSlices say.
+            "--enable-aggregator-routing=true".to_owned(),
         ];
         let url = format!("https://127.0.0.1:{port}");
         let kubeconfig = write_kubeconfig(&folder, &url, "admin");

@@ -36,8 +36,17 @@ impl Serve {
 
     /// The same in a folder that is already there.
     pub fn start_in(folder: TempDir, args: &[&str]) -> Self {
+        Self::launch(folder, "127.0.0.1:0", args)
+    }
+
+    /// The same at another address than loopback's.
+    pub fn start_listening(listen: &str, args: &[&str]) -> Self {
+        Self::launch(tempfile::tempdir().expect("a folder"), listen, args)
+    }
+
+    fn launch(folder: TempDir, listen: &str, args: &[&str]) -> Self {
         let mut child = command(&folder)
-            .args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"])
+            .args(["serve", "--listen", listen, "--metrics-listen", "127.0.0.1:0"])
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

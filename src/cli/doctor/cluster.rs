@@ -1,0 +1,131 @@
+//! Requests to the API server, with answers in terms of what a doctor can say: there, absent, forbidden, failed.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, anyhow};
+use http::{HeaderMap, Request, header::CONTENT_TYPE};
+use http_body_util::BodyExt;
+use kube::{
+    Client, Config,
+    client::Body,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::Value;
+use thiserror::Error;
+
+/// For one request. Two hooks that hang for 10 s each fit into it.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A cluster to look at.
+#[derive(Clone)]
+pub(super) struct Cluster {
+    pub(super) client: Client,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub(super) enum Trouble {
+    /// It is not there.
+    #[error("{0}")]
+    Absent(String),
+    /// We may not read it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// An answer to a create.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) code: u16,
+    /// The object, or a `Status`.
+    pub(super) body: Value,
+    /// The texts of the `Warning` headers.
+    pub(super) warnings: String,
+}
+
+impl Cluster {
+    /// As kubectl would: the kubeconfig that is named, `$KUBECONFIG`, `~/.kube/config`; then the service account of the pod.
+    pub(super) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Self> {
+        let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+        let mut config = match (kubeconfig, context) {
+            (Some(path), _) => {
+                // Not as a chain: these errors tell their sources themselves.
+                let shown = |error| anyhow!("cannot use {}: {error}", path.display());
+                let kubeconfig = Kubeconfig::read_from(path).map_err(shown)?;
+                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(shown)?
+            }
+            (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| anyhow!("cannot use the kubeconfig: {error}"))?,
+            (None, None) => {
+                Config::infer().await.map_err(|error| anyhow!("there is no cluster to look at, name a --kubeconfig: {error}"))?
+            }
+        };
+        config.default_retry = false;
+        config.read_timeout = Some(DEADLINE);
+        Ok(Self { client: Client::try_from(config).context("cannot make a Kubernetes client")? })
+    }
+
+    /// GET of a path, as JSON.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Trouble> {
+        let failed = |error: &dyn std::error::Error| Trouble::Failed(innermost(error));
+        let request = Request::get(path).header("Accept", "application/json").body(Vec::new()).map_err(|error| failed(&error))?;
+        self.client.request(request).await.map_err(Trouble::from)
+    }
+
+    /// The `items` of a list.
+    pub(super) async fn list(&self, path: &str) -> Result<Vec<Value>, Trouble> {
+        let mut list = self.get(path).await?;
+        Ok(match list.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => items,
+            _ => Vec::new(),
+        })
+    }
+
+    /// POST of an object, with whatever answer.
+    pub(super) async fn create(&self, path: &str, object: &Value) -> Result<Answer, Trouble> {
+        let failed = |error: &dyn std::error::Error| Trouble::Failed(innermost(error));
+        let request = Request::post(path).header(CONTENT_TYPE, "application/json").header("Accept", "application/json");
+        let request = request.body(Body::from(object.to_string().into_bytes())).map_err(|error| failed(&error))?;
+        let (head, body) = self.client.send(request).await?.into_parts();
+        let body = body.collect().await.map_err(|error| failed(&error))?.to_bytes();
+        let body = serde_json::from_slice(&body).map_err(|error| failed(&error))?;
+        Ok(Answer { code: head.status.as_u16(), body, warnings: warnings(&head.headers) })
+    }
+}
+
+impl From<kube::Error> for Trouble {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.code == 404 => Self::Absent(status.message),
+            kube::Error::Api(status) if [401, 403].contains(&status.code) => Self::Forbidden(status.message),
+            kube::Error::Api(status) => Self::Failed(status.message),
+            other => Self::Failed(innermost(&other)),
+        }
+    }
+}
+
+/// The cause at the bottom: the others repeat it.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+fn warnings(headers: &HeaderMap) -> String {
+    let texts = headers.get_all("warning").iter().filter_map(|value| value.to_str().ok());
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+/// A text of an object, empty when it is not there.
+pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A list of an object, empty when it is not there.
+pub(super) fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+    object.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}

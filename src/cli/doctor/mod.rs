@@ -1,0 +1,95 @@
+//! `tollgate doctor`: is the installed webhook asked, does it answer, and may it do what it should?
+//!
+//! | file | what is looked at |
+//! |---|---|
+//! | [`hooks`] | the webhook configurations: are they there, do they say what the manifests say |
+//! | [`certificates`] | caBundle against the certificate that is served |
+//! | [`workload`] | Service, endpoints, images |
+//! | [`reach`] | two dry-run creates: one that must be refused, one that must be renamed |
+//! | [`schema`] | the installed CRDs |
+//! | [`redis`] | Redis, where its URL is given |
+//! | [`report`] | what was found, and what to do about it |
+//! | [`cluster`] | requests to the API server |
+//!
+//! Nothing is changed anywhere. What may not be read is told, and is not counted as well.
+
+mod certificates;
+mod cluster;
+mod hooks;
+mod reach;
+mod report;
+mod schema;
+mod workload;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+
+use self::{
+    cluster::Cluster,
+    hooks::Installed,
+    report::{Notes, Report},
+};
+use super::{args::ReportFormat, exit::Exit, print};
+
+/// Look whether the installed webhook works, and tell what to do where it does not.
+///
+/// Looks at the webhook configurations, their certificates, the Service and the pods behind it, the installed CRDs, and makes two dry-run
+/// creates that show whether the API server reaches both hooks. Changes nothing.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  tollgate doctor
+      The cluster of the current kubeconfig; in a pod, its own
+  tollgate doctor --kubeconfig ~/.kube/config --context kind-dev --namespace default
+  tollgate doctor --output json
+
+Exit codes: 0 all is well, 1 something is wrong, 2 something could not be looked at, and nothing else is wrong")]
+pub(super) struct DoctorArgs {
+    /// Kubeconfig [default: as kubectl's: $KUBECONFIG, ~/.kube/config; then the pod's service account]
+    #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig, unless its current one
+    #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME")]
+    context: Option<String>,
+
+    /// Namespace in which the dry-run creates are made; one that the webhooks are called for
+    #[arg(long, short, env = "TOLLGATE_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
+    namespace: String,
+
+    /// Format
+    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
+    output: ReportFormat,
+}
+
+pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
+    // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let report = runtime.block_on(look(args))?;
+    print(&match args.output {
+        ReportFormat::Human => report.human(),
+        ReportFormat::Json => format!("{}\n", serde_json::to_string_pretty(&report)?),
+    })?;
+    Ok(report.exit())
+}
+
+async fn look(args: &DoctorArgs) -> anyhow::Result<Report> {
+    let cluster = Cluster::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+    let mut notes = Notes::default();
+    let installed = Installed::read(&cluster, &mut notes).await;
+    for hook in &installed.hooks {
+        hook.look_at_settings(&mut notes);
+    }
+    let workloads = workload::look(&cluster, &installed, &mut notes).await;
+    for hook in &installed.hooks {
+        certificates::look(&cluster, hook, &workloads, &mut notes).await;
+    }
+    let version = schema::look(&cluster, &mut notes).await;
+    if !installed.hooks.is_empty() {
+        reach::look(&cluster, &args.namespace, version, &mut notes).await;
+    }
+    Ok(Report::new(notes))
+}
