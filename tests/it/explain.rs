@@ -112,7 +112,7 @@ MCPServer demo/search, spec.rateLimiting
 #[test]
 fn both_kinds_all_places_and_lists() {
     let virtual_server = json!({
-        "kind": "VirtualMCPServer", "metadata": {"name": "v"},
+        "apiVersion": "toolhive.stacklok.dev/v1alpha1", "kind": "VirtualMCPServer", "metadata": {"name": "v"},
         "spec": {
             "sessionStorage": {"provider": "redis", "address": "redis:6379"},
             "config": {"rateLimiting": {"shared": bucket(9, "9s")}},
@@ -133,7 +133,7 @@ fn both_kinds_all_places_and_lists() {
 fn what_cannot_be_explained_is_told_by_the_exit_code() {
     let explain =
         Explain::new().file("denied.json", &server(&json!({"perUser": bucket(0, "1d")}))).file("ours.json", &json!({"kind": "Pod"}));
-    fs::write(explain.folder.path().join("broken.yaml"), "a: [").expect("written");
+    fs::write(explain.folder.path().join("broken.yaml"), "kind: MCPServer\na: [").expect("written");
     let denied = explain.run(&["denied.json"]);
     assert_eq!(denied.status.code(), Some(1));
     let said = String::from_utf8(denied.stdout).expect("text");
@@ -144,8 +144,8 @@ fn what_cannot_be_explained_is_told_by_the_exit_code() {
     assert!(explain.human(&["ours.json"]).contains("ours.json: no MCPServer and no VirtualMCPServer (1 other objects)"));
     for (args, told) in [
         (["TG999"].as_slice(), "there is no rule TG999: `tollgate explain` lists them"),
-        (&["absent.yaml"], "cannot read absent.yaml"),
-        (&["broken.yaml"], "broken.yaml"),
+        (&["absent.yaml"], "absent.yaml: there is no such file"),
+        (&["broken.yaml"], "broken.yaml:2:"),
         (&["denied.json", "--load", "1/s"], "one object with limits, and here are 0"),
         (&["denied.json", "--load", "lots"], "\"lots\" is no number of calls"),
         (&["TG001", "--plot", "calls.png"], "--plot draws SVG, which needs no fonts of this machine: name the file calls.svg"),

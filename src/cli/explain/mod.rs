@@ -17,7 +17,6 @@ mod simulate;
 mod text;
 
 use std::{
-    io::Read,
     num::NonZeroU32,
     path::{Path, PathBuf},
 };
@@ -25,7 +24,6 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Serialize;
-use serde_json::Value;
 
 use self::{
     limits::{Explained, Outcome},
@@ -33,11 +31,19 @@ use self::{
     rule::RuleExplained,
     simulate::Simulated,
 };
-use super::{args::ReportFormat, exit::Exit, print};
-use crate::config::{
-    period::Period,
-    rules::{RULES, Rule},
-    subject::{Kind, Subject},
+use super::{
+    args::ReportFormat,
+    exit::Exit,
+    inputs::{Input, expand},
+    print,
+};
+use crate::{
+    config::{
+        period::Period,
+        rules::{RULES, Rule},
+        subject::Subject,
+    },
+    source::{MARK, Piece, Position, Raw, kind_and_version, read},
 };
 
 /// Explain rules by their ids, or the limits of files in words and numbers.
@@ -59,7 +65,7 @@ Examples:
 
 Exit codes: 0 explained, 1 a rule denies the limits, 2 cannot tell: an unknown rule, a file that cannot be read")]
 pub(super) struct ExplainArgs {
-    /// Ids of rules, files of manifests (YAML or JSON), - for stdin; without any, all rules are listed
+    /// Ids of rules, files and folders of manifests (YAML or JSON), - for stdin; without any, all rules are listed
     #[arg(value_name = "RULE|FILE")]
     what: Vec<String>,
 
@@ -118,7 +124,10 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     if args.what.is_empty() {
         return list(args.output);
     }
-    let mut answers = args.what.iter().map(|what| explain(what, args)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut answers = Vec::new();
+    for what in &args.what {
+        answers.extend(explain(what, args)?);
+    }
     simulate_in(&mut answers, args)?;
     print(&match args.output {
         ReportFormat::Human => answers.iter().map(human).collect::<Vec<_>>().join("\n"),
@@ -136,37 +145,56 @@ fn list(output: ReportFormat) -> anyhow::Result<Exit> {
     Ok(Exit::Clean)
 }
 
-fn explain(what: &str, args: &ExplainArgs) -> anyhow::Result<Answer> {
+fn explain(what: &str, args: &ExplainArgs) -> anyhow::Result<Vec<Answer>> {
     if let Some(rule) = Rule::by_id(what) {
-        return Ok(Answer::Rule(RuleExplained::new(rule)?));
+        return Ok(vec![Answer::Rule(RuleExplained::new(rule)?)]);
     }
     let looks_like_an_id = what.len() == 5 && what.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("TG"));
     if looks_like_an_id && !Path::new(what).exists() {
         bail!("there is no rule {what}: `tollgate explain` lists them");
     }
-    let (mut objects, mut skipped) = (Vec::new(), 0);
-    for object in read(what)? {
-        match object.get("kind").and_then(Value::as_str).and_then(Kind::from_name) {
-            Some(kind) => objects.push(Explained::new(Subject::new(kind, &object), args.users)),
-            None => skipped += 1,
-        }
-    }
-    Ok(Answer::File(FileExplained { file: what.to_owned(), objects, skipped }))
+    let paths = [PathBuf::from(what)];
+    let files = expand(&paths, &|_| false).map(|input| match input {
+        Ok(input) => FileExplained::read(&input, args.users).map(Answer::File),
+        Err(missing) => bail!("{}: {}", missing.name, missing.message),
+    });
+    files.collect()
 }
 
-/// The objects of a file, those of lists included.
-fn read(file: &str) -> anyhow::Result<Vec<Value>> {
-    let mut text = String::new();
-    match file {
-        "-" => std::io::stdin().read_to_string(&mut text).map(drop).context("cannot read stdin")?,
-        file => text = std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?,
+impl FileExplained {
+    fn read(input: &Input, users: u32) -> anyhow::Result<Self> {
+        let mut file = Self { file: input.name(), objects: Vec::new(), skipped: 0 };
+        let mut broken = None;
+        let documents = input.each_document(&mut |raw| {
+            let fault = file.add(raw, users).err();
+            broken = broken.take().or(fault);
+        });
+        documents.with_context(|| format!("cannot read {}", file.file))?;
+        match broken {
+            Some((at, message)) => bail!("{}:{}:{}: {message}", file.file, at.line, at.column),
+            None => Ok(file),
+        }
     }
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).with_context(|| format!("{file} is not YAML"))?;
-    let objects = documents.into_iter().flat_map(|mut document| match document.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) => items,
-        _ => vec![document],
-    });
-    Ok(objects.filter(|object| !object.is_null()).collect())
+
+    /// Explains every object of a document. A document that cannot be read and does not name our kinds is somebody else's.
+    fn add(&mut self, raw: Raw, users: u32) -> Result<(), (Position, String)> {
+        let text = raw.text().map_err(|(text, at)| (text.position(at), "this is no UTF-8 text".to_owned()))?;
+        let end = read(text.as_str(), &mut |piece| {
+            let Piece::Object(node) = piece else { return };
+            match kind_and_version(&node) {
+                Some((kind, _)) => self.objects.push(Explained::new(Subject::new(kind, &node.to_value()), users)),
+                None => self.skipped += 1,
+            }
+        });
+        match end {
+            Err(broken) if text.as_str().contains(MARK) => Err((text.position(broken.at), broken.message)),
+            Err(_) => {
+                self.skipped += 1;
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
 }
 
 /// Where calls are asked for, makes them; where a picture is asked for, draws it.

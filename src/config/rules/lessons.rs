@@ -48,7 +48,8 @@ pub(super) const TG001: Lesson = Lesson {
     crd: "",
     webhook: "",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
 -  sessionStorage: {provider: memory}
 +  sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
@@ -63,7 +64,8 @@ pub(super) const TG002: Lesson = Lesson {
     crd: "",
     webhook: "",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
 +  oidcConfigRef: {name: corp-oidc}
@@ -77,7 +79,8 @@ pub(super) const TG003: Lesson = Lesson {
     crd: "",
     webhook: "",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
 -  rateLimiting: {}
@@ -91,7 +94,8 @@ pub(super) const TG004: Lesson = Lesson {
     crd: "",
     webhook: "",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
    rateLimiting:
@@ -107,7 +111,8 @@ pub(super) const TG005: Lesson = Lesson {
           character.",
     webhook: "",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
    rateLimiting:
@@ -124,7 +129,8 @@ pub(super) const TG006: Lesson = Lesson {
     crd: "The schema wants an integer from 1 to 2147483647.",
     webhook: "",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
    rateLimiting:
@@ -139,7 +145,8 @@ pub(super) const TG007: Lesson = Lesson {
     crd: "The schema wants a text of 1 to 32 characters, whatever it says.",
     webhook: "",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
    rateLimiting:
@@ -154,7 +161,8 @@ pub(super) const TG008: Lesson = Lesson {
     webhook: "/mutate first settles what it can: where the request states only one of the two, that one counts. What is left are requests \
               that state both, and managers that disagree; the message names them.",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
    rateLimiting:
@@ -169,7 +177,8 @@ pub(super) const TG009: Lesson = Lesson {
     crd: "The schema wants a db of 0 or more, and a passwordRef with name and key. What the address says it does not look at.",
     webhook: "",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage:
      provider: redis
@@ -186,7 +195,8 @@ pub(super) const TG010: Lesson = Lesson {
     crd: "",
     webhook: "",
     example: Example(
-        " kind: VirtualMCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: VirtualMCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
    rateLimiting:
@@ -203,7 +213,8 @@ pub(super) const TG011: Lesson = Lesson {
           other clients are warned at most.",
     webhook: "The field is gone before a webhook is asked, unless the CRD keeps unknown fields there: it is to be found in the file.",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
    oidcConfigRef: {name: corp-oidc}
@@ -221,7 +232,8 @@ pub(super) const TG101: Lesson = Lesson {
     webhook: "/mutate renames it and moves the ownership along, so that later requests behave as if the manifest said global. \
               --shared-alias has other ways: mirror, warn, deny. The annotation tollgate.dev/shared-alias: keep opts an object out.",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
    rateLimiting:
@@ -236,7 +248,8 @@ pub(super) const TG102: Lesson = Lesson {
     crd: "",
     webhook: "",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
    rateLimiting:
@@ -253,7 +266,8 @@ pub(super) const TG103: Lesson = Lesson {
     crd: "",
     webhook: "",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
    rateLimiting:
@@ -269,7 +283,8 @@ pub(super) const TG104: Lesson = Lesson {
     crd: "",
     webhook: "",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
    rateLimiting:
@@ -284,7 +299,8 @@ pub(super) const TG105: Lesson = Lesson {
     crd: "",
     webhook: "",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
    oidcConfigRef: {name: corp-oidc}
@@ -300,7 +316,8 @@ pub(super) const TG106: Lesson = Lesson {
     crd: "",
     webhook: "Looks only where it follows a cluster (in a pod, or with --kubeconfig), and for Secrets only in the namespaces of --secrets-in.",
     example: Example(
-        " kind: MCPServer
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
  metadata: {name: search, namespace: default}
  spec:
    sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
