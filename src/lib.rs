@@ -17,8 +17,8 @@
 //! report  mcp  stores  metrics          findings, for people and machines | JSON-RPC in and out (pure) |
 //!                                       buckets in memory and in Redis | what the limiter does, counted
 //!
-//! layer  listener  certs                the limiter around a tower service | accept loop, TLS, deadlines, drain | development
-//!                                       certificates
+//! layer  listener  certs  identity      the limiter around a tower service | accept loop, TLS, deadlines, drain | development
+//!                                       certificates | who is calling: tokens, and the keys of their issuer
 //!
 //! webhook  gateway                      HTTPS for reviews, the look into the cluster | the MCP reverse proxy
 //!
@@ -32,6 +32,7 @@
 //! | feature | gives | brings |
 //! |---|---|---|
 //! | `admission` | [`admission`]: bytes in, review out | base64 |
+//! | `identity` | [`identity`]: who is calling, by verified tokens | tokio, hyper, rustls, ring |
 //! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, hashbrown, sha2, tracing |
 //! | `mcp` | [`mcp`]: JSON-RPC in and out | base64 |
 //! | `metrics` | [`metrics`]: what the limiter does | prometheus-client |
@@ -55,6 +56,8 @@ pub mod config;
 pub mod crds;
 #[cfg(feature = "proxy")]
 pub mod gateway;
+#[cfg(feature = "identity")]
+pub mod identity;
 #[cfg(feature = "tower")]
 pub mod layer;
 #[cfg(feature = "limiter")]

@@ -9,13 +9,20 @@ use std::sync::LazyLock;
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Every feature of `Cargo.toml`, and whether it is built in.
-const FEATURES: [(&str, bool); 6] = [
+const FEATURES: [(&str, bool); 13] = [
     ("admission", cfg!(feature = "admission")),
     ("certs", cfg!(feature = "certs")),
     ("cli", cfg!(feature = "cli")),
+    ("identity", cfg!(feature = "identity")),
     ("limiter", cfg!(feature = "limiter")),
+    ("listener", cfg!(feature = "listener")),
+    ("mcp", cfg!(feature = "mcp")),
+    ("metrics", cfg!(feature = "metrics")),
+    ("proxy", cfg!(feature = "proxy")),
     ("redis", cfg!(feature = "redis")),
     ("serve", cfg!(feature = "serve")),
+    ("source", cfg!(feature = "source")),
+    ("tower", cfg!(feature = "tower")),
 ];
 
 /// What follows the name.

@@ -6,9 +6,10 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 15] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 16] = [
     ("config", Some(&[])),
     ("admission", Some(&["config"])),
+    ("identity", Some(&["config"])),
     ("limiter", Some(&["config"])),
     ("mcp", Some(&["limiter"])),
     ("layer", Some(&["mcp", "limiter"])),
@@ -16,7 +17,7 @@ const MAY_NAME: [(&str, Option<&[&str]>); 15] = [
     ("metrics", Some(&["limiter", "config"])),
     ("listener", Some(&[])),
     ("webhook", Some(&["admission", "config", "listener"])),
-    ("gateway", Some(&["config", "limiter", "listener", "mcp", "metrics", "stores"])),
+    ("gateway", Some(&["config", "identity", "limiter", "listener", "mcp", "metrics", "stores"])),
     ("certs", Some(&[])),
     ("crds", Some(&["config"])),
     ("source", Some(&["config"])),

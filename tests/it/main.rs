@@ -17,6 +17,7 @@ mod durations;
 mod examples;
 mod explain;
 mod help;
+mod identity;
 mod layer;
 mod lifecycle;
 mod limiter;

@@ -1,0 +1,192 @@
+//! Who is calling, from the fields of a request and from who sent it.
+//!
+//! | `--auth` | no token | a good one | a bad one |
+//! |---|---|---|---|
+//! | `required` | rejected | known | rejected |
+//! | `optional` | anonymous | known | rejected |
+//! | `none` | anonymous | anonymous: tokens are not looked at | anonymous |
+//!
+//! A user header says who is calling without a token, where somebody in front has found that out. It counts only from a trusted peer, one on
+//! this host or with a certificate that was verified; then it comes before any token, in every mode. From anybody else it is as if it were not
+//! there, so take it away before the request goes on ([`Auth::user_header`]).
+
+use std::{net::IpAddr, sync::Arc};
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{AUTHORIZATION, HeaderValue},
+};
+
+use super::{Caller, rejection::Rejection, settings::SettingsError, verifier::Verifier};
+
+/// Whether callers have to be known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AuthMode {
+    /// Each one.
+    #[default]
+    Required,
+    /// Those who say who they are.
+    Optional,
+    /// Nobody is, by a token.
+    None,
+}
+
+impl AuthMode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Required, Self::Optional, Self::None];
+
+    /// As users type it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Optional => "optional",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Who holds the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The address of the socket, never one from a header.
+    pub ip: IpAddr,
+    /// Whether it has shown a client certificate that was verified.
+    pub has_certificate: bool,
+}
+
+impl Peer {
+    /// Whether it may say who is calling.
+    pub fn is_trusted(self) -> bool {
+        self.has_certificate || self.ip.to_canonical().is_loopback()
+    }
+}
+
+/// Finds out who is calling.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    mode: AuthMode,
+    verifier: Option<Verifier>,
+    user_header: Option<HeaderName>,
+}
+
+impl Auth {
+    /// By tokens, by a header, or both.
+    ///
+    /// # Errors
+    /// When the mode needs a way to know callers and there is none. `optional` needs a verifier: it could not tell bad tokens otherwise.
+    pub fn new(mode: AuthMode, verifier: Option<Verifier>, user_header: Option<HeaderName>) -> Result<Self, SettingsError> {
+        let is_possible = match mode {
+            AuthMode::Required => verifier.is_some() || user_header.is_some(),
+            AuthMode::Optional => verifier.is_some(),
+            AuthMode::None => true,
+        };
+        if is_possible { Ok(Self { mode, verifier, user_header }) } else { Err(SettingsError::NobodyKnown) }
+    }
+
+    /// The header that only trusted peers may set.
+    pub fn user_header(&self) -> Option<&HeaderName> {
+        self.user_header.as_ref()
+    }
+
+    /// Verifies tokens, if anything does.
+    pub fn verifier(&self) -> Option<&Verifier> {
+        self.verifier.as_ref()
+    }
+
+    /// Who is calling; `None` for nobody in particular.
+    ///
+    /// # Errors
+    /// With the reason why the request must not go on.
+    pub async fn caller(&self, headers: &HeaderMap, peer: Peer) -> Result<Option<Arc<Caller>>, Rejection> {
+        if let Some(user) = self.user_by_header(headers, peer)? {
+            return Ok(Some(Arc::new(Caller::new(user, None::<String>))));
+        }
+        if self.mode == AuthMode::None {
+            return Ok(None);
+        }
+        match (bearer(headers)?, &self.verifier) {
+            (Some(token), Some(verifier)) => verifier.verify(token).await.map(Some),
+            (_, _) if self.mode == AuthMode::Required => Err(Rejection::Missing),
+            (_, _) => Ok(None),
+        }
+    }
+
+    fn user_by_header<'a>(&self, headers: &'a HeaderMap, peer: Peer) -> Result<Option<&'a str>, Rejection> {
+        let Some(name) = self.user_header.as_ref().filter(|_| peer.is_trusted()) else { return Ok(None) };
+        let Some(value) = only(headers, name)? else { return Ok(None) };
+        let user = str::from_utf8(value.as_bytes()).map_err(|_| Rejection::UserHeader)?;
+        Ok(Some(user).filter(|user| !user.is_empty()))
+    }
+}
+
+/// The token of `Authorization: Bearer`; other schemes are no token.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
+    let Some(value) = only(headers, &AUTHORIZATION)? else { return Ok(None) };
+    let Some((scheme, token)) = value.as_bytes().split_at_checked(6) else { return Ok(None) };
+    if !scheme.eq_ignore_ascii_case(b"bearer") || token.first().is_some_and(|byte| *byte != b' ') {
+        return Ok(None);
+    }
+    let token = str::from_utf8(token.trim_ascii()).map_err(|_| Rejection::Malformed("it is not ASCII"))?;
+    Ok(Some(token))
+}
+
+/// A field that may be there once. A gateway that adds its own after the client's leaves two.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Rejection> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() { Err(Rejection::Ambiguous) } else { Ok(first) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let fields = fields.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().expect("a value")));
+        let mut headers = HeaderMap::new();
+        fields.for_each(|(name, value)| {
+            headers.append(name, value);
+        });
+        headers
+    }
+
+    #[test]
+    fn a_bearer_token_is_found() {
+        for (value, token) in [
+            ("Bearer abc", Some("abc")),
+            ("bEARER   a.b.c ", Some("a.b.c")),
+            ("Bearer", Some("")),
+            ("Bearer a b", Some("a b")),
+            ("Bearerabc", None),
+            ("Basic dXNlcjpwdw==", None),
+            ("Token", None),
+            ("", None),
+        ] {
+            assert_eq!(bearer(&headers(&[("authorization", value)])), Ok(token), "{value}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), Ok(None));
+        assert_eq!(bearer(&headers(&[("authorization", "Bearer a"), ("authorization", "Bearer a")])), Err(Rejection::Ambiguous));
+    }
+
+    #[test]
+    fn loopback_and_certificates_are_trusted() {
+        let peer = |ip: &str, has_certificate| Peer { ip: ip.parse().expect("an address"), has_certificate };
+        for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(peer(ip, false).is_trusted(), "{ip}");
+        }
+        for ip in ["10.0.0.1", "0.0.0.0", "::", "::ffff:10.0.0.1", "fe80::1"] {
+            assert!(!peer(ip, false).is_trusted() && peer(ip, true).is_trusted(), "{ip}");
+        }
+    }
+
+    #[test]
+    fn a_mode_that_could_know_nobody_is_refused() {
+        let header = || Some(HeaderName::from_static("x-user"));
+        for (mode, header) in [(AuthMode::Required, None), (AuthMode::Optional, None), (AuthMode::Optional, header())] {
+            assert_eq!(Auth::new(mode, None, header).err(), Some(SettingsError::NobodyKnown), "{}", mode.name());
+        }
+        for (mode, header) in [(AuthMode::Required, header()), (AuthMode::None, header()), (AuthMode::None, None)] {
+            assert!(Auth::new(mode, None, header).is_ok(), "{}", mode.name());
+        }
+    }
+}

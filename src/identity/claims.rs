@@ -1,0 +1,180 @@
+//! What a token claims, and whether that is what we expect. The time is an argument.
+//!
+//! | claim | has to be |
+//! |---|---|
+//! | `iss` | the issuer, byte for byte |
+//! | `aud` | one of our audiences, or a list with one of them |
+//! | `exp` | there, and not past by more than the leeway |
+//! | `nbf`, `iat` | if there, not ahead by more than the leeway |
+//! | `sub` | a string that is not empty |
+//!
+//! Each may be there once (RFC 7519, 4, lets parsers refuse); other claims are not looked at.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{rejection::Rejection, token::object};
+
+/// Who may have issued a token, and for whom.
+#[derive(Clone, Debug)]
+pub(super) struct Expected {
+    pub(super) issuer: String,
+    pub(super) audiences: Vec<String>,
+    /// How far the issuer's clock and ours may be apart.
+    pub(super) leeway: Duration,
+}
+
+/// Seconds since the epoch, as in RFC 7519's NumericDate: fractions are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(super) struct UnixTime(pub(super) f64);
+
+/// Claims that are as expected.
+#[derive(Debug, PartialEq)]
+pub(super) struct Accepted {
+    pub(super) subject: String,
+    /// From then on they are not: `exp` and the leeway.
+    pub(super) until: UnixTime,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: Option<String>,
+    aud: Option<Audience>,
+    exp: Option<f64>,
+    nbf: Option<f64>,
+    iat: Option<f64>,
+    #[serde(default)]
+    sub: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Audience {
+    fn names(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+}
+
+impl Expected {
+    /// Judges claims as of `now`.
+    pub(super) fn accepts(&self, json: &[u8], now: UnixTime) -> Result<Accepted, Rejection> {
+        let claims: Claims = object(json).ok_or(Rejection::Malformed("its claims are no JSON object with claims of the right types"))?;
+        if claims.iss.as_ref() != Some(&self.issuer) {
+            return Err(Rejection::WrongIssuer);
+        }
+        if !claims.aud.is_some_and(|audience| audience.names().iter().any(|name| self.audiences.contains(name))) {
+            return Err(Rejection::WrongAudience);
+        }
+        let leeway = self.leeway.as_secs_f64();
+        let until = UnixTime(claims.exp.ok_or(Rejection::Malformed("it has no exp"))? + leeway);
+        if now >= until {
+            return Err(Rejection::Expired);
+        }
+        if [claims.nbf, claims.iat].into_iter().flatten().any(|from| from > now.0 + leeway) {
+            return Err(Rejection::NotYetValid);
+        }
+        match claims.sub {
+            Value::String(subject) if !subject.is_empty() => Ok(Accepted { subject, until }),
+            _ => Err(Rejection::NoSubject),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_800_000_000.0);
+
+    fn judge(claims: &str) -> Result<Accepted, Rejection> {
+        let audiences = vec!["https://mcp.example".to_owned(), "mcp".to_owned()];
+        let expected = Expected { issuer: "https://issuer.example".to_owned(), audiences, leeway: Duration::from_secs(60) };
+        expected.accepts(claims.as_bytes(), NOW)
+    }
+
+    /// Good claims, changed; `null` takes one away.
+    fn with(changes: Value) -> Result<Accepted, Rejection> {
+        let mut claims = json!({"iss": "https://issuer.example", "aud": "mcp", "exp": 1_800_000_300, "sub": "alice"});
+        for (name, value) in changes.as_object().expect("a map") {
+            claims[name] = value.clone();
+        }
+        judge(&claims.to_string())
+    }
+
+    #[test]
+    fn good_ones_are_accepted_until_they_expire() {
+        for audience in [json!("mcp"), json!(["x", "mcp"]), json!(["https://mcp.example"])] {
+            let accepted = Accepted { subject: "alice".to_owned(), until: UnixTime(1_800_000_360.0) };
+            assert_eq!(
+                with(json!({"aud": audience, "nbf": 1_799_999_999.5, "iat": 1_800_000_000, "scope": {"any": "thing"}})),
+                Ok(accepted)
+            );
+        }
+    }
+
+    #[test]
+    fn the_issuer_is_compared_byte_for_byte() {
+        for issuer in
+            [json!("https://issuer.example/"), json!("https://ISSUER.example"), json!(" https://issuer.example"), json!(""), json!(null)]
+        {
+            assert_eq!(with(json!({"iss": issuer})), Err(Rejection::WrongIssuer), "{issuer}");
+        }
+    }
+
+    #[test]
+    fn the_audience_is_compared_byte_for_byte() {
+        for audience in [json!("MCP"), json!("mcp "), json!("mc"), json!("mcp2"), json!(""), json!([]), json!(["a", "b"]), json!(null)] {
+            assert_eq!(with(json!({"aud": audience})), Err(Rejection::WrongAudience), "{audience}");
+        }
+    }
+
+    #[test]
+    fn the_leeway_holds_both_ways_and_no_longer() {
+        assert!(with(json!({"exp": 1_799_999_940.5})).is_ok());
+        assert_eq!(with(json!({"exp": 1_799_999_940})), Err(Rejection::Expired));
+        for expired in [json!(0), json!(-1), json!(-1e300)] {
+            assert_eq!(with(json!({"exp": expired})), Err(Rejection::Expired), "{expired}");
+        }
+        for from in ["nbf", "iat"] {
+            assert!(with(json!({from: 1_800_000_060})).is_ok(), "{from}");
+            assert_eq!(with(json!({from: 1_800_000_060.5})), Err(Rejection::NotYetValid), "{from}");
+        }
+        assert!(with(json!({"exp": 1e300})).is_ok());
+        assert_eq!(with(json!({"exp": null})), Err(Rejection::Malformed("it has no exp")));
+    }
+
+    #[test]
+    fn a_subject_is_a_string_that_is_not_empty() {
+        for subject in [json!(null), json!(""), json!(7), json!(["alice"]), json!({"sub": "alice"}), json!(true)] {
+            assert_eq!(with(json!({"sub": subject})), Err(Rejection::NoSubject), "{subject}");
+        }
+        assert_eq!(with(json!({"sub": "a\u{0}b"})).map(|accepted| accepted.subject).as_deref(), Ok("a\u{0}b"));
+    }
+
+    #[test]
+    fn claims_that_can_be_read_two_ways_are_malformed() {
+        let malformed = Err(Rejection::Malformed("its claims are no JSON object with claims of the right types"));
+        let good = r#""iss":"https://issuer.example","aud":"mcp","exp":1800000300,"sub":"alice""#;
+        for twice in [r#""sub":"bob""#, r#""s\u0075b":"bob""#, r#""iss":"x""#, r#""aud":"x""#, r#""exp":1"#, r#""nbf":1,"nbf":2"#] {
+            assert_eq!(judge(&format!("{{{good},{twice}}}")), malformed, "{twice}");
+        }
+        for wrong in [r#""exp":"1800000300""#, r#""exp":1e999"#, r#""exp":NaN"#, r#""aud":[1]"#, r#""iss":["https://issuer.example"]"#] {
+            assert_eq!(judge(&format!("{{{wrong}}}")), malformed, "{wrong}");
+        }
+        for other in ["", "null", "[]", r#"["https://issuer.example","mcp",1800000300,null,null,"alice"]"#, "{", "\u{1}"] {
+            assert_eq!(judge(other), malformed, "{other}");
+        }
+    }
+}

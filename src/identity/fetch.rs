@@ -1,0 +1,152 @@
+//! Reads an issuer's keys, once: by discovery, from a URL or from a file. Bounded in size; whoever asks bounds the time.
+//!
+//! Redirects are not followed: where keys come from is for the settings to say and for the issuer's own document, not for whoever answers.
+
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use thiserror::Error as ThisError;
+
+use super::{
+    file,
+    keys::KeySet,
+    settings::{KeySource, Settings, SettingsError},
+    token::object,
+    url::{KeyUrl, PlainHttp, well_known},
+    web::{Document, Web},
+};
+
+/// How often a file is read again: that costs nothing.
+const FILE_EVERY: Duration = Duration::from_secs(10);
+
+/// Knows where the keys are.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    Discovery { issuer: String, documents: [KeyUrl; 2], web: Web },
+    Url(KeyUrl, Web),
+    File(PathBuf),
+}
+
+/// Keys, and for how long they are good without asking again, if something says so.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) keys: KeySet,
+    pub(super) fresh_for: Option<Duration>,
+}
+
+/// Why there are no keys. For the log.
+#[derive(Debug, ThisError)]
+pub(super) enum FetchError {
+    /// Nobody answers there.
+    #[error("{url} does not answer: {why}")]
+    Silent { url: String, why: String },
+    /// Somebody answers something else.
+    #[error("{url} {why}")]
+    Answer { url: String, why: String },
+    #[error("{url} is about the issuer {said:?}: write that one, if it is the one that is meant")]
+    OtherIssuer { url: String, said: String },
+    #[error("the issuer's jwks_uri cannot be used: {0}")]
+    JwksUri(SettingsError),
+    #[error("{0}")]
+    File(SettingsError),
+    #[error("the keys were not read within {0:?}")]
+    Late(Duration),
+}
+
+#[derive(Deserialize)]
+struct Discovered {
+    issuer: String,
+    jwks_uri: String,
+}
+
+impl Source {
+    /// Checks the settings; a file is read.
+    pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
+        let plain = if settings.allow_http { PlainHttp::Anyone } else { PlainHttp::Loopback };
+        Ok(match &settings.keys {
+            KeySource::Discovery => {
+                let [openid, oauth] = well_known(&settings.issuer);
+                let documents = [KeyUrl::parse(&openid, plain)?, KeyUrl::parse(&oauth, plain)?];
+                let web = Web::new(settings, documents.iter().any(KeyUrl::is_https))?;
+                Self::Discovery { issuer: settings.issuer.clone(), documents, web }
+            }
+            KeySource::Url(url) => {
+                let url = KeyUrl::parse(url, plain)?;
+                let web = Web::new(settings, url.is_https())?;
+                Self::Url(url, web)
+            }
+            KeySource::File(path) => {
+                in_file(path, &file::read(path)?)?;
+                Self::File(path.clone())
+            }
+        })
+    }
+
+    /// Reads the keys.
+    pub(super) async fn fetch(&self) -> Result<Fetched, FetchError> {
+        match self {
+            Self::Discovery { issuer, documents, web } => key_set(&discover(issuer, documents, web).await?, web).await,
+            Self::Url(url, web) => key_set(url, web).await,
+            Self::File(path) => {
+                let document = file::read_aside(path).await.map_err(FetchError::File)?;
+                let keys = in_file(path, &document).map_err(FetchError::File)?;
+                Ok(Fetched { keys, fresh_for: Some(FILE_EVERY) })
+            }
+        }
+    }
+}
+
+/// The URL of the keys, from the first of the documents that is there.
+async fn discover(issuer: &str, documents: &[KeyUrl; 2], web: &Web) -> Result<KeyUrl, FetchError> {
+    let [openid, oauth] = documents;
+    let discovered = match discovered(openid, web).await {
+        // What went wrong at the usual place is what helps, unless the other one has it.
+        Err(first @ FetchError::Answer { .. }) => discovered(oauth, web).await.map_err(|_| first),
+        found => found,
+    };
+    let (url, document) = discovered?;
+    if document.issuer != issuer {
+        return Err(FetchError::OtherIssuer { url: url.to_string(), said: document.issuer });
+    }
+    let plain = match (url.is_https(), web.plain) {
+        (true, PlainHttp::Loopback) => PlainHttp::Nobody,
+        (_, plain) => plain,
+    };
+    KeyUrl::parse(&document.jwks_uri, plain).map_err(FetchError::JwksUri)
+}
+
+async fn discovered<'a>(url: &'a KeyUrl, web: &Web) -> Result<(&'a KeyUrl, Discovered), FetchError> {
+    let document = web.read(url).await?;
+    let discovered = object(&document.body);
+    let discovered = discovered.ok_or_else(|| answer(url, "answers no discovery document with issuer and jwks_uri"))?;
+    Ok((url, discovered))
+}
+
+async fn key_set(url: &KeyUrl, web: &Web) -> Result<Fetched, FetchError> {
+    let Document { body, fresh_for } = web.read(url).await?;
+    let keys = KeySet::parse(&body).ok_or_else(|| answer(url, "answers no JWK Set"))?;
+    Ok(Fetched { keys, fresh_for })
+}
+
+pub(super) fn answer(url: &KeyUrl, why: impl Into<String>) -> FetchError {
+    FetchError::Answer { url: url.to_string(), why: why.into() }
+}
+
+/// An error and what caused it, in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn in_file(path: &Path, document: &[u8]) -> Result<KeySet, SettingsError> {
+    KeySet::parse(document).ok_or_else(|| SettingsError::NoKeySet(path.to_owned()))
+}

@@ -1,0 +1,236 @@
+//! The issuer's keys, kept at hand: read in the background, so that nobody waits for the issuer but for a key that is not there yet.
+//!
+//! One task reads, and nobody else, so there is never more than one request under way:
+//!
+//! ```text
+//! start ──> read ──ok──> sleep until the keys should be read again ──┐
+//!            ^ │                                                     │
+//!            │ └─failed─> sleep 1 s, 2 s, .. 30 s ───────────────────┤
+//!            └──────────── woken early by an unknown key <───────────┘
+//! ```
+//!
+//! A caller whose token no key has signed (its name is unknown, or some issuer gave a new key an old name), by the state of the task:
+//!
+//! | last time | now | the caller |
+//! |---|---|---|
+//! | went well | asleep, not woken for a [cool-down](super::Settings::cool_down) | wakes it, and waits |
+//! | went well | asleep, woken a short while ago | is rejected at once |
+//! | went well, or is the first | reading | waits |
+//! | failed | whatever | is rejected at once: the issuer is away |
+//!
+//! Waiting ends when the task has read, or with [patience](super::Settings::patience). Keys that could not be read again stay in use for a
+//! [while](super::Settings::stale_for), and then nobody is let in.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwapOption;
+use tokio::{
+    sync::{Notify, watch},
+    task::AbortHandle,
+    time::timeout,
+};
+use tracing::{info, warn};
+
+use super::{
+    fetch::{FetchError, Fetched, Source},
+    keys::KeySet,
+    rejection::Rejection,
+    settings::Settings,
+    token::Token,
+};
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Keys are not read again sooner than this, whatever `Cache-Control` says.
+const LEAST_FRESH: Duration = Duration::from_secs(10);
+
+/// Keeps the keys. The task ends with it.
+#[derive(Debug)]
+pub(super) struct Keyring {
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Shared {
+    held: ArcSwapOption<Held>,
+    state: Mutex<State>,
+    /// Counts the times that the task has read.
+    ended: watch::Sender<u64>,
+    wake: Notify,
+    issuer: String,
+    refresh_every: Duration,
+    stale_for: Duration,
+    cool_down: Duration,
+    patience: Duration,
+    fetch_timeout: Duration,
+}
+
+/// Keys that were read.
+#[derive(Debug)]
+pub(super) struct Held {
+    keys: KeySet,
+    /// Changes when the keys do.
+    pub(super) generation: u64,
+    read_at: Instant,
+    usable_for: Duration,
+}
+
+impl Held {
+    /// For how long they may still be used.
+    fn left(&self) -> Duration {
+        self.usable_for.saturating_sub(self.read_at.elapsed())
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    is_reading: bool,
+    /// Times in a row that went wrong.
+    failures: u32,
+    /// When an unknown key last woke the task.
+    woken_at: Option<Instant>,
+}
+
+impl Keyring {
+    /// Begins to read. Needs a tokio runtime.
+    pub(super) fn start(source: Source, settings: &Settings) -> Self {
+        let shared = Arc::new(Shared {
+            held: ArcSwapOption::empty(),
+            state: Mutex::new(State { is_reading: true, failures: 0, woken_at: None }),
+            ended: watch::Sender::new(0),
+            wake: Notify::new(),
+            issuer: settings.issuer.clone(),
+            refresh_every: settings.refresh_every,
+            stale_for: settings.stale_for,
+            cool_down: settings.cool_down,
+            patience: settings.patience,
+            fetch_timeout: settings.fetch_timeout,
+        });
+        let task = tokio::spawn(Arc::clone(&shared).keep_reading(source)).abort_handle();
+        Self { shared, task }
+    }
+
+    /// The keys at hand, unless they are too old.
+    pub(super) fn held(&self) -> Option<Arc<Held>> {
+        self.shared.held.load_full().filter(|held| !held.left().is_zero())
+    }
+
+    /// Whether the issuer has signed the token; the generation of the keys that say so.
+    pub(super) async fn verify(&self, token: &Token<'_>) -> Result<u64, Rejection> {
+        let mut ended = self.shared.ended.subscribe();
+        let before = self.held();
+        let rejection = match by(before.as_deref(), token) {
+            Ok(generation) => return Ok(generation),
+            Err(rejection) => rejection,
+        };
+        if self.shared.ask_to_read() {
+            // However it ends, what counts is which keys are there then.
+            let _ = timeout(self.shared.patience, ended.changed()).await;
+        }
+        let after = self.held();
+        let is_same = before.zip(after.as_ref()).is_some_and(|(before, after)| before.generation == after.generation);
+        match if is_same { Err(rejection) } else { by(after.as_deref(), token) } {
+            Err(Rejection::UnknownKey) if self.shared.is_away() => Err(Rejection::IssuerAway),
+            judged => judged,
+        }
+    }
+
+    /// Waits until the keys have been tried to read once.
+    pub(super) async fn settled(&self) {
+        let mut ended = self.shared.ended.subscribe();
+        // It cannot close while we have it.
+        let _ = ended.wait_for(|times| *times > 0).await;
+    }
+}
+
+fn by(held: Option<&Held>, token: &Token<'_>) -> Result<u64, Rejection> {
+    let held = held.ok_or(Rejection::IssuerAway)?;
+    held.keys.verify(token).map(|()| held.generation)
+}
+
+impl Drop for Keyring {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    async fn keep_reading(self: Arc<Self>, source: Source) {
+        loop {
+            let read = timeout(self.fetch_timeout, source.fetch()).await.unwrap_or(Err(FetchError::Late(self.fetch_timeout)));
+            let pause = match read {
+                Ok(fetched) => self.keep(fetched),
+                Err(error) => self.failed(&error),
+            };
+            self.ended.send_modify(|times| *times += 1);
+            // Woken, or rested.
+            let _ = timeout(pause, self.wake.notified()).await;
+            self.state().is_reading = true;
+        }
+    }
+
+    /// Takes over what was read; how long it lasts.
+    fn keep(&self, Fetched { keys, fresh_for }: Fetched) -> Duration {
+        let fresh_for = fresh_for.unwrap_or(self.refresh_every).max(LEAST_FRESH).min(self.refresh_every);
+        let (count, before) = (keys.len(), self.held.load());
+        let is_same = before.as_ref().is_some_and(|before| before.keys == keys);
+        let generation = before.as_ref().map_or(0, |before| before.generation + u64::from(!is_same));
+        let usable_for = fresh_for.saturating_add(self.stale_for);
+        self.held.store(Some(Arc::new(Held { keys, generation, read_at: Instant::now(), usable_for })));
+        let failures = std::mem::take(&mut self.ended_reading().failures);
+        match (failures, is_same) {
+            _ if count == 0 && !is_same => warn!(issuer = self.issuer, "the issuer has no keys that can be used: nobody is let in"),
+            (0, true) => {}
+            (0, false) => info!(issuer = self.issuer, keys = count, "the issuer's keys are new"),
+            (_, _) => info!(issuer = self.issuer, keys = count, failures, "the issuer's keys were read again"),
+        }
+        fresh_for
+    }
+
+    /// Notes a failure; how long to leave the issuer alone.
+    fn failed(&self, error: &FetchError) -> Duration {
+        let failures = {
+            let mut state = self.ended_reading();
+            state.failures = state.failures.saturating_add(1);
+            state.failures
+        };
+        if failures == 1 {
+            let left = self.held.load().as_ref().map_or(Duration::ZERO, |held| held.left());
+            warn!(issuer = self.issuer, old_keys_for_s = left.as_secs(), "the issuer's keys cannot be read: {error}");
+        }
+        FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST_PAUSE)
+    }
+
+    /// Has the keys read, if that may help and is due; whether they are being read.
+    fn ask_to_read(&self) -> bool {
+        let mut state = self.state();
+        let now = Instant::now();
+        let may_wake = state.woken_at.is_none_or(|woken_at| now.duration_since(woken_at) >= self.cool_down);
+        if state.failures > 0 {
+            return false;
+        }
+        if !state.is_reading && may_wake {
+            (state.is_reading, state.woken_at) = (true, Some(now));
+            self.wake.notify_one();
+        }
+        state.is_reading
+    }
+
+    fn is_away(&self) -> bool {
+        self.state().failures > 0
+    }
+
+    fn ended_reading(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        state.is_reading = false;
+        state
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,336 @@
+//! How callers sign in, as a resource says it.
+//!
+//! | where | says | and leaves to |
+//! |---|---|---|
+//! | `MCPServer` `spec.oidcConfig`, type `inline` or `kubernetes` (v1alpha1 before ToolHive v0.21) | everything | |
+//! | the same, type `configMap` | nothing | a ConfigMap |
+//! | `MCPServer` `spec.oidcConfigRef`, `VirtualMCPServer` `spec.incomingAuth.oidcConfigRef` | audience, scopes, the server's URL | an `MCPOIDCConfig` |
+//! | `MCPServer` `spec.externalAuthConfigRef` alone | nothing | an `MCPExternalAuthConfig` |
+//!
+//! What is left to another object is filled in from that object ([`SignIn::described_by`]) or by hand: all fields are open. Opaque tokens
+//! (`introspectionUrl`, `clientId`) are not for us; those fields are passed over.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::{
+    file,
+    settings::{Settings, SettingsError},
+};
+use crate::config::{
+    path::FieldPath,
+    subject::{Kind, RefKind, Subject},
+};
+
+/// How callers sign in, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignIn {
+    /// Who issues tokens.
+    pub issuer: Option<String>,
+    /// For whom.
+    pub audience: Option<String>,
+    /// Where the issuer's keys are, if not where its discovery document says.
+    pub jwks_url: Option<String>,
+    /// The CA of the issuer's certificate, if the system does not trust it.
+    pub ca_file: Option<PathBuf>,
+    /// A file with a token to read keys with.
+    pub bearer_file: Option<PathBuf>,
+    /// Whether keys may be read over plain HTTP.
+    pub allow_http: bool,
+    /// The URL that clients call.
+    pub resource_url: Option<String>,
+    /// The scopes that clients should ask for.
+    pub scopes: Vec<String>,
+    /// The object that has the rest, until it is described.
+    pub elsewhere: Option<Elsewhere>,
+    /// The object that has the CA.
+    pub ca_elsewhere: Option<Elsewhere>,
+}
+
+/// An object that says the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Where it is named.
+    pub path: FieldPath,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+}
+
+/// Why a resource is not enough to verify tokens by.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SignInError {
+    /// Another object has what is missing.
+    #[error("{} names the {} {:?}, which has the {missing}: add {flag}{}", .at.path, .at.kind, .at.name, same_file(.at))]
+    Elsewhere {
+        /// Which object.
+        at: Box<Elsewhere>,
+        /// What it has.
+        missing: &'static str,
+        /// What to add instead.
+        flag: &'static str,
+    },
+    /// Nothing says it.
+    #[error("nothing says the {missing} that tokens have to have: add {flag}")]
+    Missing {
+        /// What is missing.
+        missing: &'static str,
+        /// What to add.
+        flag: &'static str,
+    },
+    /// What is there cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+/// What ToolHive fills in for service accounts of the cluster.
+const CLUSTER_ISSUER: &str = "https://kubernetes.default.svc";
+const CLUSTER_AUDIENCE: &str = "toolhive";
+const CLUSTER_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+const CLUSTER_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+impl SignIn {
+    /// What a resource says. `None` where callers do not sign in.
+    pub fn of(subject: Subject<'_>) -> Option<Self> {
+        if !subject.signs_in() {
+            return None;
+        }
+        let reference: &[&str] = match subject.kind {
+            Kind::McpServer => &["spec", "oidcConfigRef"],
+            Kind::VirtualMcpServer => &["spec", "incomingAuth", "oidcConfigRef"],
+        };
+        let in_place = FieldPath::new(["spec", "oidcConfig"]);
+        let mut sign_in = Self::default();
+        if let Some(found) = FieldPath::new(reference.iter().copied()).find(subject.object) {
+            sign_in.take_shared(found);
+        } else if let Some(config) = in_place.find(subject.object).filter(|_| subject.kind == Kind::McpServer) {
+            sign_in.take_in_place(config, &in_place);
+        }
+        let named = subject.references().into_iter().find(|reference| reference.kind != RefKind::Secret);
+        if let (None, None, Some(named)) = (&sign_in.issuer, &sign_in.elsewhere, named) {
+            sign_in.elsewhere = Some(Elsewhere { path: named.path, kind: named.kind.name(), name: named.name.to_owned() });
+        }
+        Some(sign_in)
+    }
+
+    /// Fills in what the `MCPOIDCConfig` says that is named; any other object is passed over.
+    #[must_use]
+    pub fn described_by(mut self, object: &Value) -> Self {
+        let is_named = self.elsewhere.as_ref().is_some_and(|at| {
+            text(object, "kind").as_deref() == Some(at.kind)
+                && at.kind == RefKind::OidcConfig.name()
+                && object.pointer("/metadata/name").and_then(Value::as_str) == Some(&at.name)
+        });
+        if !is_named {
+            return self;
+        }
+        let path = FieldPath::new(["spec"]);
+        if let Some(inline) = object.pointer("/spec/inline") {
+            self.elsewhere = None;
+            self.take_issuer(inline, &path.key("inline"));
+        } else if let Some(cluster) = object.pointer("/spec/kubernetesServiceAccount") {
+            self.elsewhere = None;
+            self.take_cluster(cluster);
+        }
+        self
+    }
+
+    /// Settings to verify tokens by. Reads the CA, if one is named.
+    ///
+    /// # Errors
+    /// When something is missing, with the flag to add.
+    pub fn settings(&self) -> Result<Settings, SignInError> {
+        let issuer = self.issuer.as_deref().ok_or_else(|| missing("issuer", "--oidc-issuer URL", self.elsewhere.as_ref()))?;
+        let audience = self.audience.as_deref();
+        // An MCPOIDCConfig has none: it stands beside the reference.
+        let elsewhere = self.elsewhere.as_ref().filter(|at| at.kind != RefKind::OidcConfig.name());
+        let audience = audience.ok_or_else(|| missing("audience", "--oidc-audience TEXT", elsewhere))?;
+        let mut settings = Settings::new(issuer, audience).allow_http(self.allow_http);
+        if let Some(url) = &self.jwks_url {
+            settings = settings.jwks_url(url);
+        }
+        if let Some(path) = &self.bearer_file {
+            settings = settings.bearer_file(path);
+        }
+        match (&self.ca_file, &self.ca_elsewhere) {
+            (Some(path), _) => Ok(settings.ca_pem(file::read(path)?)),
+            (None, Some(at)) => Err(missing("CA of the issuer", "--oidc-ca FILE", Some(at))),
+            (None, None) => Ok(settings),
+        }
+    }
+
+    /// What stands beside a reference or a type: the server's own part.
+    fn take_shared(&mut self, config: &Value) {
+        self.audience = text(config, "audience").or(self.audience.take());
+        self.resource_url = text(config, "resourceUrl").or(self.resource_url.take());
+        let scopes = config.get("scopes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        self.scopes.extend(scopes.iter().filter_map(Value::as_str).map(str::to_owned));
+    }
+
+    fn take_in_place(&mut self, config: &Value, path: &FieldPath) {
+        self.take_shared(config);
+        match text(config, "type").as_deref().unwrap_or("kubernetes") {
+            "inline" => {
+                let inline = config.get("inline").unwrap_or(&Value::Null);
+                self.take_shared(inline);
+                self.take_issuer(inline, &path.key("inline"));
+            }
+            "kubernetes" => {
+                let cluster = config.get("kubernetes").unwrap_or(&Value::Null);
+                self.audience = Some(text(cluster, "audience").unwrap_or_else(|| CLUSTER_AUDIENCE.to_owned()));
+                self.take_cluster(cluster);
+            }
+            _ => self.elsewhere = config_map(config.get("configMap"), path.key("configMap").key("name")),
+        }
+    }
+
+    fn take_issuer(&mut self, inline: &Value, path: &FieldPath) {
+        self.issuer = text(inline, "issuer");
+        self.jwks_url = text(inline, "jwksUrl");
+        self.bearer_file = text(inline, "jwksAuthTokenPath").map(PathBuf::from);
+        self.allow_http = inline.get("insecureAllowHTTP").and_then(Value::as_bool).unwrap_or_default();
+        let ca = path.key("caBundleRef").key("configMapRef").key("name");
+        self.ca_elsewhere = config_map(inline.pointer("/caBundleRef/configMapRef"), ca);
+    }
+
+    fn take_cluster(&mut self, cluster: &Value) {
+        self.issuer = Some(text(cluster, "issuer").unwrap_or_else(|| CLUSTER_ISSUER.to_owned()));
+        self.jwks_url = text(cluster, "jwksUrl");
+        if cluster.get("useClusterAuth").and_then(Value::as_bool).unwrap_or(true) {
+            self.ca_file = Some(Path::new(CLUSTER_CA).to_owned());
+            self.bearer_file = Some(Path::new(CLUSTER_TOKEN).to_owned());
+        }
+    }
+}
+
+fn missing(missing: &'static str, flag: &'static str, at: Option<&Elsewhere>) -> SignInError {
+    match at {
+        Some(at) => SignInError::Elsewhere { at: Box::new(at.clone()), missing, flag },
+        None => SignInError::Missing { missing, flag },
+    }
+}
+
+fn config_map(reference: Option<&Value>, path: FieldPath) -> Option<Elsewhere> {
+    Some(Elsewhere { path, kind: "ConfigMap", name: text(reference?, "name")? })
+}
+
+/// A string that is not empty: Go leaves out the others.
+fn text(value: &Value, key: &str) -> Option<String> {
+    value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn same_file(at: &Elsewhere) -> &'static str {
+    if at.kind == RefKind::OidcConfig.name() { ", or the object itself to the same file" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn server(spec: &Value) -> SignIn {
+        SignIn::of(Subject::new(Kind::McpServer, &json!({"spec": spec}))).expect("callers sign in")
+    }
+
+    fn complaint(sign_in: &SignIn) -> String {
+        sign_in.settings().expect_err("something is missing").to_string()
+    }
+
+    #[test]
+    fn an_inline_form_says_everything() {
+        let sign_in = server(&json!({"oidcConfig": {"type": "inline", "resourceUrl": "https://mcp.example/mcp", "inline": {
+            "issuer": "http://issuer.example", "audience": "mcp", "jwksUrl": "http://issuer.example/keys", "insecureAllowHTTP": true,
+            "jwksAuthTokenPath": "/token", "scopes": ["tools"], "clientId": "x", "introspectionUrl": "https://x",
+        }}}));
+        let all = SignIn {
+            issuer: Some("http://issuer.example".to_owned()),
+            audience: Some("mcp".to_owned()),
+            jwks_url: Some("http://issuer.example/keys".to_owned()),
+            ca_file: None,
+            bearer_file: Some(PathBuf::from("/token")),
+            allow_http: true,
+            resource_url: Some("https://mcp.example/mcp".to_owned()),
+            scopes: vec!["tools".to_owned()],
+            elsewhere: None,
+            ca_elsewhere: None,
+        };
+        assert_eq!(sign_in, all);
+        assert!(sign_in.settings().is_ok());
+    }
+
+    #[test]
+    fn service_accounts_have_the_defaults_of_toolhive() {
+        for spec in [json!({"oidcConfig": {}}), json!({"oidcConfig": {"type": "kubernetes", "kubernetes": {}}})] {
+            let sign_in = server(&spec);
+            assert_eq!((sign_in.issuer.as_deref(), sign_in.audience.as_deref()), (Some(CLUSTER_ISSUER), Some("toolhive")));
+            assert_eq!(sign_in.ca_file.as_deref(), Some(Path::new(CLUSTER_CA)));
+            assert_eq!(sign_in.bearer_file.as_deref(), Some(Path::new(CLUSTER_TOKEN)));
+        }
+        let own = server(
+            &json!({"oidcConfig": {"type": "kubernetes", "kubernetes": {"useClusterAuth": false, "audience": "a", "issuer": "https://i"}}}),
+        );
+        assert_eq!(
+            (own.issuer.as_deref(), own.audience.as_deref(), own.ca_file, own.bearer_file),
+            (Some("https://i"), Some("a"), None, None)
+        );
+    }
+
+    #[test]
+    fn a_reference_is_filled_in_from_the_object_that_it_names() {
+        let spec =
+            json!({"oidcConfigRef": {"name": "sso", "audience": "fetch", "scopes": ["openid"], "resourceUrl": "https://mcp.example"}});
+        let config =
+            json!({"kind": "MCPOIDCConfig", "metadata": {"name": "sso"}, "spec": {"type": "inline", "inline": {"issuer": "https://i"}}});
+        let mut others = [config.clone(), config.clone()];
+        others[0]["metadata"]["name"] = json!("another");
+        others[1]["kind"] = json!("MCPExternalAuthConfig");
+        let virtual_server = json!({"spec": {"incomingAuth": {"type": "oidc", "oidcConfigRef": spec["oidcConfigRef"]}}});
+        let of_virtual = SignIn::of(Subject::new(Kind::VirtualMcpServer, &virtual_server)).expect("callers sign in");
+        for (sign_in, path) in [(server(&spec), "spec.oidcConfigRef.name"), (of_virtual, "spec.incomingAuth.oidcConfigRef.name")] {
+            let sign_in = others.iter().fold(sign_in, SignIn::described_by);
+            let says =
+                "names the MCPOIDCConfig \"sso\", which has the issuer: add --oidc-issuer URL, or the object itself to the same file";
+            assert_eq!(complaint(&sign_in), format!("{path} {says}"));
+            let sign_in = sign_in.described_by(&config);
+            assert_eq!((sign_in.issuer.as_deref(), sign_in.audience.as_deref()), (Some("https://i"), Some("fetch")));
+            assert_eq!(
+                (sign_in.resource_url.as_deref(), sign_in.scopes.as_slice()),
+                (Some("https://mcp.example"), &["openid".to_owned()][..])
+            );
+            assert!(sign_in.settings().is_ok());
+        }
+        let cluster = json!({"kind": "MCPOIDCConfig", "metadata": {"name": "sso"}, "spec": {"kubernetesServiceAccount": {}}});
+        let sign_in = server(&spec).described_by(&cluster);
+        assert_eq!((sign_in.issuer.as_deref(), sign_in.audience.as_deref()), (Some(CLUSTER_ISSUER), Some("fetch")));
+    }
+
+    #[test]
+    fn what_no_file_can_say_is_asked_for_by_its_flag() {
+        let external = server(&json!({"externalAuthConfigRef": {"name": "x"}}));
+        let says = "spec.externalAuthConfigRef.name names the MCPExternalAuthConfig \"x\", which has the issuer: add --oidc-issuer URL";
+        assert_eq!(complaint(&external), says);
+        let with_flag = |sign_in| SignIn { issuer: Some("https://i".to_owned()), ..sign_in };
+        assert_eq!(complaint(&with_flag(external)), says.replace("issuer URL", "audience TEXT").replace("the issuer", "the audience"));
+        let config_map = server(&json!({"oidcConfig": {"type": "configMap", "configMap": {"name": "m"}}}));
+        let says = "spec.oidcConfig.configMap.name names the ConfigMap \"m\", which has the issuer: add --oidc-issuer URL";
+        assert_eq!(complaint(&config_map), says);
+        let with_flags = SignIn { audience: Some("a".to_owned()), ..with_flag(config_map) };
+        assert!(with_flags.settings().is_ok(), "the flags say everything that the ConfigMap would");
+        let ca = json!({"issuer": "https://i", "audience": "a", "caBundleRef": {"configMapRef": {"name": "m", "key": "ca.crt"}}});
+        let says = "spec.oidcConfig.inline.caBundleRef.configMapRef.name names the ConfigMap \"m\", which has the CA of the issuer: add --oidc-ca FILE";
+        assert_eq!(complaint(&server(&json!({"oidcConfig": {"type": "inline", "inline": ca}}))), says);
+        assert_eq!(complaint(&SignIn::default()), "nothing says the issuer that tokens have to have: add --oidc-issuer URL");
+    }
+
+    #[test]
+    fn where_nobody_signs_in_nothing_is_said() {
+        for (kind, spec) in [(Kind::McpServer, json!({})), (Kind::VirtualMcpServer, json!({"incomingAuth": {"type": "anonymous"}}))] {
+            assert_eq!(SignIn::of(Subject::new(kind, &json!({"spec": spec}))), None);
+        }
+    }
+}

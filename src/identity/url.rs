@@ -1,0 +1,106 @@
+//! The URLs that keys are read from, and which of them may be.
+
+use std::{fmt, net::IpAddr};
+
+use http::Uri;
+
+use super::settings::SettingsError;
+
+/// An absolute URL that may be asked for keys: `https`, or `http` where that was allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeyUrl(Uri);
+
+/// With whom plain HTTP may be spoken. Keys that somebody on the way can replace let anybody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PlainHttp {
+    Loopback,
+    Anyone,
+    Nobody,
+}
+
+impl KeyUrl {
+    pub(super) fn parse(text: &str, plain: PlainHttp) -> Result<Self, SettingsError> {
+        let unusable = || SettingsError::Url(text.to_owned());
+        let uri: Uri = text.parse().map_err(|_| unusable())?;
+        let authority = uri.authority().ok_or_else(unusable)?;
+        if authority.as_str().contains('@') || text.contains('#') {
+            return Err(unusable());
+        }
+        match (uri.scheme_str(), plain) {
+            (Some("https"), _) | (Some("http"), PlainHttp::Anyone) => Ok(Self(uri)),
+            (Some("http"), PlainHttp::Loopback) if is_loopback(authority.host()) => Ok(Self(uri)),
+            (Some("http"), _) => Err(SettingsError::PlainHttp(text.to_owned())),
+            _ => Err(unusable()),
+        }
+    }
+
+    pub(super) fn uri(&self) -> &Uri {
+        &self.0
+    }
+
+    pub(super) fn is_https(&self) -> bool {
+        self.0.scheme_str() == Some("https")
+    }
+}
+
+impl fmt::Display for KeyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An issuer's two documents: OpenID Connect's, and RFC 8414's, which puts the issuer's path last.
+pub(super) fn well_known(issuer: &str) -> [String; 2] {
+    let issuer = issuer.trim_end_matches('/');
+    let path_at = issuer.find("://").map_or(0, |at| at + 3);
+    let (origin, path) = match issuer.get(path_at..).and_then(|rest| rest.find('/')) {
+        Some(at) => issuer.split_at(path_at + at),
+        None => (issuer, ""),
+    };
+    [format!("{issuer}/.well-known/openid-configuration"), format!("{origin}/.well-known/oauth-authorization-server{path}")]
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_loopback() {
+        for url in
+            ["http://127.0.0.1:5556", "http://localhost/dex", "http://LOCALHOST", "http://[::1]:80/x", "https://issuer.example/a?b=c"]
+        {
+            assert!(KeyUrl::parse(url, PlainHttp::Loopback).is_ok(), "{url}");
+        }
+        for url in ["http://issuer.example", "http://10.0.0.1", "http://localhost.evil.example", "http://127.0.0.1.nip.io"] {
+            assert_eq!(KeyUrl::parse(url, PlainHttp::Loopback), Err(SettingsError::PlainHttp(url.to_owned())));
+            assert!(KeyUrl::parse(url, PlainHttp::Anyone).is_ok(), "{url}");
+        }
+        let loopback = "http://127.0.0.1";
+        assert_eq!(KeyUrl::parse(loopback, PlainHttp::Nobody), Err(SettingsError::PlainHttp(loopback.to_owned())));
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_host_is_refused() {
+        for url in
+            ["", "issuer.example", "/x", "ftp://issuer.example", "https://", "https://a b", "https://me:pw@issuer.example", "https://a/#b"]
+        {
+            assert_eq!(KeyUrl::parse(url, PlainHttp::Anyone), Err(SettingsError::Url(url.to_owned())));
+        }
+    }
+
+    #[test]
+    fn both_documents_are_where_the_rfcs_put_them() {
+        let two = |issuer| well_known(issuer).map(|url| url.replace("https://i.example", ""));
+        assert_eq!(two("https://i.example"), ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"]);
+        assert_eq!(two("https://i.example/"), two("https://i.example"));
+        for issuer in ["https://i.example/realms/a", "https://i.example/realms/a/"] {
+            let found = ["/realms/a/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/realms/a"];
+            assert_eq!(two(issuer), found);
+        }
+    }
+}

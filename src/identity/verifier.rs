@@ -1,0 +1,102 @@
+//! Tokens in, callers out.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use super::{
+    Caller,
+    claims::{Expected, UnixTime},
+    fetch::Source,
+    keyring::Keyring,
+    rejection::Rejection,
+    remembered::{Fingerprint, Known, Now, Remembered},
+    settings::{Settings, SettingsError},
+    token::Token,
+};
+
+/// The longest token that is looked at, in bytes.
+pub const LONGEST_TOKEN: usize = 16 * 1024;
+
+/// Verifies the tokens of one issuer. Cheap to clone; all clones share keys and memory.
+#[derive(Clone)]
+pub struct Verifier(Arc<Inner>);
+
+struct Inner {
+    expected: Expected,
+    keyring: Keyring,
+    remembered: Remembered,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("expected", &self.0.expected).finish_non_exhaustive()
+    }
+}
+
+impl Verifier {
+    /// Begins to read the issuer's keys, in a task of the tokio runtime that this is called in. The issuer need not be there yet.
+    ///
+    /// # Errors
+    /// When the settings cannot be used, whatever the issuer says. A file with keys has to be there.
+    pub fn start(settings: &Settings) -> Result<Self, SettingsError> {
+        if settings.issuer.is_empty() {
+            return Err(SettingsError::Issuer);
+        }
+        if settings.audiences.iter().any(String::is_empty) {
+            return Err(SettingsError::Audience);
+        }
+        let expected = Expected { issuer: settings.issuer.clone(), audiences: settings.audiences.clone(), leeway: settings.leeway };
+        let keyring = Keyring::start(Source::new(settings)?, settings);
+        Ok(Self(Arc::new(Inner { expected, keyring, remembered: Remembered::new(settings.most_remembered) })))
+    }
+
+    /// Who sent this token: the text after `Bearer`.
+    ///
+    /// Claims are judged first and the signature last, so that the cheap reasons come first and a token of another issuer is no reason to ask
+    /// ours for keys. Nobody is let in, and nothing is remembered, before the signature is verified.
+    ///
+    /// # Errors
+    /// With the reason why nobody is let in.
+    pub async fn verify(&self, token: &str) -> Result<Arc<Caller>, Rejection> {
+        if token.len() > LONGEST_TOKEN {
+            return Err(Rejection::TooLong);
+        }
+        let Inner { expected, keyring, remembered } = &*self.0;
+        let (fingerprint, now) = (Fingerprint::of(token), now());
+        if let Some(held) = keyring.held()
+            && let Some(caller) = remembered.caller(&fingerprint, held.generation, now)
+        {
+            return Ok(caller);
+        }
+        let token = Token::parse(token)?;
+        let accepted = expected.accepts(&token.claims, now.time)?;
+        let generation = keyring.verify(&token).await?;
+        let caller = Arc::new(Caller::new(accepted.subject, Some(expected.issuer.as_str())));
+        let known = Known { caller: Arc::clone(&caller), until: accepted.until, generation, verified_at: now.instant };
+        remembered.put(fingerprint, known);
+        Ok(caller)
+    }
+
+    /// Whether there are keys to verify anything with: something for a readiness probe.
+    pub fn has_keys(&self) -> bool {
+        self.0.keyring.held().is_some()
+    }
+
+    /// Waits until the keys have been read, or could not be: then [`Verifier::has_keys`] says which.
+    pub async fn settled(&self) {
+        self.0.keyring.settled().await;
+    }
+
+    /// Whose tokens these are.
+    pub fn issuer(&self) -> &str {
+        &self.0.expected.issuer
+    }
+}
+
+fn now() -> Now {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { time: UnixTime(time.as_secs_f64()), instant: Instant::now() }
+}

@@ -1,0 +1,157 @@
+//! The HTTP client that reads an issuer's documents: HTTP/1.1, no redirects, no connections kept.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{
+    HeaderMap, HeaderValue, Request,
+    header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, USER_AGENT},
+};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+use super::{
+    fetch::{FetchError, answer, chain},
+    file::{self, LARGEST},
+    settings::{Settings, SettingsError},
+    url::{KeyUrl, PlainHttp},
+};
+
+/// Heads of answers are read up to this many bytes.
+const LARGEST_HEAD: usize = 64 * 1024;
+
+/// Reads documents.
+#[derive(Clone)]
+pub(super) struct Web {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    bearer_file: Option<PathBuf>,
+    pub(super) plain: PlainHttp,
+}
+
+/// A document, and for how long its server says that it is good.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) body: Bytes,
+    pub(super) fresh_for: Option<Duration>,
+}
+
+impl fmt::Debug for Web {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Web").field("bearer_file", &self.bearer_file).finish_non_exhaustive()
+    }
+}
+
+impl Web {
+    /// A client. Without a CA to trust there is none for `https`.
+    pub(super) fn new(settings: &Settings, is_https: bool) -> Result<Self, SettingsError> {
+        let tls = tls(settings.ca_pem.as_deref(), is_https)?;
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).http1_max_buf_size(LARGEST_HEAD).build(connector);
+        let plain = if settings.allow_http { PlainHttp::Anyone } else { PlainHttp::Loopback };
+        Ok(Self { client, bearer_file: settings.bearer_file.clone(), plain })
+    }
+
+    /// Reads one document, whole.
+    pub(super) async fn read(&self, url: &KeyUrl) -> Result<Document, FetchError> {
+        let silent = |why: String| FetchError::Silent { url: url.to_string(), why };
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = url.uri().clone();
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION"))));
+        if let Some(path) = &self.bearer_file {
+            headers.insert(AUTHORIZATION, bearer(path).await.map_err(FetchError::File)?);
+        }
+        let response = self.client.request(request).await.map_err(|error| silent(chain(&error)))?;
+        let status = response.status();
+        if status.is_redirection() {
+            return Err(answer(url, format!("answers {status}, which is not followed: name the URL of the keys itself")));
+        }
+        if !status.is_success() {
+            return Err(answer(url, format!("answers {status}")));
+        }
+        let fresh_for = fresh_for(response.headers());
+        let body = Limited::new(response.into_body(), LARGEST).collect().await;
+        let body = body.map_err(|error| answer(url, format!("gives no whole answer of at most {LARGEST} bytes: {}", chain(&*error))))?;
+        Ok(Document { body: body.to_bytes(), fresh_for })
+    }
+}
+
+fn tls(ca: Option<&[u8]>, is_https: bool) -> Result<ClientConfig, SettingsError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
+    let builder = match ca {
+        Some(ca) => builder.with_root_certificates(roots(ca)?),
+        None => match builder.clone().with_native_roots() {
+            Ok(builder) => builder,
+            Err(_) if is_https => return Err(SettingsError::NoCa),
+            Err(_) => builder.with_root_certificates(RootCertStore::empty()),
+        },
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+fn roots(ca: &[u8]) -> Result<RootCertStore, SettingsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca) {
+        roots.add(certificate.map_err(|_| SettingsError::Ca)?).map_err(|_| SettingsError::Ca)?;
+    }
+    if roots.is_empty() { Err(SettingsError::Ca) } else { Ok(roots) }
+}
+
+async fn bearer(path: &Path) -> Result<HeaderValue, SettingsError> {
+    let token = file::read_aside(path).await?;
+    let value = [b"Bearer ", token.trim_ascii()].concat();
+    let mut value = HeaderValue::try_from(value).map_err(|_| SettingsError::Bearer(path.to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// From `Cache-Control`; what must not be kept is good for no time at all.
+fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
+    let directives = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let seconds = directives.filter_map(|directive| {
+        let directive = directive.trim().to_ascii_lowercase();
+        match directive.strip_prefix("max-age=") {
+            Some(age) => age.trim_matches('"').parse().ok(),
+            None => ["no-store", "no-cache"].contains(&directive.as_str()).then_some(0),
+        }
+    });
+    seconds.min().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freshness_is_what_cache_control_says() {
+        for (value, seconds) in [
+            ("public, max-age=3600, must-revalidate", Some(3600)),
+            ("Max-Age=\"60\"", Some(60)),
+            ("no-cache, max-age=60", Some(0)),
+            ("no-store", Some(0)),
+            ("private", None),
+            ("max-age=-1", None),
+            ("max-age=99999999999999999999999", None),
+            ("s-maxage=10", None),
+        ] {
+            let headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static(value))]);
+            assert_eq!(fresh_for(&headers), seconds.map(Duration::from_secs), "{value}");
+        }
+        assert_eq!(fresh_for(&HeaderMap::new()), None);
+    }
+}
