@@ -40,6 +40,11 @@ impl Limits {
         if denials.is_empty() { Ok(subject.blocks().first().map(Self::read)) } else { Err(denials) }
     }
 
+    /// Whether any limit counts callers apart.
+    pub fn has_per_user(&self) -> bool {
+        self.per_user.is_some() || self.tools.values().any(|tool| tool.per_user.is_some())
+    }
+
     /// What can be read of a block; buckets that cannot are left out, which the rules report.
     fn read(block: &Block<'_>) -> Self {
         let server = LevelOf { path: block.path.clone(), tool: None, value: block.value };

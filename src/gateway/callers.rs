@@ -1,55 +1,65 @@
-//! Who is calling: nobody, the user that a trusted peer names, or the subject of a verified token.
+//! Who is calling, and what those get whom nobody knows.
+//!
+//! A request's token is checked and taken out of its head: it was issued for this proxy, and MCP forbids to pass it on. Where the server
+//! behind asks for tokens itself, [`Callers::pass_token`] leaves it in.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
-use axum::response::Response;
-use http::{HeaderName, HeaderValue, request::Parts};
+use axum::{body::Body, response::Response};
+use http::{HeaderValue, Method, header, request::Parts};
 
 use super::front::{Turned, plain};
-use crate::listener::Peer;
+use crate::{
+    identity::{Auth, Caller, Peer as Asking, ProtectedResource, Rejection, challenge},
+    listener::Peer,
+};
 
 /// How callers are known.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Callers {
-    /// The header in which a trusted peer names the user.
-    pub user_header: Option<HeaderName>,
+    /// By tokens, by a header, or not.
+    pub auth: Auth,
+    /// What clients are told of how to sign in.
+    pub resource: Option<Arc<ProtectedResource>>,
+    /// Whether the token goes on to the server behind.
+    pub pass_token: bool,
 }
 
 impl Callers {
-    pub(super) fn metadata(&self, _parts: &Parts) -> Option<Response> {
-        None
+    /// RFC 9728's document, when that is what is asked for.
+    pub(super) fn metadata(&self, parts: &Parts) -> Option<Response> {
+        let resource =
+            self.resource.as_ref().filter(|resource| parts.method == Method::GET && parts.uri.path() == resource.metadata_path())?;
+        let mut response = Response::new(Body::from(resource.metadata().to_owned()));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Some(response)
     }
 
-    /// The user, when there is one that can be believed. What must not go on is taken out of the head.
-    pub(super) async fn who(&self, parts: &mut Parts, peer: Option<Peer>) -> Result<Option<String>, Turned> {
-        self.named_by_peer(parts, peer)
-    }
-
-    /// What the header says, if the peer may say so. From anybody else it is taken out, so that the server does not believe it either.
-    fn named_by_peer(&self, parts: &mut Parts, peer: Option<Peer>) -> Result<Option<String>, Turned> {
-        let Some(name) = &self.user_header else { return Ok(None) };
-        if !peer.is_some_and(is_trusted) {
-            parts.headers.remove(name);
+    /// The caller, when it is known. What must not go on is taken out of the head.
+    pub(super) async fn who(&self, parts: &mut Parts, peer: Option<Peer>) -> Result<Option<Arc<Caller>>, Turned> {
+        // A browser asks whether it may ask, without any token (CORS).
+        if parts.method == Method::OPTIONS {
             return Ok(None);
         }
-        let mut values = parts.headers.get_all(name).iter();
-        match (values.next(), values.next()) {
-            (None, _) => Ok(None),
-            (Some(value), None) => readable(value).map(Some).ok_or_else(|| unreadable(name)),
-            (Some(_), Some(_)) => Err(unreadable(name)),
+        let asking = peer.map(|peer| Asking { ip: peer.address.ip(), has_certificate: peer.certified });
+        let asking = asking.unwrap_or(Asking { ip: std::net::Ipv4Addr::UNSPECIFIED.into(), has_certificate: false });
+        let caller = self.auth.caller(&parts.headers, asking).await.map_err(|rejection| self.unknown(rejection))?;
+        if let Some(name) = self.auth.user_header().filter(|_| !asking.is_trusted()) {
+            // The server behind must not believe it either.
+            parts.headers.remove(name);
         }
+        if self.auth.verifier().is_some() && !self.pass_token {
+            parts.headers.remove(header::AUTHORIZATION);
+        }
+        Ok(caller)
     }
-}
 
-/// On this machine, or with a certificate that was asked for.
-fn is_trusted(peer: Peer) -> bool {
-    peer.certified || IpAddr::to_canonical(&peer.address.ip()).is_loopback()
-}
-
-fn readable(value: &HeaderValue) -> Option<String> {
-    std::str::from_utf8(value.as_bytes()).ok().map(str::to_owned).filter(|user| !user.is_empty())
-}
-
-fn unreadable(name: &HeaderName) -> Turned {
-    Turned::with(plain(400, &format!("the header {name} must name one user, in UTF-8")))
+    fn unknown(&self, rejection: Rejection) -> Turned {
+        let mut response = plain(rejection.status(), rejection.reason());
+        let challenge = challenge(rejection, self.resource.as_deref()).and_then(|challenge| HeaderValue::try_from(challenge).ok());
+        if let Some(challenge) = challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        Turned::with(response)
+    }
 }

@@ -1,7 +1,7 @@
 //! Follows the file that limits come from: read again when its text changes, taken over when it is good.
 //!
 //! Compared by content every second, since kubelet swaps a symlink under mounted files. Streams and buckets go on; what needs a restart
-//! (another server, another Redis) is said and left as it was.
+//! (another server, Redis or sign-in) is said and left as it was.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -53,9 +53,9 @@ impl Gateway {
         if new == *source {
             return;
         }
-        if (&new.server, &new.storage) != (&source.server, &source.storage) {
+        if (&new.server, &new.storage, &new.sign_in) != (&source.server, &source.storage, &source.sign_in) {
             self.metrics.reloaded(false);
-            tracing::warn!("another server or another Redis needs a restart; the old limits stay in force");
+            tracing::warn!("another server, Redis or sign-in needs a restart; the old limits stay in force");
             return;
         }
         for warning in &new.warnings {

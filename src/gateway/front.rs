@@ -24,6 +24,7 @@ use super::{
     upstream::{Head, NoAnswer},
 };
 use crate::{
+    identity::Caller,
     limiter::{Call, Decision, StoreError},
     listener::Peer,
     mcp::{Envelope, Headers, Refusal, Reply, fields},
@@ -67,7 +68,7 @@ impl Gateway {
         let mut envelope = None;
         if parts.method == Method::POST {
             let read = self.envelope(&parts, &body).map_err(|refusal| Turned::with(reply(refusal.reply())))?;
-            told = self.decide(&read, caller.as_deref(), access).await?;
+            told = self.decide(&read, caller.as_deref().map(Caller::subject), access).await?;
             envelope = Some(read);
         }
         let head = self.head(parts, peer.map(|peer| peer.address.ip()));

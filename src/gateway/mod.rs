@@ -76,8 +76,6 @@ pub struct Settings {
     pub max_body: usize,
     /// Until a request's body is here.
     pub body_within: Duration,
-    /// Who is calling.
-    pub callers: Callers,
     /// How calls are turned away.
     pub rejection: Rejection,
     /// Whether `RateLimit` and `RateLimit-Policy` are told.
@@ -92,6 +90,17 @@ pub struct Settings {
     pub access_log: AccessLog,
     /// How long everything is still served after the proxy was told to stop.
     pub drain: Duration,
+}
+
+/// What a proxy is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The limits, and whose they are.
+    pub source: Source,
+    /// Where calls are counted.
+    pub buckets: Buckets,
+    /// Who is calling.
+    pub callers: Callers,
 }
 
 /// Why a proxy could not begin.
@@ -174,13 +183,8 @@ impl Proxy {
     ///
     /// # Errors
     /// When something of it cannot be done; nothing is left behind.
-    pub async fn bind(
-        settings: Settings,
-        source: Source,
-        buckets: Buckets,
-        observer: Arc<dyn Observer>,
-        registry: Registry,
-    ) -> Result<Self, BindError> {
+    pub async fn bind(settings: Settings, parts: Parts, observer: Arc<dyn Observer>, registry: Registry) -> Result<Self, BindError> {
+        let Parts { source, buckets, callers } = parts;
         let identity = settings.tls.map(Identity::open).transpose()?.map(Arc::new);
         let upstream = Upstream::new(&settings.upstream, settings.answer_within)?;
         let (front, address) = bind(settings.listen, identity.clone(), settings.limits).await?;
@@ -188,7 +192,7 @@ impl Proxy {
         let gateway = Gateway {
             limiter: Limiter::new(Observed::new(buckets, observer), policy(&source, settings.shadow)),
             served: ArcSwap::from_pointee(Served::of(&source, settings.optimizer)),
-            callers: settings.callers,
+            callers,
             upstream,
             metrics: Metrics::new(registry),
             rejection: settings.rejection,

@@ -12,6 +12,7 @@ use crate::{
         rules::{Context, Level, Violation, check},
         subject::{Kind, Subject},
     },
+    identity::SignIn,
     limiter::ServerId,
 };
 
@@ -24,6 +25,8 @@ pub struct Source {
     pub limits: Limits,
     /// Where it says that they are counted.
     pub storage: Option<Storage>,
+    /// How callers sign in, where it says so.
+    pub sign_in: Option<SignIn>,
     /// Whether tools are called through vMCP's optimizer.
     pub optimizer: bool,
     /// What the rules warn of, a line each.
@@ -76,6 +79,10 @@ impl Source {
                 Some(Err(_)) | None => {}
             }
         }
+        for server in &mut servers {
+            let described = server.sign_in.take().map(|sign_in| documents.iter().flat_map(items).fold(sign_in, SignIn::described_by));
+            server.sign_in = described;
+        }
         servers.retain(|server| name.is_none_or(|name| server.server.name == name));
         if let Some(fault) = faults.into_iter().next() {
             return Err(fault);
@@ -117,6 +124,7 @@ impl Source {
             server: ServerId::new(subject.namespace().unwrap_or(namespace), name),
             limits,
             storage: storage.and_then(|storage| Storage::of(storage, "/address", "/db")),
+            sign_in: SignIn::of(subject),
             optimizer: kind == Kind::VirtualMcpServer
                 && object.pointer("/spec/config/optimizer").is_some_and(|optimizer| !optimizer.is_null()),
             warnings,
@@ -138,6 +146,7 @@ impl Source {
             server: ServerId::new(text(document, "/namespace").unwrap_or_else(|| "default".to_owned()), name),
             limits,
             storage: Storage::of(document, "/redis_addr", "/redis_db"),
+            sign_in: None,
             optimizer: false,
             warnings,
         })

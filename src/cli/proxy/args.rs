@@ -65,9 +65,8 @@ pub(in crate::cli) struct ProxyArgs {
     #[command(flatten)]
     pub(super) store: StoreArgs,
 
-    /// Header in which a trusted peer (on this machine, or with a client certificate) names the user
-    #[arg(long, env = "TOLLGATE_USER_HEADER", value_name = "HEADER")]
-    pub(super) user_header: Option<String>,
+    #[command(flatten)]
+    pub(super) callers: CallerArgs,
 
     /// How a denied call is told: by HTTP status, or as the tool's own result
     #[arg(long, env = "TOLLGATE_REJECT_STATUS", value_name = "MODE", default_value = "auto")]
@@ -116,6 +115,53 @@ pub(in crate::cli) struct ProxyArgs {
     /// How long streams may go on after that
     #[arg(long, env = "TOLLGATE_GRACE", value_name = "DURATION", default_value = "30s")]
     pub(super) grace: Drain,
+}
+
+/// Who is calling.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Callers")]
+pub(in crate::cli) struct CallerArgs {
+    /// Whether callers have to be known by a token [default: required where an issuer is known, else none]
+    #[arg(long, env = "TOLLGATE_AUTH", value_name = "MODE")]
+    pub(super) auth: Option<AuthArg>,
+
+    /// Issuer of tokens, unless the resource says it
+    #[arg(long, env = "TOLLGATE_OIDC_ISSUER", value_name = "URL")]
+    pub(super) oidc_issuer: Option<String>,
+
+    /// Audience that tokens must have, unless the resource says it
+    #[arg(long, env = "TOLLGATE_OIDC_AUDIENCE", value_name = "TEXT")]
+    pub(super) oidc_audience: Option<String>,
+
+    /// The issuer's keys, unless its discovery document says where they are
+    #[arg(long, env = "TOLLGATE_OIDC_JWKS_URL", value_name = "URL")]
+    pub(super) oidc_jwks_url: Option<String>,
+
+    /// CA of the issuer's certificate, PEM
+    #[arg(long, env = "TOLLGATE_OIDC_CA", value_name = "FILE")]
+    pub(super) oidc_ca: Option<PathBuf>,
+
+    /// URL that clients call, for those who have to find out how to sign in (RFC 9728)
+    #[arg(long, env = "TOLLGATE_RESOURCE_URL", value_name = "URL")]
+    pub(super) resource_url: Option<String>,
+
+    /// Pass tokens on: the MCP server asks for them itself
+    #[arg(long, env = "TOLLGATE_PASS_TOKEN")]
+    pub(super) pass_token: bool,
+
+    /// Header in which a trusted peer (on this machine, or with a client certificate) names the user
+    #[arg(long, env = "TOLLGATE_USER_HEADER", value_name = "HEADER")]
+    pub(super) user_header: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum AuthArg {
+    /// No token, or a bad one: 401.
+    Required,
+    /// A bad token: 401. Without one, only limits per user do not apply.
+    Optional,
+    /// Tokens are not looked at.
+    None,
 }
 
 /// Where buckets are, and what happens without them.

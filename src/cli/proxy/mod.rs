@@ -1,6 +1,7 @@
 //! `tollgate proxy`
 
 pub(super) mod args;
+mod callers;
 mod settings;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use self::{
 };
 use super::{exit::Exit, print, serve::either, tell_error};
 use crate::{
-    gateway::{Proxy, store::Buckets},
+    gateway::{Parts, Proxy, store::Buckets},
     limiter::{Observer, Store as _},
     mcp::RejectStatus,
     metrics::{Metrics, Registry},
@@ -40,7 +41,7 @@ async fn serve(settings: ProxySettings) -> anyhow::Result<Exit> {
     // Before anything is served, so that a signal is never missed.
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let ProxySettings { proxy, source, followed, store } = settings;
+    let ProxySettings { proxy, source, followed, store, callers } = settings;
     for warning in &source.warnings {
         warn!("{warning}");
     }
@@ -51,7 +52,7 @@ async fn serve(settings: ProxySettings) -> anyhow::Result<Exit> {
     let metrics = Arc::new(Metrics::register(&mut registry));
     let buckets = open(store, metrics.clone()).await?;
     let (server, upstream) = (source.server.clone(), proxy.upstream.clone());
-    let proxy = Proxy::bind(proxy, source, buckets, metrics, registry).await?;
+    let proxy = Proxy::bind(proxy, Parts { source, buckets, callers: callers.start()? }, metrics, registry).await?;
     info!(namespace = server.namespace, server = server.name, "starting");
     let scheme = if proxy.is_tls() { "https" } else { "http" };
     print(&format!(

@@ -6,14 +6,15 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use http::HeaderName;
 
-use super::args::{AccessLogArg, OnStoreErrorArg, ProxyArgs, RejectStatusArg, StoreArg, StoreArgs};
+use super::{
+    args::{AccessLogArg, OnStoreErrorArg, ProxyArgs, RejectStatusArg, StoreArg, StoreArgs},
+    callers::{self, CallerSettings},
+};
 use crate::{
     cli::args::Drain,
     gateway::{
         AccessLog, Settings,
-        callers::Callers,
         follow::Followed,
         source::{Source, SourceError, Storage},
     },
@@ -33,6 +34,7 @@ pub(super) struct ProxySettings {
     /// The file, unless it was stdin.
     pub(super) followed: Option<Followed>,
     pub(super) store: StoreSettings,
+    pub(super) callers: CallerSettings,
 }
 
 /// Where buckets are.
@@ -65,7 +67,7 @@ pub(super) fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         client_ca,
         client_name,
         store,
-        user_header,
+        callers,
         reject_status,
         reject_code,
         rate_limit_fields,
@@ -84,8 +86,7 @@ pub(super) fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
     let followed = (file.as_os_str() != "-").then_some(Followed { path: file, name, namespace, text });
     let on_store_error = on_store_error(store.on_store_error);
     let store = store_settings(store, source.storage.as_ref(), on_store_error)?;
-    let user_header =
-        user_header.map(|name| HeaderName::try_from(&name).with_context(|| format!("--user-header {name:?} is no header name")));
+    let callers = callers::resolve(callers, &source)?;
     let needs_store = matches!(store, StoreSettings::Redis { .. }) && on_store_error == OnStoreError::Closed;
     let proxy = Settings {
         listen,
@@ -103,7 +104,6 @@ pub(super) fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         answer_within: upstream_timeout.as_duration(),
         max_body: max_body as usize,
         body_within: body_timeout.as_duration(),
-        callers: Callers { user_header: user_header.transpose()? },
         rejection: Rejection { status: reject_status_of(reject_status), code: reject_code },
         rate_limit_fields,
         shadow,
@@ -116,7 +116,7 @@ pub(super) fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         },
         drain,
     };
-    Ok(ProxySettings { proxy, source, followed, store })
+    Ok(ProxySettings { proxy, source, followed, store, callers })
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {
