@@ -8,46 +8,20 @@ use tollgate::{
         Bounds, BucketName, Call, Cause, Decision, Inspect, Level, Limiter, Policy, ServerId, Source, Standing, Standings, Stands, User,
         Wait,
     },
-    stores::{
-        Guard, GuardSettings, Redis,
-        redis::{Settings, SettingsError},
-    },
+    stores::{Guard, GuardSettings, Redis},
 };
 
 use super::{
-    conformance::{Bench, bucket, policy, server},
+    conformance::{self, Bench, bucket, policy, server},
     memory::InMemory,
+    redis::{Alone, At, Clustered, at},
 };
 use crate::support::redis::{Cluster, Server, Setup};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-struct InRedis {
-    server: Server,
-    store: Arc<Redis>,
-}
-
-impl Bench for InRedis {
-    type Store = Redis;
-
-    const LAG: Duration = Duration::from_millis(500);
-
-    async fn start() -> Self {
-        let server = Server::start().await;
-        Self { store: store_of(&format!("redis://{}", server.address())).expect("a good URL"), server }
-    }
-
-    fn store(&self) -> Arc<Redis> {
-        Arc::clone(&self.store)
-    }
-
-    async fn pass(&self, time: Duration) {
-        tokio::time::sleep(time).await;
-    }
-}
-
-fn store_of(url: &str) -> Result<Arc<Redis>, SettingsError> {
-    Ok(Arc::new(Redis::new(&Settings::parse(url)?).expect("usable settings")))
+fn store_at(url: &str) -> Arc<Redis> {
+    Arc::new(Redis::new(&at(url)).expect("good settings"))
 }
 
 /// Stamps every case for a bench.
@@ -76,13 +50,18 @@ macro_rules! inspection {
 
 inspection! {
     in_memory: super::InMemory,
-    in_redis: super::InRedis,
+    in_redis: super::At<super::Alone>,
+    in_a_cluster: super::At<super::Clustered>,
 }
 
 /// A limit of each kind: 100 and 10 an hour for the server, 50 and 5 for the tool.
 fn limits() -> Limits {
     let search = ToolLimits { global: bucket(50, "1h"), per_user: bucket(5, "1h") };
     Limits { tools: [("search".to_owned(), search)].into(), ..server(bucket(100, "1h"), bucket(10, "1h")) }
+}
+
+fn policy_of<B: Bench>(bench: &B, limits: &Limits) -> Policy {
+    Policy::new(&bench.server_id(), limits)
 }
 
 fn name(tool: Option<&str>, user: Option<&str>) -> BucketName {
@@ -117,7 +96,8 @@ fn levels(buckets: &[Standing]) -> Vec<(String, u32, u32)> {
 async fn what_is_left_is_told<B: Bench<Store: Inspect>>() {
     let bench = B::start().await;
     let call = Call::of("search").by("alice");
-    let limiter = limiter(bench.store(), policy(&limits()), &[call, call, Call::of("search").by("bob"), Call::of("other")]).await;
+    let limiter =
+        limiter(bench.store(), policy_of(&bench, &limits()), &[call, call, Call::of("search").by("bob"), Call::of("other")]).await;
     let buckets = limiter.inspect(&call).await.expect("the store tells");
     let left = [("global", 96, 100), ("tools[search].global", 47, 50), ("perUser", 8, 10), ("tools[search].perUser", 3, 5)];
     assert_eq!(levels(&buckets), left.map(|(limit, left, all)| (limit.to_owned(), left, all)));
@@ -127,7 +107,7 @@ async fn what_is_left_is_told<B: Bench<Store: Inspect>>() {
         assert!(level.full_in.abs_diff(full_in) < Duration::from_millis(1), "{level:?}, expected {full_in:?}");
         assert!(level.ttl.is_some_and(|ttl| ttl + Duration::from_millis(1) >= level.full_in && ttl <= 2 * HOUR), "{level:?}");
     }
-    assert_eq!(buckets[3].key, "thv:rl:{ns:mcp}:user-tool:search:alice");
+    assert_eq!(buckets[3].key, bench.server_id().key_prefix() + "user-tool:search:alice");
     let strangers = limiter.inspect(&Call::of("search").by("carol")).await.expect("the store tells");
     assert_eq!(levels(&strangers[2..]), [("perUser".to_owned(), 10, 10), ("tools[search].perUser".to_owned(), 5, 5)]);
 }
@@ -135,7 +115,7 @@ async fn what_is_left_is_told<B: Bench<Store: Inspect>>() {
 async fn the_wait_is_that_of_a_denial<B: Bench<Store: Inspect>>() {
     let bench = B::start().await;
     let call = Call::of("t");
-    let limiter = limiter(bench.store(), policy(&server(bucket(2, "1h"), None)), &[call, call]).await;
+    let limiter = limiter(bench.store(), policy_of(&bench, &server(bucket(2, "1h"), None)), &[call, call]).await;
     let Ok(Decision::Denied(denial)) = limiter.decide(&call).await else { panic!("both are taken") };
     let told = denial.retry_after().expect("waiting helps");
     let Wait::After(seen) = level(&limiter.inspect(&call).await.expect("the store tells")[0]).wait else { panic!("waiting helps") };
@@ -145,7 +125,7 @@ async fn the_wait_is_that_of_a_denial<B: Bench<Store: Inspect>>() {
 async fn looking_changes_nothing<B: Bench<Store: Inspect>>() {
     let bench = B::start().await;
     let call = Call::of("search").by("alice");
-    let limiter = limiter(bench.store(), policy(&limits()), &[call]).await;
+    let limiter = limiter(bench.store(), policy_of(&bench, &limits()), &[call]).await;
     let ttl = async || level(&limiter.inspect(&call).await.expect("told")[3]).ttl.expect("it is kept");
     let before = ttl().await;
     bench.pass(Duration::from_millis(20)).await;
@@ -164,11 +144,11 @@ async fn a_server_s_buckets_are_listed_and_no_other_s<B: Bench<Store: Inspect>>(
     let by = |user| Call::of("search").by(user);
     let calls = [by("alice"), by("%61:b"), by(&long)];
     // In a pattern, each of these names would stand for the next as well.
-    let names = ["*", "m?p", "m[c]p", "m\\cp", "mcp", "mcp2"];
-    for name in names {
+    let names = ["*", "?", "[x]", "\\x", "x", "xy"].map(|end| bench.server_id().name + end);
+    for name in &names {
         limiter(bench.store(), Policy::new(&ServerId::new("ns", name), &limits()), &calls).await;
     }
-    for name in names {
+    for name in &names {
         let limiter = Limiter::new(bench.store(), Policy::new(&ServerId::new("ns", name), &limits()));
         let found = list(&limiter).await;
         let expected: Vec<BucketName> = [None, Some("search")]
@@ -184,7 +164,7 @@ async fn a_listing_is_bounded<B: Bench<Store: Inspect>>() {
     let bench = B::start().await;
     let users: Vec<String> = (0..150).map(|user| format!("user-{user}")).collect();
     let calls: Vec<Call<'_>> = users.iter().map(|user| Call::of("t").by(user)).collect();
-    let limiter = limiter(bench.store(), policy(&server(None, bucket(2, "1h"))), &calls).await;
+    let limiter = limiter(bench.store(), policy_of(&bench, &server(None, bucket(2, "1h"))), &calls).await;
     for (bounds, count, complete) in [
         (Bounds { most_keys: 10, ..Bounds::default() }, 10, false),
         (Bounds { most_keys: 149, ..Bounds::default() }, 149, false),
@@ -199,7 +179,8 @@ async fn a_listing_is_bounded<B: Bench<Store: Inspect>>() {
 
 async fn full_buckets_are_not_listed<B: Bench<Store: Inspect>>() {
     let bench = B::start().await;
-    let limiter = limiter(bench.store(), policy(&server(bucket(1, "1h"), bucket(1, "50ms"))), &[Call::of("t").by("alice")]).await;
+    let limiter =
+        limiter(bench.store(), policy_of(&bench, &server(bucket(1, "1h"), bucket(1, "50ms"))), &[Call::of("t").by("alice")]).await;
     bench.pass(Duration::from_millis(60)).await;
     assert_eq!(levels(&list(&limiter).await.buckets), [("global".to_owned(), 0, 1)]);
 }
@@ -207,7 +188,7 @@ async fn full_buckets_are_not_listed<B: Bench<Store: Inspect>>() {
 async fn a_reset_bucket_is_full_at_once<B: Bench<Store: Inspect>>() {
     let bench = B::start().await;
     let call = Call::of("search").by("alice");
-    let limiter = limiter(bench.store(), policy(&limits()), &[call; 5]).await;
+    let limiter = limiter(bench.store(), policy_of(&bench, &limits()), &[call; 5]).await;
     // Twice, so that the second may come from what is certain.
     for _ in 0..2 {
         assert!(matches!(limiter.decide(&call).await, Ok(Decision::Denied(denial)) if denial.limit.to_string() == "tools[search].perUser"));
@@ -221,8 +202,8 @@ async fn a_reset_bucket_is_full_at_once<B: Bench<Store: Inspect>>() {
 
 async fn what_no_limit_counts_is_told_too<B: Bench<Store: Inspect>>() {
     let bench = B::start().await;
-    let limiter = limiter(bench.store(), policy(&limits()), &[Call::of("search").by("alice")]).await;
-    limiter.reload(policy(&server(bucket(200, "1h"), None)));
+    let limiter = limiter(bench.store(), policy_of(&bench, &limits()), &[Call::of("search").by("alice")]).await;
+    limiter.reload(policy_of(&bench, &server(bucket(200, "1h"), None)));
     let found = list(&limiter).await;
     assert_eq!(levels(&found.buckets[..1]), [("global".to_owned(), 99, 200)]);
     for bucket in &found.buckets[1..] {
@@ -235,9 +216,9 @@ async fn what_no_limit_counts_is_told_too<B: Bench<Store: Inspect>>() {
 
 #[tokio::test]
 async fn what_is_no_bucket_is_told_and_can_be_reset() {
-    let bench = InRedis::start().await;
-    let limiter = limiter(bench.store(), policy(&limits()), &[]).await;
-    bench.server.ask::<()>("SET thv:rl:{ns:mcp}:user:alice 1").await;
+    let server = Server::start().await;
+    let limiter = limiter(store_at(&server.url()), policy(&limits()), &[]).await;
+    server.ask::<()>("SET thv:rl:{ns:mcp}:user:alice 1").await;
     let error = limiter.decide(&Call::of("t").by("alice")).await.expect_err("nobody can draw on a string");
     assert_eq!(error.cause(), Cause::Bucket);
     assert_eq!(list(&limiter).await.buckets[0].stands, Stands::Unusable);
@@ -247,8 +228,8 @@ async fn what_is_no_bucket_is_told_and_can_be_reset() {
 
 #[tokio::test]
 async fn what_makes_no_sense_is_shown_as_it_is_decided() {
-    let bench = InRedis::start().await;
-    let limiter = limiter(bench.store(), policy(&server(None, bucket(5, "1h"))), &[]).await;
+    let server = Server::start().await;
+    let limiter = limiter(store_at(&server.url()), policy(&conformance::server(None, bucket(5, "1h"))), &[]).await;
     for (fields, level) in [
         ("tokens many last_refill 1", 0),
         ("tokens -3 last_refill 1e15", 5),
@@ -257,8 +238,8 @@ async fn what_makes_no_sense_is_shown_as_it_is_decided() {
         ("tokens inf last_refill 99999999999999999", 5),
         ("last_refill 1", 5),
     ] {
-        bench.server.ask::<()>("DEL thv:rl:{ns:mcp}:user:alice").await;
-        bench.server.ask::<()>(&format!("HSET thv:rl:{{ns:mcp}}:user:alice {fields}")).await;
+        server.ask::<()>("DEL thv:rl:{ns:mcp}:user:alice").await;
+        server.ask::<()>(&format!("HSET thv:rl:{{ns:mcp}}:user:alice {fields}")).await;
         let call = Call::of("t").by("alice");
         let seen = levels(&limiter.inspect(&call).await.expect("the store tells"));
         assert_eq!(seen, [("perUser".to_owned(), level, 5)], "{fields}");
@@ -273,17 +254,17 @@ async fn what_makes_no_sense_is_shown_as_it_is_decided() {
 
 #[tokio::test]
 async fn keys_that_others_write_are_told_apart() {
-    let bench = InRedis::start().await;
-    let limiter = limiter(bench.store(), policy(&limits()), &[]).await;
+    let server = Server::start().await;
+    let limiter = limiter(store_at(&server.url()), policy(&limits()), &[]).await;
     for key in ["thv:rl:{ns:mcp}:user:%61", "thv:rl:{ns:mcp}:later", "thv:rl:{ns:mcp}:user:bob", "thv:session:1"] {
-        bench.server.ask::<()>(&format!("HSET {key} tokens 1 last_refill 1787000000000000")).await;
+        server.ask::<()>(&format!("HSET {key} tokens 1 last_refill 1787000000000000")).await;
     }
-    bench.server.ask::<()>("EXPIRE thv:rl:{ns:mcp}:user:bob 3000000000").await;
+    server.ask::<()>("EXPIRE thv:rl:{ns:mcp}:user:bob 3000000000").await;
     let found = list(&limiter).await;
     assert_eq!(found.strangers, ["thv:rl:{ns:mcp}:later", "thv:rl:{ns:mcp}:user:%61"]);
-    let refused = bench.store.reset("thv:session:1").await.expect_err("it is not ours");
+    let refused = store_at(&server.url()).reset("thv:session:1").await.expect_err("it is not ours");
     assert!(refused.to_string().contains("begin with thv:rl:"), "{refused}");
-    assert_eq!(bench.server.ask::<u32>("EXISTS thv:session:1").await, 1);
+    assert_eq!(server.ask::<u32>("EXISTS thv:session:1").await, 1);
 }
 
 /// The rights that the store's documentation names are enough, and what lacks is named.
@@ -293,7 +274,7 @@ async fn an_acl_user_needs_no_more_than_is_documented() {
     let setup = Setup::default().password("administrator");
     let setup = setup.line(&format!("user inspector on >secret {deciding} +del +scan +pttl"));
     let server = setup.line(&format!("user proxy on >secret {deciding}")).start().await;
-    let store = |user| store_of(&format!("redis://{user}:secret@{}", server.address())).expect("a good URL");
+    let store = |user| store_at(&format!("redis://{user}:secret@{}", server.address()));
     let call = Call::of("search").by("alice");
 
     let inspector = limiter(store("inspector"), policy(&limits()), &[call]).await;
@@ -313,15 +294,15 @@ async fn an_acl_user_needs_no_more_than_is_documented() {
 /// Whoever looks wants to know about the store, also while calls are decided without it.
 #[tokio::test]
 async fn a_guard_lets_look_past_it() {
-    let bench = InRedis::start().await;
+    let server = Server::start().await;
     let settings = GuardSettings::default().most_failures(NonZeroU32::MIN).probe_every(HOUR);
-    let guarded = limiter(Guard::new(bench.store(), settings), policy(&limits()), &[Call::of("search").by("alice")]).await;
-    bench.server.kill();
+    let guarded = limiter(Guard::new(store_at(&server.url()), settings), policy(&limits()), &[Call::of("search").by("alice")]).await;
+    server.kill();
     assert!(matches!(guarded.decide(&Call::of("t")).await, Ok(Decision::Allowed { source: Source::FailOpen, .. })));
     assert_eq!(guarded.list(Bounds::default()).await.expect_err("it is gone").cause(), Cause::Connection);
-    bench.server.restart().await;
+    server.restart().await;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    limiter(bench.store(), policy(&limits()), &[Call::of("search").by("alice")]).await;
+    limiter(store_at(&server.url()), policy(&limits()), &[Call::of("search").by("alice")]).await;
     assert!(!guarded.store().is_asking());
     assert_eq!(list(&guarded).await.buckets.len(), 4);
     assert!(guarded.reset(&name(None, Some("alice"))).await.expect("it is done"));
@@ -330,8 +311,7 @@ async fn a_guard_lets_look_past_it() {
 #[tokio::test]
 async fn in_a_cluster_the_node_of_the_server_is_searched() {
     let cluster = Cluster::start().await;
-    let url = format!("redis-cluster://{},{}", cluster.nodes[0].address(), cluster.nodes[1].address());
-    let store = store_of(&url).expect("a good URL");
+    let store = store_at(&cluster.url());
     let call = Call::of("search").by("alice");
     let mut limiters = Vec::new();
     for server in 0..6 {

@@ -157,22 +157,22 @@ async fn shadow_is_counted_apart() {
     let watched = Watched::new();
     let per_user = |limit: &tollgate::limiter::Limit| limit.limit_type() == "perUser";
     let limiter = watched.limiter(Memory::default(), policy(&limits()).shadow(per_user));
-    for _ in 0..2 {
+    for _ in 0..3 {
         decide(&limiter, USER).await;
     }
     let expected = [
         ("allowed per_user server shadow", 1),
         ("allowed per_user tool shadow", 1),
-        ("allowed shared server store", 2),
-        ("allowed shared tool store", 2),
-        ("rejected per_user tool shadow", 1),
+        ("allowed shared server store", 3),
+        ("allowed shared tool store", 3),
+        ("rejected per_user tool shadow", 2),
     ];
     assert_eq!(watched.decisions(), counts(expected));
     let of_server = r#"namespace="ns",server="mcp""#;
     let allowed = format!(r#"{{{of_server},decision="allowed",source="store"}}"#);
-    assert_eq!(watched.counted("tollgate_rate_limit_calls_total"), counts([(&allowed, 2)]));
+    assert_eq!(watched.counted("tollgate_rate_limit_calls_total"), counts([(&allowed, 3)]));
     let denials = format!(r#"{{{of_server},limit="tools[search].perUser",source="shadow"}}"#);
-    assert_eq!(watched.counted("tollgate_rate_limit_denials_total"), counts([(&denials, 1)]));
+    assert_eq!(watched.counted("tollgate_rate_limit_denials_total"), counts([(&denials, 2)]));
 }
 
 #[tokio::test]

@@ -2,3 +2,5 @@
 
 mod places;
 mod script;
+
+pub use places::{Alone, At, Clustered, at};
