@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::{
-    check::CheckArgs, completions::CompletionsArgs, doctor::DoctorArgs, explain::ExplainArgs, man::ManArgs, migrate::MigrateArgs,
-    proxy::args::ProxyArgs, version,
+    check::CheckArgs, completions::CompletionsArgs, doctor::DoctorArgs, explain::ExplainArgs, limits::LimitsArgs, man::ManArgs,
+    migrate::MigrateArgs, proxy::args::ProxyArgs, version,
 };
 use crate::config::{period::Period, rename::Mode};
 
@@ -39,6 +39,7 @@ pub(super) enum LogFormat {
 pub(super) enum Command {
     Serve(Box<ServeArgs>),
     Proxy(Box<ProxyArgs>),
+    Limits(Box<LimitsArgs>),
     Check(CheckArgs),
     Migrate(MigrateArgs),
     Crds(CrdsArgs),

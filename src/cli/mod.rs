@@ -10,11 +10,13 @@ mod doctor;
 mod exit;
 mod explain;
 mod inputs;
+mod limits;
 mod man;
 mod migrate;
 mod proxy;
 mod serve;
 mod settings;
+mod target;
 mod telemetry;
 mod version;
 
@@ -38,6 +40,7 @@ pub fn main() -> ExitCode {
     let result = match args.command {
         Command::Serve(args) => serve::run(*args),
         Command::Proxy(args) => proxy::run(*args),
+        Command::Limits(args) => limits::run(*args),
         Command::Check(args) => check::run(args),
         Command::Crds(args) => crds::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -13,6 +13,7 @@ use tollgate::certs::ensure_dev;
 
 use crate::support::{
     apiserver::{Cluster, Judging, Names, crds},
+    redis,
     serve::{TOLLGATE, clean, command},
 };
 
@@ -43,6 +44,7 @@ fn examples(command: &str) -> Vec<String> {
 struct Stage {
     home: TempDir,
     cluster: Cluster,
+    redis: redis::Server,
 }
 
 impl Stage {
@@ -59,7 +61,8 @@ impl Stage {
         assert!(copied.expect("cp is there").success());
         fs::copy(home.path().join("manifests/samples/good/mcpserver-global.yaml"), home.path().join("mcpserver.yaml")).expect("copied");
         ensure_dev(home.path(), &["localhost".to_owned()], OffsetDateTime::now_utc()).expect("tls.crt and tls.key");
-        Self { home, cluster }
+        let redis = tokio::runtime::Runtime::new().expect("a runtime").block_on(redis::Server::start());
+        Self { home, cluster, redis }
     }
 
     /// A shell at home, with the binary and kubectl in its path.
@@ -72,6 +75,7 @@ impl Stage {
         shell.args(["-c", line]).env("HOME", self.home.path()).env("PATH", path).env("KUBECONFIG", self.cluster.kubeconfig());
         // The examples' own ports belong to whoever runs them.
         shell.env("TOLLGATE_LISTEN", "127.0.0.1:0").env("TOLLGATE_METRICS_LISTEN", "127.0.0.1:0");
+        shell.env("TOLLGATE_REDIS_URL", self.redis.url());
         shell
     }
 

@@ -21,6 +21,7 @@ mod identity;
 mod layer;
 mod lifecycle;
 mod limiter;
+mod limits;
 mod manifests;
 mod mcp;
 mod migrate;

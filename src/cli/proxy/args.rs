@@ -4,7 +4,13 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
-use crate::{cli::args::Drain, config::period::Period};
+use crate::{
+    cli::{
+        args::Drain,
+        target::{SourceArgs, StoreArgs},
+    },
+    config::period::Period,
+};
 
 /// Run an MCP reverse proxy that enforces the limits of a resource.
 ///
@@ -22,17 +28,8 @@ Examples:
 
 Exit codes: 0 stopped as told, 1 the limits cannot work, 2 could not start, or was told twice to stop")]
 pub(in crate::cli) struct ProxyArgs {
-    /// The resource whose limits are enforced, or - for stdin
-    #[arg(long, short, env = "TOLLGATE_FILE", value_name = "FILE")]
-    pub(super) file: PathBuf,
-
-    /// Which server, when the file holds several
-    #[arg(long, env = "TOLLGATE_NAME", value_name = "NAME")]
-    pub(super) name: Option<String>,
-
-    /// Namespace of a manifest that has none
-    #[arg(long, env = "TOLLGATE_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
-    pub(super) namespace: String,
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
 
     /// The MCP server, such as http://127.0.0.1:9000/mcp; https:// and h2c:// too
     #[arg(long, env = "TOLLGATE_UPSTREAM", value_name = "URL")]
@@ -162,69 +159,6 @@ pub(super) enum AuthArg {
     Optional,
     /// Tokens are not looked at.
     None,
-}
-
-/// Where buckets are, and what happens without them.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Store")]
-pub(in crate::cli) struct StoreArgs {
-    /// Where calls are counted [default: redis where the resource or --redis-url says so, else memory]
-    #[arg(long, env = "TOLLGATE_STORE", value_name = "STORE")]
-    pub(super) store: Option<StoreArg>,
-
-    /// Redis, instead of the one that the resource names: redis://, rediss://, redis-sentinel://.../MASTER, redis-cluster://
-    #[arg(long, env = "TOLLGATE_REDIS_URL", value_name = "URL", hide_env_values = true)]
-    pub(super) redis_url: Option<String>,
-
-    /// Its ACL user
-    #[arg(long, env = "TOLLGATE_REDIS_USERNAME", value_name = "USER")]
-    pub(super) redis_username: Option<String>,
-
-    /// File that holds its password; else the environment variable THV_SESSION_REDIS_PASSWORD, as in ToolHive
-    #[arg(long, env = "TOLLGATE_REDIS_PASSWORD_FILE", value_name = "FILE")]
-    pub(super) redis_password_file: Option<PathBuf>,
-
-    /// CA of its certificate, PEM
-    #[arg(long, env = "TOLLGATE_REDIS_CA", value_name = "FILE")]
-    pub(super) redis_ca: Option<PathBuf>,
-
-    /// Client certificate for it, PEM
-    #[arg(long, env = "TOLLGATE_REDIS_CERT", value_name = "FILE", requires = "redis_key")]
-    pub(super) redis_cert: Option<PathBuf>,
-
-    /// The client certificate's key, PEM
-    #[arg(long, env = "TOLLGATE_REDIS_KEY", value_name = "FILE", requires = "redis_cert")]
-    pub(super) redis_key: Option<PathBuf>,
-
-    /// What becomes of calls when Redis does not answer
-    #[arg(long, env = "TOLLGATE_ON_STORE_ERROR", value_name = "POLICY", default_value = "open")]
-    pub(super) on_store_error: OnStoreErrorArg,
-
-    /// Longest that a call waits for Redis
-    #[arg(long, env = "TOLLGATE_STORE_DEADLINE", value_name = "DURATION", default_value = "100ms")]
-    pub(super) store_deadline: Period,
-
-    /// Do not start without Redis
-    #[arg(long, env = "TOLLGATE_REQUIRE_STORE")]
-    pub(super) require_store: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum StoreArg {
-    /// In this process.
-    Memory,
-    /// In Redis.
-    Redis,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum OnStoreErrorArg {
-    /// They are allowed.
-    Open,
-    /// They are refused.
-    Closed,
-    /// Buckets in this process decide.
-    Local,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

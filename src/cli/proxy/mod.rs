@@ -12,9 +12,15 @@ use tracing::{info, warn};
 
 use self::{
     args::ProxyArgs,
-    settings::{ProxySettings, StoreSettings, Unworkable, resolve},
+    settings::{ProxySettings, resolve},
 };
-use super::{exit::Exit, print, serve::either, tell_error};
+use super::{
+    exit::Exit,
+    print,
+    serve::either,
+    target::{StoreSettings, Unworkable},
+    tell_error,
+};
 use crate::{
     gateway::{Parts, Proxy, store::Buckets},
     limiter::{Observer, Store as _},
@@ -80,7 +86,7 @@ async fn serve(settings: ProxySettings) -> anyhow::Result<Exit> {
 async fn open(store: StoreSettings, observer: Arc<dyn Observer>) -> anyhow::Result<Buckets> {
     let (redis, guard, required) = match store {
         StoreSettings::Memory => return Ok(Buckets::Memory(Memory::default())),
-        StoreSettings::Redis { redis, guard, required } => (redis.observer(observer.clone()), guard.observer(observer), required),
+        StoreSettings::Redis { redis, guard, required, .. } => (redis.observer(observer.clone()), guard.observer(observer), required),
     };
     let redis = Redis::new(&redis)?;
     match redis.probe().await {

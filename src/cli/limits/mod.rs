@@ -1,0 +1,177 @@
+//! `tollgate limits`: the buckets of a server, as they stand in Redis.
+
+mod table;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{
+    exit::Exit,
+    print,
+    target::{Read, RedisArgs, SourceArgs, Unworkable},
+    tell_error,
+};
+use crate::{
+    gateway::source::Source,
+    limiter::{Bounds, BucketName, Call, Limiter, Policy, Standing, Standings, name::User},
+    stores::Redis,
+};
+
+/// Look into the buckets of a server in Redis, and reset one.
+///
+/// Looking takes nothing. Buckets that are full are not kept, and not listed. Buckets in memory are known to their own proxy alone.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  tollgate limits ls -f mcpserver.yaml
+      Every bucket that is not full, and how long until it gives again
+  tollgate limits get -f mcpserver.yaml --tool search --user alice
+      The buckets that count a call of search by alice, full ones too
+  tollgate limits reset -f mcpserver.yaml --user alice
+      Make alice's bucket full; of a tool with --tool, that of everybody without --user
+
+Exit codes: 0 told, or reset, 1 the limits cannot work, 2 Redis does not tell")]
+pub(super) struct LimitsArgs {
+    #[command(subcommand)]
+    command: LimitsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LimitsCommand {
+    /// List the buckets that are not full
+    Ls {
+        #[command(flatten)]
+        server: ServerArgs,
+        /// List at most this many
+        #[arg(long, env = "TOLLGATE_MOST", value_name = "N", default_value_t = 1000)]
+        most: usize,
+    },
+    /// Show the buckets that count a call
+    Get {
+        #[command(flatten)]
+        server: ServerArgs,
+        #[command(flatten)]
+        call: CallArgs,
+    },
+    /// Make a bucket full
+    Reset {
+        #[command(flatten)]
+        server: ServerArgs,
+        #[command(flatten)]
+        call: CallArgs,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct ServerArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    redis: RedisArgs,
+    /// Format
+    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
+    output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+struct CallArgs {
+    /// The tool
+    #[arg(long, env = "TOLLGATE_TOOL", value_name = "NAME")]
+    tool: Option<String>,
+    /// The user, as the token's sub says
+    #[arg(long, env = "TOLLGATE_USER", value_name = "ID")]
+    user: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// A table.
+    Human,
+    /// One object.
+    Json,
+}
+
+pub(super) fn run(args: LimitsArgs) -> anyhow::Result<Exit> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let outcome =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?.block_on(answer(args.command));
+    match outcome {
+        Err(error) if error.is::<Unworkable>() => {
+            tell_error(&error);
+            Ok(Exit::Found)
+        }
+        outcome => outcome.map(|()| Exit::Clean),
+    }
+}
+
+async fn answer(command: LimitsCommand) -> anyhow::Result<()> {
+    match command {
+        LimitsCommand::Ls { server, most } => {
+            let (limiter, _, output) = open(server)?;
+            let found = limiter.list(Bounds { most_keys: most, ..Bounds::default() }).await?;
+            show(&found, output)
+        }
+        LimitsCommand::Get { server, call } => {
+            let (limiter, _, output) = open(server)?;
+            let asked = Call::of(call.tool.as_deref().unwrap_or_default());
+            let asked = call.user.as_deref().map_or(asked, |user| asked.by(user));
+            let buckets = limiter.inspect(&asked).await?;
+            show(&Standings { buckets, strangers: Vec::new(), complete: true }, output)
+        }
+        LimitsCommand::Reset { server, call } => {
+            let (limiter, source, output) = open(server)?;
+            let name = BucketName { tool: call.tool, user: call.user.as_deref().map(User::new) };
+            let was_drawn_on = limiter.reset(&name).await?;
+            let limit = name.limit();
+            match output {
+                Output::Json => print(&format!("{}\n", json!({"limit": limit.to_string(), "reset": was_drawn_on}))),
+                Output::Human if was_drawn_on => {
+                    print(&format!("{limit} of {}/{} is full again\n", source.server.namespace, source.server.name))
+                }
+                Output::Human => print(&format!("{limit} of {}/{} was full already\n", source.server.namespace, source.server.name)),
+            }
+        }
+    }
+}
+
+fn open(server: ServerArgs) -> anyhow::Result<(Limiter<Redis>, Source, Output)> {
+    let Read { source, .. } = server.source.read()?;
+    let redis = Redis::new(&server.redis.resolve(source.storage.as_ref())?)?;
+    let policy = Policy::new(&source.server, &source.limits);
+    Ok((Limiter::new(redis, policy), source, server.output))
+}
+
+fn show(found: &Standings, output: Output) -> anyhow::Result<()> {
+    match output {
+        Output::Human => print(&table::render(found)),
+        Output::Json => {
+            let buckets: Vec<Value> = found.buckets.iter().map(json_of).collect();
+            let text = json!({"buckets": buckets, "strangers": found.strangers, "complete": found.complete});
+            print(&format!("{}\n", serde_json::to_string_pretty(&text)?))
+        }
+    }
+}
+
+/// Seconds are decimal; `waitSeconds` is null where waiting does not help.
+fn json_of(bucket: &Standing) -> Value {
+    use crate::limiter::Stands;
+    let user = bucket.name.user.as_ref().map(table::user);
+    let seconds = |time: std::time::Duration| time.as_secs_f64();
+    let mut value = json!({"limit": bucket.name.limit().to_string(), "user": user, "key": bucket.key});
+    let more = match &bucket.stands {
+        Stands::Level(level) => json!({
+            "tokens": level.tokens,
+            "maxTokens": level.max_tokens,
+            "waitSeconds": table::wait(level).map(seconds),
+            "fullInSeconds": seconds(level.full_in),
+            "ttlSeconds": level.ttl.map(seconds),
+        }),
+        Stands::Unlimited { tokens, ttl } => json!({"tokens": tokens, "unlimited": true, "ttlSeconds": ttl.map(seconds)}),
+        Stands::Unusable => json!({"unusable": true}),
+    };
+    if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
+        value.extend(more);
+    }
+    value
+}
