@@ -22,11 +22,13 @@ clippy: ## Lints, warnings denied
 doc: ## Documentation without broken links
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
-features: ## Each feature compiles alone
+features: ## Each feature compiles alone, and an embedder gets neither kube, nor axum, nor clap
 	@set -e; for feature in "" admission identity limiter mcp metrics redis tower listener serve proxy source certs cli; do \
 		echo "feature: $${feature:-none}"; \
 		cargo check --locked --quiet --lib --no-default-features --features "$$feature"; \
 	done
+	@tree=$$(cargo tree --locked --edges normal --no-default-features --features redis,tower --prefix none --format '{p}') && \
+		if echo "$$tree" | grep -E '^(axum|clap|k8s-openapi|kube)[ -]'; then echo "redis,tower must not bring these" >&2; exit 1; fi
 
 crds: ## Write manifests/crds from the Rust types
 	cargo build --locked

@@ -60,7 +60,7 @@
 //! reads the body of each POST whole, up to a [limit](Mcp::most_bytes), before the service has it: put a timeout outside of this layer if
 //! clients may be slow on purpose. Other requests are not touched. Put the layer on the MCP route only.
 //!
-//! Where request's head is enough (gRPC, a path), a closure from `&Request<B>` to `Option<`[`Calls`]`>` is a [`Classify`] too, with
+//! Where a request's head is enough (gRPC, a path), a closure from `&Request<B>` to `Option<`[`Calls`]`>` is a [`Classify`] too, with
 //! [`Plain`] for its responses. What neither does, an own [`Classify`] may: it is given the request with its body, and may take its time.
 //!
 //! # Files
