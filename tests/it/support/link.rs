@@ -22,9 +22,10 @@ pub enum Flow {
     Free,
     /// Answers come this much later, at any rate.
     Slow(Duration),
-    /// Requests are lost: the server is not asked, and nobody is told.
+    /// Requests are lost: the server is not asked, and nobody is told. What has lost something stays so, whatever the flow: no connection
+    /// loses some bytes and passes later ones.
     NoRequests,
-    /// Answers are lost: the server is asked, and nobody hears of it.
+    /// Answers are lost: the server is asked, and nobody hears of it. Stays so as well.
     NoAnswers,
     /// New connections end at once.
     Refused,
@@ -110,10 +111,11 @@ async fn pass(stream: TcpStream, server: SocketAddr, flows: watch::Receiver<Flow
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, flows: watch::Receiver<Flow>, way: Way) {
     let (held, mut due) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     let read = async move {
-        let mut buffer = [0; 16 * 1024];
+        let (mut buffer, mut lossy) = ([0; 16 * 1024], false);
         while let Ok(length @ 1..) = from.read(&mut buffer).await {
             let flow = *flows.borrow();
-            if !flow.loses(way) && held.send((Instant::now() + flow.delay(way), buffer[..length].to_vec())).is_err() {
+            lossy |= flow.loses(way);
+            if !lossy && held.send((Instant::now() + flow.delay(way), buffer[..length].to_vec())).is_err() {
                 break;
             }
         }
@@ -131,6 +133,7 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, flows: watch::Rec
 
 #[cfg(test)]
 mod tests {
+    use redis::aio::MultiplexedConnection;
     use tokio::time::timeout;
 
     use super::*;
@@ -141,8 +144,11 @@ mod tests {
         let server = Server::start().await;
         let link = Link::to(server.address()).await;
         let client = redis::Client::open(format!("redis://{}", link.address)).expect("a good URL");
-        let connection = client.get_multiplexed_async_connection().await.expect("the link is free");
-        let incr = || async { redis::cmd("INCR").arg("k").query_async::<u32>(&mut connection.clone()).await };
+        let connect = async || client.get_multiplexed_async_connection().await;
+        let connection = connect().await.expect("the link is free");
+        let incr_on =
+            async |connection: &MultiplexedConnection| redis::cmd("INCR").arg("k").query_async::<u32>(&mut connection.clone()).await;
+        let incr = || incr_on(&connection);
         assert_eq!(incr().await.expect("it is free"), 1);
 
         link.set(Flow::Slow(Duration::from_millis(100)));
@@ -155,15 +161,18 @@ mod tests {
         link.set(Flow::NoRequests);
         assert!(timeout(patience, incr()).await.is_err(), "answered");
         assert_eq!(server.ask::<u32>("GET k").await, 51);
-        link.set(Flow::NoAnswers);
+        link.set(Flow::Free);
         assert!(timeout(patience, incr()).await.is_err(), "answered");
+        let connection = connect().await.expect("the link is free");
+        link.set(Flow::NoAnswers);
+        assert!(timeout(patience, incr_on(&connection)).await.is_err(), "answered");
         assert_eq!(server.ask::<u32>("GET k").await, 52);
 
         link.set(Flow::Refused);
         link.cut();
         assert!(incr().await.is_err_and(|error| error.is_connection_dropped()));
-        assert!(client.get_multiplexed_async_connection().await.is_err());
+        assert!(connect().await.is_err());
         link.set(Flow::Free);
-        assert!(client.get_multiplexed_async_connection().await.is_ok());
+        assert!(connect().await.is_ok());
     }
 }

@@ -8,7 +8,8 @@ use std::{
 /// A port that was free a moment ago, from outside the range that the system hands out, so that nobody is given it meanwhile.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let first = 20_000 + std::process::id() % 8_000;
+    // Processes that start one after the other begin far apart.
+    let first = std::process::id().wrapping_mul(11_129) % 18_000;
     loop {
         let port = 12_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 18_000;
         let port = u16::try_from(port).expect("below 30,000");

@@ -52,11 +52,13 @@ impl Cluster {
         }
     }
 
-    /// Hands the slot of a key over to another node, as when a cluster is balanced anew. Clients learn it by a redirection.
-    pub async fn move_slot_of(&self, key: &str) {
+    /// Hands the slot of a key over to the next node, as when a cluster is balanced anew. Clients learn it by redirections. Tells which
+    /// node has it now.
+    pub async fn move_slot_of(&self, key: &str) -> usize {
         let slot: u16 = self.nodes[0].ask(&format!("CLUSTER KEYSLOT {key}")).await;
-        let owner = self.owner_of(slot);
-        let (from, to) = (&self.nodes[owner], &self.nodes[(owner + 1) % self.nodes.len()]);
+        let owner = self.owner_of(slot).await;
+        let next = (owner + 1) % self.nodes.len();
+        let (from, to) = (&self.nodes[owner], &self.nodes[next]);
         let (from_id, to_id): (String, String) = (from.ask("CLUSTER MYID").await, to.ask("CLUSTER MYID").await);
         to.ask::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {from_id}")).await;
         from.ask::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {to_id}")).await;
@@ -67,10 +69,19 @@ impl Cluster {
         for node in [to, from] {
             node.ask::<()>(&format!("CLUSTER SETSLOT {slot} NODE {to_id}")).await;
         }
+        next
     }
 
-    /// The node that was given a slot at the start.
-    fn owner_of(&self, slot: u16) -> usize {
-        usize::from(slot / SLOTS.div_ceil(3))
+    async fn owner_of(&self, slot: u16) -> usize {
+        for (index, node) in self.nodes.iter().enumerate() {
+            let nodes: String = node.ask("CLUSTER NODES").await;
+            let ranges = nodes.lines().find(|line| line.contains("myself")).expect("it knows itself").split(' ').skip(8);
+            let mut ranges = ranges.filter(|range| !range.starts_with('[')).map(|range| range.split_once('-').unwrap_or((range, range)));
+            let number = |text: &str| text.parse::<u16>().expect("a slot");
+            if ranges.any(|(first, last)| (number(first)..=number(last)).contains(&slot)) {
+                return index;
+            }
+        }
+        panic!("nobody has slot {slot}")
     }
 }

@@ -49,6 +49,13 @@ impl Watched {
             .line(&format!("sentinel failover-timeout {MASTER_NAME} 3000"))
     }
 
+    /// Has the Sentinels exchange master and replica, both of which live on.
+    pub async fn fail_over(&self) {
+        // Refused until the Sentinel has heard from the replica lately.
+        let failover = format!("SENTINEL FAILOVER {MASTER_NAME}");
+        poll("a failover", async || self.sentinels[0].try_ask::<()>(&failover).await.is_ok()).await;
+    }
+
     /// Waits until the replica is the master, by its own word and by every Sentinel's.
     pub async fn wait_for_promotion(&self) {
         self.replica.wait_for_info("replication", "role", "master").await;

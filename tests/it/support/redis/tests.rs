@@ -11,7 +11,7 @@ use crate::support::find::rare_neighbour;
 #[tokio::test]
 async fn a_killed_server_comes_back_on_its_port_with_what_it_kept() {
     for (appendonly, kept) in [("no", None), ("yes", Some("v".to_owned()))] {
-        let server = Setup::default().line(&format!("appendonly {appendonly}")).line("appendfsync always").start().await;
+        let server = Setup::default().line(&format!("appendonly {appendonly}")).line("appendfsync no").start().await;
         server.ask::<()>("SET k v").await;
         server.kill();
         assert!(server.try_ask::<()>("PING").await.is_err_and(|error| error.is_connection_refusal()));
