@@ -2,5 +2,7 @@
 
 mod places;
 mod script;
+mod together;
+mod written;
 
 pub use places::{Alone, At, Clustered, at};

@@ -48,10 +48,16 @@ pub struct Clustered;
 /// A Valkey, where there is one.
 pub struct OnValkey;
 
+impl Alone {
+    pub async fn server() -> &'static Server {
+        static SERVER: OnceCell<Server> = OnceCell::const_new();
+        SERVER.get_or_init(Server::start).await
+    }
+}
+
 impl Place for Alone {
     async fn settings() -> Settings {
-        static SERVER: OnceCell<Server> = OnceCell::const_new();
-        at(&SERVER.get_or_init(Server::start).await.url())
+        at(&Self::server().await.url())
     }
 }
 

@@ -1,0 +1,181 @@
+//! What is asked of Redis and what is written to it: each bucket once, nothing on denials, `EXPIRE` once a period; and what is done about
+//! keys that hold no bucket.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::future::join_all;
+use tollgate::{
+    config::limits::{Limits, ToolLimits},
+    limiter::{Call, Cause, Decision, Limiter, Policy, ServerId, Source, StoreError},
+    stores::{Redis, redis::Settings},
+};
+
+use crate::{
+    limiter::conformance::{bucket, server},
+    support::redis::Server,
+};
+
+/// A limiter over a Redis of its own, so that its commands can be counted.
+struct Counted {
+    limiter: Limiter<Redis>,
+    redis: Server,
+}
+
+const ALICE: &str = "thv:rl:{ns:mcp}:user:alice";
+const SHARED: &str = "thv:rl:{ns:mcp}:shared";
+
+impl Counted {
+    async fn with(limits: Limits, remember_denials: bool) -> Self {
+        let redis = Server::start().await;
+        let settings = Settings::parse(&redis.url()).expect("a good URL").remember_denials(remember_denials);
+        let limiter = Limiter::new(Redis::new(&settings).expect("good settings"), Policy::new(&ServerId::new("ns", "mcp"), &limits));
+        Self { limiter, redis }
+    }
+
+    async fn decide(&self, user: &str) -> Decision {
+        self.try_decide(user).await.expect("the store answers")
+    }
+
+    async fn try_decide(&self, user: &str) -> Result<Decision, StoreError> {
+        self.limiter.decide(&Call::of("t").by(user)).await
+    }
+
+    /// The commands that Redis ran since it was last asked so.
+    async fn commands(&self) -> BTreeMap<String, u32> {
+        let info: String = self.redis.ask("INFO commandstats").await;
+        self.redis.ask::<()>("CONFIG RESETSTAT").await;
+        let told = info.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="));
+        let counts = told
+            .map(|(command, rest)| (command.to_owned(), rest.split(',').next().and_then(|calls| calls.parse().ok()).expect("a number")));
+        counts.filter(|(command, _)| ["evalsha", "eval", "time", "hmget", "hset", "expire"].contains(&command.as_str())).collect()
+    }
+}
+
+fn counts(expected: &[(&str, u32)]) -> BTreeMap<String, u32> {
+    expected.iter().map(|(command, calls)| ((*command).to_owned(), *calls)).collect()
+}
+
+fn four_buckets() -> Limits {
+    let of_tool = ToolLimits { global: bucket(900, "1h"), per_user: bucket(3, "1h") };
+    Limits { tools: [("t".to_owned(), of_tool)].into(), ..server(bucket(1000, "1h"), bucket(500, "1h")) }
+}
+
+#[tokio::test]
+async fn a_call_reads_and_writes_each_bucket_once_and_a_denial_writes_nothing() {
+    let counted = Counted::with(four_buckets(), false).await;
+    counted.decide("alice").await;
+    // The first script is sent whole, and every key is new.
+    assert_eq!(counted.commands().await, counts(&[("evalsha", 1), ("eval", 1), ("time", 1), ("hmget", 4), ("hset", 4), ("expire", 4)]));
+    counted.decide("alice").await;
+    counted.decide("alice").await;
+    assert_eq!(counted.commands().await, counts(&[("evalsha", 2), ("time", 2), ("hmget", 8), ("hset", 8)]));
+    for _ in 0..5 {
+        assert!(!counted.decide("alice").await.is_allowed());
+    }
+    assert_eq!(counted.commands().await, counts(&[("evalsha", 5), ("time", 5), ("hmget", 20)]));
+}
+
+#[tokio::test]
+async fn certain_denials_ask_nothing() {
+    let counted = Counted::with(four_buckets(), true).await;
+    for _ in 0..3 {
+        assert!(counted.decide("alice").await.is_allowed());
+    }
+    assert!(matches!(counted.decide("alice").await, Decision::Denied(denial) if denial.source == Source::Store));
+    counted.commands().await;
+    for _ in 0..100 {
+        let Decision::Denied(denial) = counted.decide("alice").await else { panic!("nothing is left") };
+        let told = denial.retry_after().expect("waiting helps");
+        assert!(denial.source == Source::Cache && told <= Duration::from_secs(1200) && told > Duration::from_secs(1190), "{denial:?}");
+    }
+    assert_eq!(counted.commands().await, counts(&[]));
+    assert!(counted.decide("bob").await.is_allowed());
+}
+
+#[tokio::test]
+async fn calls_that_wait_go_out_together() {
+    let counted = Counted::with(server(bucket(1000, "1h"), bucket(5, "1h")), false).await;
+    counted.decide("alice").await;
+    counted.commands().await;
+    let users: Vec<String> = (0..200).map(|call| format!("user-{}", call % 20)).collect();
+    let decisions = join_all(users.iter().map(|user| counted.decide(user))).await;
+    assert_eq!(decisions.iter().filter(|decision| decision.is_allowed()).count(), 100, "20 users of five each");
+    let commands = counted.commands().await;
+    let scripts = commands["evalsha"];
+    // The first goes alone, and all others while they wait for it, as far as the runtime lets them.
+    assert!((2..=5).contains(&scripts), "{commands:?}");
+    assert!(commands["hmget"] <= 2 + (scripts - 1) * 21, "each bucket once a script: {commands:?}");
+    assert!(commands["hset"] <= commands["hmget"] && commands["expire"] <= 21, "{commands:?}");
+}
+
+#[tokio::test]
+async fn expire_is_sent_once_a_period_and_keys_outlive_their_refill() {
+    let counted = Counted::with(server(None, bucket(30, "1s")), false).await;
+    let started = std::time::Instant::now();
+    for _ in 0..50 {
+        assert!(counted.decide("alice").await.is_allowed());
+        let left_ms: u64 = counted.redis.ask(&format!("PTTL {ALICE}")).await;
+        assert!((900..=2000).contains(&left_ms), "{left_ms} ms; it is full after a period at most");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let most = started.elapsed().as_secs() as u32 + 2;
+    let sent = counted.commands().await["expire"];
+    assert!((2..=most).contains(&sent), "{sent} in {:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_key_that_holds_something_else_fails_its_own_calls_and_is_left_alone() {
+    let counted = Counted::with(server(bucket(3, "1h"), bucket(3, "1h")), true).await;
+    counted.redis.ask::<()>(&format!("SET {ALICE} precious")).await;
+    let (broken, well) = tokio::join!(counted.try_decide("alice"), counted.decide("bob"));
+    let error = broken.expect_err("no bucket");
+    assert_eq!((error.cause(), error.may_have_taken()), (Cause::Bucket, false));
+    let told = error.to_string();
+    assert!(told.contains("perUser") && told.contains("delete that key") && !told.contains("alice"), "{told}");
+    assert!(matches!(well, Decision::Allowed { remaining: Some(2), .. }), "{well:?}");
+    assert!(
+        matches!(counted.decide("bob").await, Decision::Allowed { remaining: Some(1), .. }),
+        "alice's call took nothing of what all share"
+    );
+    assert_eq!(counted.redis.ask::<String>(&format!("GET {ALICE}")).await, "precious");
+}
+
+#[tokio::test]
+async fn one_bad_key_does_not_fail_those_who_share_its_script() {
+    let counted = Counted::with(server(bucket(100, "1h"), bucket(3, "1h")), true).await;
+    counted.redis.ask::<()>(&format!("SADD {ALICE} precious")).await;
+    let users = ["bob", "alice", "carol", "alice", "dave"];
+    let decided = join_all(users.map(|user| counted.try_decide(user))).await;
+    let allowed: Vec<bool> = decided.iter().map(|decided| decided.as_ref().is_ok_and(Decision::is_allowed)).collect();
+    assert_eq!(allowed, [true, false, true, false, true]);
+    let tokens: f64 = counted.redis.ask(&format!("HGET {SHARED} tokens")).await;
+    assert!((97.0..97.1).contains(&tokens), "{tokens}");
+}
+
+#[tokio::test]
+async fn fields_that_make_no_sense_are_empty_as_of_now_and_put_right() {
+    for (fields, allowed) in [
+        ("tokens garbage last_refill 1787000000000000", false),
+        ("tokens nan last_refill 1787000000000000", false),
+        ("tokens -7 last_refill 9000000000000000", false),
+        ("tokens 2 last_refill garbage", true),
+        ("tokens 2", true),
+        ("tokens inf last_refill inf", true),
+        ("tokens 0 last_refill 9000000000000000", false),
+        ("last_refill 9000000000000000", true),
+        ("other field", true),
+    ] {
+        let counted = Counted::with(server(None, bucket(2, "1h")), false).await;
+        counted.redis.ask::<()>(&format!("HSET {ALICE} {fields}")).await;
+        let decision = counted.decide("alice").await;
+        assert_eq!(decision.is_allowed(), allowed, "{fields}: {decision:?}");
+        if let Decision::Denied(denial) = decision {
+            let told = denial.retry_after().expect("waiting helps");
+            assert!(told <= Duration::from_secs(1800), "{fields}: no longer than from empty, {told:?}");
+        }
+        let (tokens, last_refill): (f64, f64) = counted.redis.ask(&format!("HMGET {ALICE} tokens last_refill")).await;
+        let (s, _): (f64, f64) = counted.redis.ask("TIME").await;
+        let age_s = s + 1.0 - last_refill / 1e6;
+        assert!((0.0..=2.0).contains(&tokens) && (0.0..60.0).contains(&age_s), "{fields}: {tokens} at {last_refill}");
+    }
+}
