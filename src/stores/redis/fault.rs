@@ -6,6 +6,7 @@
 //! | connection broken, or no sense in the answer | may be | dropped |
 //! | `READONLY`, `MASTERDOWN`: no master, or no longer | no: a script stops at its first write, before taking | dropped, so that the master is looked for |
 //! | `NOAUTH`, `WRONGPASS`, `NOPERM` | no | dropped, so that new credentials count |
+//! | a command that the user may not run, inside the script (up to Redis 7.0) | may be: it depends on which | dropped, likewise |
 //! | `OOM`, `MISCONF`, `NOREPLICAS`: no writes now | no: as `READONLY` | kept |
 //! | `LOADING`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, `MOVED`, `ASK` | no: the script did not begin | kept |
 //! | any other error | may be | kept |
@@ -59,6 +60,7 @@ pub(super) fn of_script(error: &RedisError) -> Fault {
     let (error, drop_connection) = match error.kind() {
         ErrorKind::AuthenticationFailed => (StoreError::untaken(Cause::Auth, told), true),
         ErrorKind::ClusterConnectionNotFound => (StoreError::untaken(Cause::Connection, told), false),
+        _ if is_forbidden_inside(error) => (StoreError::unknown(Cause::Auth, told), true),
         _ if error.is_timeout() => (StoreError::unknown(Cause::Timeout, told), true),
         ErrorKind::Io | ErrorKind::Parse => (StoreError::unknown(Cause::Connection, told), true),
         _ => (StoreError::unknown(Cause::Other, told), false),
@@ -89,6 +91,11 @@ fn refusal(error: &RedisError) -> Option<(&'static str, Cause, bool)> {
     let inner = || error.detail().into_iter().flat_map(str::split_whitespace).find_map(|word| word.strip_prefix('-'));
     let code = if code == "ERR" { inner()? } else { code };
     REFUSALS.into_iter().find(|(refusal, ..)| *refusal == code)
+}
+
+/// Up to Redis 7.0 an ACL that stops a script half-way has no code of its own.
+fn is_forbidden_inside(error: &RedisError) -> bool {
+    error.detail().is_some_and(|detail| detail.contains("The user executing the script can't"))
 }
 
 fn tellable(error: &RedisError) -> String {
@@ -131,6 +138,11 @@ mod tests {
             (RedisError::from(io::Error::from(io::ErrorKind::TimedOut)), Cause::Timeout, true),
             (RedisError::from(io::Error::from(io::ErrorKind::BrokenPipe)), Cause::Connection, true),
             (server("ERR", "Error running script: @user_script: 9: oh no"), Cause::Other, false),
+            (
+                server("ERR", "The user executing the script can't run this command or subcommand script: 80, on @user_script:9."),
+                Cause::Auth,
+                true,
+            ),
         ] {
             let fault = of_script(&error);
             assert!(fault.error.may_have_taken(), "{error}");
