@@ -1,5 +1,6 @@
 //! The store in Redis: the suite at every place, and what is particular to it.
 
+mod faults;
 mod places;
 mod script;
 mod together;

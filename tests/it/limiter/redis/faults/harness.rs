@@ -1,0 +1,267 @@
+//! Callers under a fault, and what they saw.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+use tollgate::{
+    limiter::{Call, Decision, Limiter, Observer, Plan, Policy, ServerId, Source, Store as _, StoreError},
+    stores::{Guard, GuardSettings, Redis, guard::DEADLINE, redis::Settings},
+};
+
+use crate::{
+    limiter::conformance::{bucket, server},
+    support::redis::Server,
+};
+
+/// What a call may take beyond its deadline on a busy machine.
+const SLACK: Duration = Duration::from_millis(400);
+/// A deadline so long that a busy machine is no fault.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+/// How long recovery may take: a pause before connecting, a probe a second, a busy machine.
+const SOON: Duration = Duration::from_secs(5);
+pub const CALLERS: usize = 8;
+/// Calls that may wait in vain before the breaker opens, and then once a probe: those of a few scripts.
+pub const MOST_WAITING: usize = 4 * CALLERS;
+const TOKENS: u32 = 100_000_000;
+/// So long that what comes back meanwhile does not count.
+const PERIOD: &str = "2000000h";
+
+/// A limiter under load, and who counts.
+pub struct Load {
+    limiter: Arc<Limiter<Guard<Redis>>>,
+    deadline: Duration,
+    told: Arc<Told>,
+    clock: Arc<Clock>,
+    callers: JoinSet<Vec<Seen>>,
+}
+
+/// The time of a test, until it is over.
+struct Clock {
+    begun: Instant,
+    over: AtomicBool,
+    /// The start of the last call that the store decided, in microseconds.
+    decided_us: AtomicU64,
+}
+
+/// One call, as its caller saw it.
+struct Seen {
+    asked: Duration,
+    took: Duration,
+    decided: Result<Decision, StoreError>,
+}
+
+/// What the guard told.
+#[derive(Default)]
+struct Told {
+    /// Failures after which the token may be gone.
+    unknown: AtomicU64,
+    causes: Mutex<BTreeSet<&'static str>>,
+    /// What failures said.
+    errors: Mutex<BTreeSet<String>>,
+    /// Whether the store was answering, at each change.
+    changes: Mutex<Vec<bool>>,
+}
+
+/// What came of it all.
+pub struct Figures {
+    fault: &'static str,
+    seen: Vec<Seen>,
+    began: Duration,
+    went: Duration,
+    unknown: u64,
+    pub causes: BTreeSet<&'static str>,
+    pub errors: BTreeSet<String>,
+    changes: Vec<bool>,
+}
+
+/// What Redis keeps of the tokens that were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    All,
+    /// A tail may be lost: replicas are behind.
+    Most,
+}
+
+impl Observer for Told {
+    fn failed(&self, _: &Plan<'_>, error: &StoreError) {
+        self.unknown.fetch_add(u64::from(error.may_have_taken()), Ordering::SeqCst);
+        self.causes.lock().expect("whole").insert(error.cause().name());
+        self.errors.lock().expect("whole").insert(error.to_string());
+    }
+
+    fn store_is(&self, answering: bool) {
+        self.changes.lock().expect("whole").push(answering);
+    }
+}
+
+impl Load {
+    /// Callers behind a guard as it is by default, whom the store decides by now.
+    pub async fn start(settings: &Settings) -> Self {
+        Self::start_with(settings, DEADLINE).await
+    }
+
+    /// The same behind a guard with another deadline.
+    pub async fn start_with(settings: &Settings, deadline: Duration) -> Self {
+        let load = Self::start_without(settings, deadline);
+        load.wait_until_decided("before the fault").await;
+        load
+    }
+
+    /// The same, whether there is a Redis or not.
+    pub fn start_without(settings: &Settings, deadline: Duration) -> Self {
+        let told = Arc::new(Told::default());
+        let guard = GuardSettings::default().deadline(deadline).observer(Arc::clone(&told) as Arc<dyn Observer>);
+        let store = Guard::new(Redis::new(settings).expect("good settings"), guard);
+        let policy = Policy::new(&server_id(), &server(bucket(TOKENS, PERIOD), None));
+        let limiter = Arc::new(Limiter::new(store, policy));
+        let clock = Arc::new(Clock { begun: Instant::now(), over: AtomicBool::new(false), decided_us: AtomicU64::new(0) });
+        let callers = std::iter::repeat_with(|| call(Arc::clone(&limiter), Arc::clone(&clock))).take(CALLERS).collect();
+        Self { limiter, deadline, told, clock, callers }
+    }
+
+    /// Runs a fault, which has come and gone when its future ends. Then waits until the store decides again, and stops.
+    pub async fn under(mut self, fault: &'static str, happens: impl AsyncFnOnce(&Self)) -> Figures {
+        let began = self.clock.begun.elapsed();
+        happens(&self).await;
+        let went = self.clock.begun.elapsed();
+        self.wait_until_decided(fault).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        self.clock.over.store(true, Ordering::SeqCst);
+        let mut seen = Vec::new();
+        while let Some(of_caller) = self.callers.join_next().await {
+            seen.extend(of_caller.expect("no caller panics"));
+        }
+        let unknown = self.told.unknown.load(Ordering::SeqCst);
+        let causes = self.told.causes.lock().expect("whole").clone();
+        let errors = self.told.errors.lock().expect("whole").clone();
+        let changes = self.told.changes.lock().expect("whole").clone();
+        let figures = Figures { fault, seen, began, went, unknown, causes, errors, changes };
+        figures.check(self.deadline);
+        figures
+    }
+
+    /// Why the store would not answer now.
+    pub async fn probe(&self) -> Option<StoreError> {
+        self.limiter.store().probe().await.err()
+    }
+
+    /// Waits until the store decides calls that are asked from now on.
+    async fn wait_until_decided(&self, when: &str) {
+        let now = self.clock.begun.elapsed();
+        while Duration::from_micros(self.clock.decided_us.load(Ordering::SeqCst)) <= now || !self.limiter.store().is_asking() {
+            assert!(self.clock.begun.elapsed() < now + SOON, "{when}: the store does not decide");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn call(limiter: Arc<Limiter<Guard<Redis>>>, clock: Arc<Clock>) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    while !clock.over.load(Ordering::SeqCst) {
+        let asked = clock.begun.elapsed();
+        let decided = limiter.decide(&Call::of("t")).await;
+        if matches!(&decided, Ok(decision) if decision.source() == Source::Store) {
+            clock.decided_us.fetch_max(u64::try_from(asked.as_micros()).expect("a short test"), Ordering::SeqCst);
+        }
+        seen.push(Seen { asked, took: clock.begun.elapsed() - asked, decided });
+        tokio::time::sleep(Duration::from_millis(4)).await;
+    }
+    seen
+}
+
+impl Seen {
+    fn source(&self) -> Option<Source> {
+        self.decided.as_ref().ok().map(Decision::source)
+    }
+}
+
+impl Figures {
+    #[allow(clippy::print_stdout, reason = "the row is for people")]
+    fn check(&self, deadline: Duration) {
+        println!("{self}");
+        let slowest = self.slowest();
+        assert!(slowest <= deadline + SLACK, "{}: a call took {slowest:?}", self.fault);
+        for seen in &self.seen {
+            assert!(seen.decided.as_ref().is_ok_and(Decision::is_allowed), "{}: {:?}", self.fault, seen.decided);
+        }
+        // A machine that stalls for the deadline may open the breaker once more, even at the end.
+        let in_turn = std::iter::zip(&self.changes, [false, true].into_iter().cycle()).all(|(change, expected)| *change == expected);
+        assert!(in_turn, "{}: away and back in turn: {:?}", self.fault, self.changes);
+    }
+
+    /// What is missing from the bucket is what was allowed, and at most a token for each call of which nobody knows the outcome.
+    #[allow(clippy::print_stdout, reason = "the row is for people")]
+    pub async fn check_tokens(&self, server: &Server, kept: Kept) {
+        let left: f64 = server.ask(&format!("HGET {} tokens", server_id().global_key())).await;
+        let taken = (f64::from(TOKENS) - left).round() as u64;
+        let allowed = self.seen.iter().filter(|seen| seen.source() == Some(Source::Store)).count() as u64;
+        println!("    tokens: {allowed} calls allowed by the store, {taken} taken, {} calls of unknown outcome", self.unknown);
+        assert!(taken <= allowed + self.unknown, "{}: {taken} taken for {allowed} calls and {} unknown", self.fault, self.unknown);
+        assert!(taken >= allowed || kept == Kept::Most, "{}: {taken} taken for {allowed} calls", self.fault);
+    }
+
+    /// Calls during the fault that were decided without the store.
+    pub fn without(&self) -> usize {
+        self.during().filter(|seen| seen.source() != Some(Source::Store)).count()
+    }
+
+    /// Calls during the fault.
+    pub fn calls(&self) -> usize {
+        self.during().count()
+    }
+
+    /// Calls during the fault that waited in vain. Others without the store took no time.
+    pub fn waited(&self) -> usize {
+        self.during().filter(|seen| seen.source() != Some(Source::Store) && seen.took > Duration::from_millis(50)).count()
+    }
+
+    fn during(&self) -> impl Iterator<Item = &Seen> {
+        self.seen.iter().filter(|seen| (self.began..self.went).contains(&seen.asked))
+    }
+
+    fn slowest(&self) -> Duration {
+        self.seen.iter().map(|seen| seen.took).max().unwrap_or_default()
+    }
+
+    /// From the end of the fault to the first answer of the store to a call that was asked after it.
+    fn recovered(&self) -> Duration {
+        let after = self.seen.iter().filter(|seen| seen.asked >= self.went && seen.source() == Some(Source::Store));
+        after.map(|seen| seen.asked + seen.took).min().unwrap_or(Duration::MAX).saturating_sub(self.went)
+    }
+
+    fn median_without(&self) -> Duration {
+        let mut took: Vec<_> = self.during().filter(|seen| seen.source() != Some(Source::Store)).map(|seen| seen.took).collect();
+        took.sort();
+        took.get(took.len() / 2).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (lasted, causes) = (self.went - self.began, self.causes.iter().copied().collect::<Vec<_>>().join(", "));
+        write!(
+            f,
+            "{}: lasted {lasted:.1?}, {} calls, {} without the store (median {:.1?}, {} waited), slowest {:.1?}, decided again after {:.1?}, away {} times, causes [{causes}]",
+            self.fault,
+            self.calls(),
+            self.without(),
+            self.median_without(),
+            self.waited(),
+            self.slowest(),
+            self.recovered(),
+            self.changes.len() / 2,
+        )
+    }
+}
+
+pub fn server_id() -> ServerId {
+    ServerId::new("ns", "mcp")
+}

@@ -1,0 +1,91 @@
+//! Redis answers, and says no.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tollgate::limiter::Cause;
+
+use super::harness::{CALLERS, Kept, Load, PATIENCE};
+use crate::{
+    limiter::redis::places::at,
+    support::redis::{Server, Setup},
+};
+
+/// Not a fault to anybody: the script is sent whole again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_flushed_in_a_loop() {
+    let server = Server::start().await;
+    let load = Load::start_with(&at(&server.url()).response_timeout(PATIENCE), PATIENCE).await;
+    let mut connection = server.connect().await;
+    let flush = async |_: &Load| {
+        for _ in 0..500 {
+            redis::cmd("SCRIPT").arg("FLUSH").query_async::<()>(&mut connection).await.expect("it flushes");
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let figures = load.under("SCRIPT FLUSH 500 times", flush).await;
+    assert_eq!(figures.without(), 0, "{:?}", figures.errors);
+    figures.check_tokens(&server, Kept::All).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn out_of_memory() {
+    let server = Server::start().await;
+    let fill = async |_: &Load| {
+        server.ask::<()>("CONFIG SET maxmemory 1").await;
+        sleep(Duration::from_secs(1)).await;
+        server.ask::<()>("CONFIG SET maxmemory 0").await;
+    };
+    let figures = Load::start(&at(&server.url())).await.under("maxmemory reached for 1 s", fill).await;
+    assert!(figures.waited() <= CALLERS, "a refusal is known at once: {} waited", figures.waited());
+    figures.check_tokens(&server, Kept::All).await;
+}
+
+/// As when a Secret is replaced: new connections are refused, and the old ones end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn password_changed_and_changed_back() {
+    let server = Setup::default().password("administrator").line("user tollgate on >old ~thv:rl:* +@all").start().await;
+    let load = Load::start(&at(&server.url()).username("tollgate").password("old")).await;
+    let change = async |load: &Load| {
+        server.ask::<()>("ACL SETUSER tollgate resetpass >new").await;
+        server.ask::<u32>("CLIENT KILL USER tollgate").await;
+        sleep(Duration::from_millis(500)).await;
+        let error = load.probe().await.expect("the old password is good for nothing");
+        assert!(error.cause() == Cause::Auth && !error.to_string().contains("old"), "{error}");
+        sleep(Duration::from_millis(500)).await;
+        server.ask::<()>("ACL SETUSER tollgate >old").await;
+    };
+    let figures = load.under("password changed for 1 s", change).await;
+    figures.check_tokens(&server, Kept::All).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_withdrawn() {
+    let server = Setup::default().password("administrator").line("user tollgate on >secret ~thv:rl:* +@all").start().await;
+    let load = Load::start(&at(&server.url()).username("tollgate").password("secret")).await;
+    let withdraw = async |_: &Load| {
+        server.ask::<()>("ACL SETUSER tollgate -hset").await;
+        sleep(Duration::from_secs(1)).await;
+        server.ask::<()>("ACL SETUSER tollgate +hset").await;
+    };
+    let figures = load.under("HSET forbidden for 1 s", withdraw).await;
+    assert!(figures.causes.contains("auth"), "{:?}", figures.errors);
+    figures.check_tokens(&server, Kept::All).await;
+}
+
+/// Somebody else's script runs for ever: Redis answers `BUSY` to everyone, after a while of silence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn busy_with_another_script() {
+    let server = Setup::default().line("lua-time-limit 200").start().await;
+    let load = Load::start(&at(&server.url())).await;
+    let mut connection = server.connect().await;
+    let hog = async |_: &Load| {
+        let endless =
+            tokio::spawn(async move { redis::cmd("EVAL").arg("while true do end").arg(0).query_async::<()>(&mut connection).await });
+        sleep(Duration::from_millis(1500)).await;
+        server.ask::<()>("SCRIPT KILL").await;
+        assert!(endless.await.expect("no panic").is_err(), "it was killed");
+    };
+    let figures = load.under("BUSY with another's script for 1.5 s", hog).await;
+    figures.check_tokens(&server, Kept::All).await;
+}

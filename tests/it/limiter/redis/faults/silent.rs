@@ -1,0 +1,119 @@
+//! Redis is there and says nothing, or not in time.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::harness::{Kept, Load, MOST_WAITING, PATIENCE};
+use crate::{
+    limiter::redis::places::at,
+    support::{
+        link::{Flow, Link},
+        redis::Server,
+    },
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frozen_for_three_seconds() {
+    frozen("SIGSTOP for 3 s", Duration::from_secs(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "half a minute, for figures"]
+async fn frozen_for_thirty_seconds() {
+    frozen("SIGSTOP for 30 s", Duration::from_secs(30)).await;
+}
+
+async fn frozen(fault: &'static str, time: Duration) {
+    let server = Server::start().await;
+    let freeze = async |_: &Load| {
+        server.freeze();
+        sleep(time).await;
+        server.thaw();
+    };
+    let figures = Load::start(&at(&server.url())).await.under(fault, freeze).await;
+    assert!(figures.waited() <= MOST_WAITING, "the breaker opens: {} waited", figures.waited());
+    assert!(figures.without() * 10 > figures.calls() * 9, "nobody is held up: {} of {}", figures.without(), figures.calls());
+    figures.check_tokens(&server, Kept::All).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_paused() {
+    let server = Server::start().await;
+    let pause = async |_: &Load| {
+        server.ask::<()>("CLIENT PAUSE 1000 ALL").await;
+        sleep(Duration::from_secs(1)).await;
+    };
+    let figures = Load::start(&at(&server.url())).await.under("CLIENT PAUSE for 1 s", pause).await;
+    assert!(figures.waited() <= MOST_WAITING, "the breaker opens: {} waited", figures.waited());
+    figures.check_tokens(&server, Kept::All).await;
+}
+
+/// Writes only: a script that would deny could be answered, one that allows hangs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_paused() {
+    let server = Server::start().await;
+    let pause = async |_: &Load| {
+        server.ask::<()>("CLIENT PAUSE 1000 WRITE").await;
+        sleep(Duration::from_secs(1)).await;
+    };
+    let figures = Load::start(&at(&server.url())).await.under("CLIENT PAUSE WRITE for 1 s", pause).await;
+    figures.check_tokens(&server, Kept::All).await;
+}
+
+/// The script runs each time, and nobody hears of it: what would be sent again would take twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_lost() {
+    let server = Server::start().await;
+    let link = Link::to(server.address()).await;
+    let lose = async |_: &Load| {
+        link.set(Flow::NoAnswers);
+        sleep(Duration::from_secs(1)).await;
+        link.set(Flow::Free);
+    };
+    let figures = Load::start(&at(&format!("redis://{}", link.address))).await.under("answers lost for 1 s", lose).await;
+    assert!(figures.causes.contains("timeout"), "{:?}", figures.causes);
+    figures.check_tokens(&server, Kept::All).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_lost() {
+    let server = Server::start().await;
+    let link = Link::to(server.address()).await;
+    let lose = async |_: &Load| {
+        link.set(Flow::NoRequests);
+        sleep(Duration::from_secs(1)).await;
+        link.set(Flow::Free);
+    };
+    let figures = Load::start(&at(&format!("redis://{}", link.address))).await.under("requests lost for 1 s", lose).await;
+    figures.check_tokens(&server, Kept::All).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_slower_than_the_deadline() {
+    let server = Server::start().await;
+    let link = Link::to(server.address()).await;
+    let slow = async |_: &Load| {
+        link.set(Flow::Slow(Duration::from_millis(200)));
+        sleep(Duration::from_secs(3)).await;
+        link.set(Flow::Free);
+    };
+    let figures = Load::start(&at(&format!("redis://{}", link.address))).await.under("200 ms latency, deadline 100 ms", slow).await;
+    assert!(figures.waited() <= 2 * MOST_WAITING, "one call a probe waits: {} did", figures.waited());
+    figures.check_tokens(&server, Kept::All).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_slower_but_in_time() {
+    let server = Server::start().await;
+    let link = Link::to(server.address()).await;
+    let load = Load::start_with(&at(&format!("redis://{}", link.address)).response_timeout(PATIENCE), PATIENCE).await;
+    let slow = async |_: &Load| {
+        link.set(Flow::Slow(Duration::from_millis(200)));
+        sleep(Duration::from_secs(2)).await;
+        link.set(Flow::Free);
+    };
+    let figures = load.under("200 ms latency, deadline 3 s", slow).await;
+    assert_eq!(figures.without(), 0, "{:?}", figures.errors);
+    figures.check_tokens(&server, Kept::All).await;
+}
