@@ -2,6 +2,7 @@
 
 mod ignores;
 mod outputs;
+mod pipelines;
 mod source;
 mod texts;
 
