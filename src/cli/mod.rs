@@ -4,6 +4,7 @@
 
 mod args;
 mod check;
+mod cluster;
 mod completions;
 mod crds;
 mod doctor;

@@ -52,9 +52,10 @@ pub struct Row {
 }
 
 /// What is found beside the rules.
-pub const MORE: [Row; 4] = [
+pub const MORE: [Row; 5] = [
     Row { id: "crd-pruned", severity: Severity::Error, says: "a field that the CRD does not have, so that the API server drops it" },
     Row { id: "crd-rule", severity: Severity::Error, says: "a validation rule of the CRD itself" },
+    Row { id: "crd-version", severity: Severity::Error, says: "a version that the CRD does not serve" },
     Row { id: "unreadable", severity: Severity::Unreadable, says: "a text that cannot be read" },
     Row { id: "unused-ignore", severity: Severity::Warning, says: "an entry of .tollgate.toml that ignores nothing" },
 ];

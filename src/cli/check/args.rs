@@ -18,6 +18,8 @@ Examples:
       Every manifest in a folder
   kubectl kustomize manifests/base | tollgate check --strict -
       What will be applied; `helm template` likewise
+  tollgate check --crd cluster manifests/
+      Also by the CRDs that are installed: fields that they drop, and their own rules
   tollgate check --output sarif manifests/ >tollgate.sarif
       For code scanning
 
@@ -49,6 +51,18 @@ pub(in crate::cli) struct CheckArgs {
     /// What is ignored, and why [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
     #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+
+    /// Judge by the CRD that will be installed, too: fields that it drops, and its own rules; a file, or the word cluster; may be repeated
+    #[arg(long, env = "TOLLGATE_CRD", value_name = "FILE|cluster", value_delimiter = ',')]
+    pub(super) crd: Vec<PathBuf>,
+
+    /// Kubeconfig for --crd cluster, unless kubectl's own
+    #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE")]
+    pub(super) kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig, unless its current one
+    #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME")]
+    pub(super) context: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

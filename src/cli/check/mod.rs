@@ -1,6 +1,7 @@
 //! `tollgate check`
 
 mod args;
+mod crd;
 mod ignores;
 mod judge;
 
@@ -11,8 +12,10 @@ use std::{
 
 use anyhow::Context;
 
+use self::crd::Crds;
 pub(super) use self::{args::CheckArgs, ignores::Ignores};
 use super::{
+    cluster::Access,
     exit::Exit,
     inputs::{Input, expand},
     unless_reader_left, wants_color,
@@ -23,13 +26,14 @@ use crate::{
 };
 
 pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
-    let CheckArgs { inputs, output, strict, config } = args;
+    let CheckArgs { inputs, output, strict, config, crd, kubeconfig, context } = args;
+    let crds = (!crd.is_empty()).then(|| Crds::load(&crd, &Access { kubeconfig, context })).transpose()?;
     let ignores = Ignores::find(config.as_deref())?;
     let mut out = BufWriter::new(io::stdout().lock());
     let colors = io::stdout().is_terminal() && wants_color();
     let report = Format::from(output).open(&mut out, colors);
     let judges_folder = inputs.iter().any(|path| path.is_dir());
-    let mut run = Run { report, ignores, strict, summary: Summary::default(), failed: None };
+    let mut run = Run { report, ignores, crds, strict, summary: Summary::default(), failed: None };
     let skips = run.ignores.excludes();
     for input in expand(&inputs, &*skips) {
         match input {
@@ -50,6 +54,7 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
 struct Run<'w> {
     report: Box<dyn Report + 'w>,
     ignores: Ignores,
+    crds: Option<Crds>,
     strict: bool,
     summary: Summary,
     /// Why nothing more can be told.
@@ -66,7 +71,7 @@ impl Run<'_> {
     }
 
     fn document(&mut self, input: &Input, name: &Arc<str>, raw: Raw) {
-        let verdicts = judge::judge(name, raw);
+        let verdicts = judge::judge(name, raw, self.crds.as_ref());
         self.summary.judged += verdicts.objects.len();
         self.summary.skipped += verdicts.skipped;
         for (object, mut findings) in verdicts.objects {

@@ -1,5 +1,6 @@
 //! `tollgate check`, as a person or a pipeline runs it.
 
+mod crd;
 mod ignores;
 mod outputs;
 mod pipelines;
