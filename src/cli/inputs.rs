@@ -35,7 +35,8 @@ impl Input {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Stdin => "<stdin>".to_owned(),
-            Self::File(path) => path.display().to_string(),
+            // As in a change request, where nothing begins with a dot.
+            Self::File(path) => path.strip_prefix(".").unwrap_or(path).display().to_string(),
         }
     }
 

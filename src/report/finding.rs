@@ -109,12 +109,6 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding about a field of an object that stands in no text, as grave as its row says.
-    pub fn unplaced(id: &'static str, path: &str, message: impl Into<String>) -> Self {
-        let path = (!path.is_empty()).then(|| FieldPath::new(path.split('.')));
-        Self { path, ..Self::new(id, message) }
-    }
-
     /// A finding as grave as its row says.
     pub fn new(id: &'static str, message: impl Into<String>) -> Self {
         let severity = rows().find(|row| row.id == id).map_or(Severity::Error, |row| row.severity);
@@ -127,6 +121,13 @@ impl Finding {
         let message = template.map_or_else(|| broken.message.clone(), |_| format!("this is a template, not YAML: {with_templates}"));
         let at = template.unwrap_or(broken.at).min(text.as_str().len());
         Self::new("unreadable", message).at(Place::new(file, text, &(at..at + 1)))
+    }
+
+    /// This finding about a field.
+    #[must_use]
+    pub fn on(mut self, path: FieldPath) -> Self {
+        self.path = Some(path);
+        self
     }
 
     /// This finding at a place.

@@ -5,10 +5,11 @@
 //! JUnit, which wants its totals first, is written while the command still runs, and holds nothing back.
 //!
 //! ```
-//! use tollgate::report::{Finding, Format, Judged, Object, Summary};
+//! use tollgate::{config::path::FieldPath, report::{Finding, Format, Judged, Object, Summary}};
 //!
 //! let object = Object { kind: "MCPServer".to_owned(), namespace: Some("demo".to_owned()), name: Some("fetch".to_owned()) };
-//! let found = Finding::unplaced("TG003", "spec.rateLimiting", "limits nothing: set global, perUser or tools, or remove rateLimiting");
+//! let found = Finding::new("TG003", "limits nothing: set global, perUser or tools, or remove rateLimiting");
+//! let found = found.on(FieldPath::new(["spec", "rateLimiting"]));
 //! let mut out = Vec::new();
 //! let mut report = Format::Github.open(&mut out, false);
 //! report.judged(&Judged { source: "demo", object: Some(&object), findings: &[found] })?;

@@ -22,6 +22,7 @@
 //! # Ok::<(), tollgate::source::Broken>(())
 //! ```
 
+mod fields;
 pub mod migrate;
 mod node;
 mod object;

@@ -6,7 +6,7 @@ use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, S
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Content, Entry, Node, Span, scalar};
+use super::{Content, Entry, Node, Span, fields::Fields, scalar};
 
 /// Aliases may not blow a document up to more than this, nor nest it deeper.
 const MOST_NODES: usize = 1_000_000;
@@ -32,7 +32,7 @@ pub struct Broken {
 }
 
 impl Broken {
-    fn new(at: usize, message: impl Into<String>) -> Self {
+    pub(super) fn new(at: usize, message: impl Into<String>) -> Self {
         Self { at, message: message.into() }
     }
 }
@@ -158,7 +158,7 @@ impl<'t> Reader<'t> {
             }
             let used = self.node(event, value_span.clone())?;
             if key.is_merge {
-                fields.merge(&used, &value_span)?;
+                fields.merge(&used.node, &value_span)?;
             } else {
                 fields.add(Entry { key: key.text, key_span, node: used.node, through: used.through })?;
             }
@@ -224,57 +224,6 @@ type Takes<'f, 't> = dyn FnMut(&mut Reader<'t>, &str, &Event<'t>) -> Result<bool
 struct Key {
     text: String,
     is_merge: bool,
-}
-
-/// The fields of a map that is being read.
-#[derive(Default)]
-struct Fields {
-    entries: Vec<Entry>,
-    /// Where each key is, and whether the map says it itself.
-    by_key: HashMap<String, (usize, bool)>,
-}
-
-impl Fields {
-    fn add(&mut self, entry: Entry) -> Result<(), Broken> {
-        if self.by_key.get(&entry.key).is_some_and(|(_, is_own)| *is_own) {
-            let message = format!("the key {:?} stands twice in this map: remove one of the two", entry.key);
-            return Err(Broken::new(entry.key_span.start, message));
-        }
-        self.put(entry, true);
-        Ok(())
-    }
-
-    /// Takes the fields of one map, or of a list of maps of which the first wins.
-    fn merge(&mut self, used: &Used, here: &Span) -> Result<(), Broken> {
-        let mut maps = vec![used.node.clone()];
-        if let Content::List(list) = &used.node.content {
-            maps = list.iter().rev().map(|entry| entry.node.clone()).collect();
-        }
-        for map in maps {
-            let Content::Map(entries) = &map.content else {
-                return Err(Broken::new(here.start, "a merge (<<) takes a map, or a list of maps"));
-            };
-            for entry in entries {
-                self.put(Entry { through: Some(here.clone()), ..entry.clone() }, false);
-            }
-        }
-        Ok(())
-    }
-
-    fn put(&mut self, entry: Entry, is_own: bool) {
-        match self.by_key.get_mut(&entry.key) {
-            Some((at, owned)) => {
-                *owned |= is_own;
-                if let Some(before) = self.entries.get_mut(*at) {
-                    *before = entry;
-                }
-            }
-            None => {
-                self.by_key.insert(entry.key.clone(), (self.entries.len(), is_own));
-                self.entries.push(entry);
-            }
-        }
-    }
 }
 
 /// The value of a scalar, by its tag where that is one of YAML's own.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use globset::{Glob, GlobMatcher, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -81,7 +81,7 @@ impl Ignores {
         let folder = path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default();
         let mut exclude = GlobSetBuilder::new();
         for glob in &config.files.exclude {
-            exclude.add(Glob::new(glob)?);
+            exclude.add(self::glob(glob)?);
         }
         let text = Text::new(text, 1, 0);
         let entries = config.ignore.into_iter().map(|entry| {
@@ -129,7 +129,7 @@ impl Ignore {
             bail!("there is no rule {:?}: the README has the ids", entry.rule);
         }
         ensure!(!entry.reason.trim().is_empty(), "reason is empty: write why {} is ignored", entry.rule);
-        let file = entry.file.as_deref().map(Glob::new).transpose()?.map(|glob| glob.compile_matcher());
+        let file = entry.file.as_deref().map(glob).transpose()?.map(|glob| glob.compile_matcher());
         Ok(Self { entry, at, file, applies: Cell::new(false), used: Cell::new(false) })
     }
 
@@ -148,6 +148,11 @@ impl Ignore {
         let below = path.strip_prefix(above.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
         found.id == self.entry.rule && below
     }
+}
+
+/// As in shells: `*` stays in its folder, `**` does not.
+fn glob(glob: &str) -> Result<Glob, globset::Error> {
+    GlobBuilder::new(glob).literal_separator(true).build()
 }
 
 /// A path as seen from a folder, where it is in it.

@@ -36,7 +36,7 @@ pub(super) fn run(args: MigrateArgs) -> anyhow::Result<Exit> {
     let mut run = Run { out: BufWriter::new(Box::new(io::stdout().lock())), write, diff: diff || !write, exit: Exit::Clean };
     for input in expand(&inputs, &*skips) {
         match input {
-            Ok(Input::File(path)) => run.file(&path)?,
+            Ok(ref input @ Input::File(ref path)) => run.file(path, &input.name())?,
             Ok(Input::Stdin) => bail!("migrate takes files and folders, not -"),
             Err(missing) => run.tell(&missing.name, Finding::new("unreadable", missing.message))?,
         }
@@ -52,21 +52,20 @@ struct Run<'w> {
 }
 
 impl Run<'_> {
-    fn file(&mut self, path: &Path) -> anyhow::Result<()> {
-        let name = path.display().to_string();
+    fn file(&mut self, path: &Path, name: &str) -> anyhow::Result<()> {
         let bytes = fs::read(path).map_err(|error| Box::new(Finding::new("unreadable", error.to_string())));
-        let migrated = bytes.and_then(|bytes| if names_our_kinds(&bytes) { migrated(&name, bytes).map(Some) } else { Ok(None) });
+        let migrated = bytes.and_then(|bytes| if names_our_kinds(&bytes) { migrated(name, bytes).map(Some) } else { Ok(None) });
         match migrated {
             Ok(Some(Migrated { text, migration, left })) => {
-                self.change(path, &text, &migration)?;
-                left.into_iter().try_for_each(|left| self.tell(&name, left))
+                self.change(path, name, &text, &migration)?;
+                left.into_iter().try_for_each(|left| self.tell(name, left))
             }
             Ok(None) => Ok(()),
-            Err(finding) => self.tell(&name, *finding),
+            Err(finding) => self.tell(name, *finding),
         }
     }
 
-    fn change(&mut self, path: &Path, text: &str, migration: &Migration) -> anyhow::Result<()> {
+    fn change(&mut self, path: &Path, name: &str, text: &str, migration: &Migration) -> anyhow::Result<()> {
         if migration.edits.is_empty() {
             return Ok(());
         }
@@ -74,7 +73,7 @@ impl Run<'_> {
         if self.write
             && let Err(error) = write::replace(path, text.as_bytes(), new.as_bytes())
         {
-            return self.tell(&path.display().to_string(), Finding::new("unreadable", format!("cannot be written: {error}")));
+            return self.tell(name, Finding::new("unreadable", format!("cannot be written: {error}")));
         }
         if self.diff {
             unless_reader_left(self.out.write_all(patch::patch(path, text, &new).as_bytes())).context("cannot write to stdout")?;

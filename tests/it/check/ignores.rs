@@ -40,6 +40,7 @@ fn what_an_entry_does_not_speak_of_stays() {
         ("path = \"spec.rateLimiting.tools\"\n", 1),
         ("path = \"spec.rateLimiting.global\"\n", 1),
         ("path = \"spec.rate\"\n", 2),
+        ("file = \"*.yaml\"\n", 2),
     ] {
         let folder = folder(&[(".tollgate.toml", &ignore(fields)), ("jobs/slow.yaml", SLOW)]);
         let ran = check(&folder, &["--output", "json", "jobs/slow.yaml"]);

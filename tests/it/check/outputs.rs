@@ -81,7 +81,7 @@ fn junit_has_a_case_for_each_object() {
     let report = Report::deserialize_from_str(&ran.stdout).expect("JUnit XML");
     assert_eq!((report.tests, report.failures, report.errors), (4, 1, 1));
     let suites: Vec<_> = report.test_suites.iter().map(|suite| suite.name.as_str()).collect();
-    assert_eq!(suites, ["./a good one.yaml", "./bad.yaml", "./broken.yaml", "./slow.yaml"]);
+    assert_eq!(suites, ["a good one.yaml", "bad.yaml", "broken.yaml", "slow.yaml"]);
     let case = &report.test_suites[1].test_cases[0];
     assert_eq!((case.classname.as_ref().map(|name| name.as_str()), case.name.as_str()), (Some("MCPServer"), "demo/fetch"));
     let TestCaseStatus::NonSuccess { message, description, ty, .. } = &case.status else { panic!("{case:?}") };
@@ -91,7 +91,7 @@ fn junit_has_a_case_for_each_object() {
         "{message:?}"
     );
     let description = description.as_ref().expect("the rest").as_str();
-    assert!(description.contains("./bad.yaml:10:18: error TG006") && description.contains("warning TG101"), "{description}");
+    assert!(description.contains("bad.yaml:10:18: error TG006") && description.contains("warning TG101"), "{description}");
 }
 
 #[test]
@@ -102,10 +102,10 @@ fn github_gets_a_line_for_each_annotation() {
     assert_eq!(lines.len(), 3, "{lines:#?}");
     assert_eq!(
         lines[1],
-        "::error file=./bad.yaml,line=10,endLine=10,col=18,endColumn=19,title=TG006::\
+        "::error file=bad.yaml,line=10,endLine=10,col=18,endColumn=19,title=TG006::\
          MCPServer demo/fetch: spec.rateLimiting.shared.maxTokens: is 0: write a whole number from 1 to 2147483647"
     );
-    assert!(lines[0].starts_with("::warning file=./bad.yaml,line=9,") && lines[2].starts_with("::error file=./broken.yaml,line=2,"));
+    assert!(lines[0].starts_with("::warning file=bad.yaml,line=9,") && lines[2].starts_with("::error file=broken.yaml,line=2,"));
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn the_action_annotates_and_fails_as_check_does() {
     let folder = folder(&[("good.yaml", GOOD), ("a b/bad.yaml", &bad()), ("warned.yaml", &warned)]);
     let ran = action(&folder, &[("sarif", "out.sarif")]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stdout.contains("::error file=./a b/bad.yaml,line=10,"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("::error file=a b/bad.yaml,line=10,"), "{}", ran.stdout);
     let sarif = fs::read_to_string(folder.path().join("out.sarif")).expect("written");
     let sarif: Value = serde_json::from_str(&sarif).expect("JSON");
     assert_eq!(sarif["runs"][0]["results"].as_array().map(Vec::len), Some(2));

@@ -20,7 +20,7 @@ fn a_folder_is_walked_and_what_is_no_manifest_is_left_alone() {
     let ran = check(&folder, &["--output", "json", "."]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert_eq!(ran.findings(), ["TG006 spec.rateLimiting.global.maxTokens 10:18"]);
-    assert_eq!(ran.json()["findings"][0]["source"], "./b.yaml");
+    assert_eq!(ran.json()["findings"][0]["source"], "b.yaml");
     let summary = &ran.json()["summary"];
     assert_eq!((&summary["judged"], &summary["skipped"], &summary["errors"]), (&2.into(), &3.into(), &1.into()));
 }

@@ -141,7 +141,7 @@ fn templates_and_broken_files_are_refused_whole() {
     let ran = migrate(&folder, &["--write", "."]);
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("error[unreadable]: this is a template, not YAML"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("./template.yaml:14:1") && ran.stderr.contains("./broken.yaml:15:1"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("template.yaml:14:1") && ran.stderr.contains("broken.yaml:15:1"), "{}", ran.stderr);
     assert_eq!((read(&folder, "template.yaml"), read(&folder, "broken.yaml")), (template, broken));
     assert_eq!(migrate(&folder, &["not-ours.yaml"]).code, 0);
     let ran = migrate(&folder, &["-"]);

@@ -85,27 +85,27 @@ impl Crds {
 }
 
 fn unserved(kind: Kind, version: &str, known: &[&str]) -> Finding {
-    let path = Some(FieldPath::new(["apiVersion"]));
+    let path = FieldPath::new(["apiVersion"]);
     if known.is_empty() {
         let message = format!("there is no CRD of {} to judge by: name it with --crd", kind.name());
-        return Finding { path, severity: Severity::Unreadable, ..Finding::new("crd-version", message) };
+        return Finding { severity: Severity::Unreadable, ..Finding::new("crd-version", message).on(path) };
     }
-    Finding { path, ..Finding::new("crd-version", format!("the CRD does not serve {version}: write {}", known.join(" or "))) }
+    Finding::new("crd-version", format!("the CRD does not serve {version}: write {}", known.join(" or "))).on(path)
 }
 
 fn lost(path: FieldPath) -> Finding {
     let message = "the CRD has no such field, and the API server drops it without a word: remove it, or install a CRD that has it";
-    Finding { path: Some(path), ..Finding::new("crd-pruned", message) }
+    Finding::new("crd-pruned", message).on(path)
 }
 
 fn refused(error: &ValidationError) -> Finding {
-    let path = Some(parsed(&error.field_path));
+    let path = parsed(&error.field_path);
     match error.kind {
-        ErrorKind::ValidationFailure => Finding { path, ..Finding::new("crd-rule", &error.message) },
+        ErrorKind::ValidationFailure => Finding::new("crd-rule", &error.message).on(path),
         // The API server may know better.
         _ => {
             let message = format!("the CRD's rule {:?} cannot be judged here: {}", error.rule, error.message);
-            Finding { path, severity: Severity::Unreadable, ..Finding::new("crd-rule", message) }
+            Finding { severity: Severity::Unreadable, ..Finding::new("crd-rule", message).on(path) }
         }
     }
 }
