@@ -1,6 +1,6 @@
 # Every step of CI is a target here. Plain make; cargo, and Go where a neighbour has to be built.
 
-.PHONY: help test neighbours check fmt clippy doc features crds bench-admission
+.PHONY: help test neighbours check fmt clippy doc features crds bench-admission bench-limiter
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 28
@@ -37,3 +37,6 @@ crds: ## Write manifests/crds from the Rust types
 
 bench-admission: ## Load on the webhook, beside a bare server, in one run
 	cargo bench --locked --bench admission
+
+bench-limiter: ## Decisions of the limiter's stores, beside the plain way to do the same, in one run
+	cargo bench --locked --no-default-features --features redis --bench limiter
