@@ -91,11 +91,11 @@ impl Batch {
         for key in &self.keys {
             command.arg(&**key);
         }
-        command.arg(self.terms.len());
         for Term { shape, cost, enforced } in &self.terms {
+            let cost = i64::from(cost.get());
             // Rust writes the shortest text that reads back as the same double.
             command.arg(format!("{:e}", shape.capacity())).arg(format!("{:e}", shape.tokens_per_us()));
-            command.arg(shape.two_periods_us()).arg(shape.ttl_secs()).arg(cost.get()).arg(u8::from(*enforced));
+            command.arg(shape.two_periods_us()).arg(if *enforced { cost } else { -cost });
         }
         command.arg(&*self.calls);
         command

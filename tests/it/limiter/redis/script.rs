@@ -78,11 +78,12 @@ fn command(script: &str, plans: &[Plan<'_>]) -> (Cmd, Vec<String>) {
     keys.sort();
     keys.dedup();
     let mut eval = redis::cmd("EVAL");
-    eval.arg(script).arg(keys.len()).arg(&keys).arg(draws().count());
+    eval.arg(script).arg(keys.len()).arg(&keys);
     for draw in draws() {
         let shape = draw.shape();
         eval.arg(format!("{:.17e}", shape.capacity())).arg(format!("{:.17e}", shape.tokens_per_us())).arg(shape.two_periods_us());
-        eval.arg(shape.ttl_secs()).arg(draw.cost().get()).arg(u8::from(draw.enforced()));
+        let cost = i64::from(draw.cost().get());
+        eval.arg(if draw.enforced() { cost } else { -cost });
     }
     let (mut calls, mut term) = (Vec::new(), 0_u16);
     let mut push = |number: u16| calls.extend(number.to_be_bytes());
