@@ -33,7 +33,7 @@
 //! |---|---|---|
 //! | `admission` | [`admission`]: bytes in, review out | base64 |
 //! | `identity` | [`identity`]: who is calling, by verified tokens | tokio, hyper, rustls, ring |
-//! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, hashbrown, sha2, tracing |
+//! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, foldhash, hashbrown, sha2, smallvec, tracing |
 //! | `mcp` | [`mcp`]: JSON-RPC in and out | base64 |
 //! | `metrics` | [`metrics`]: what the limiter does | prometheus-client |
 //! | `redis` | [`stores::Redis`]: buckets in Redis, shared with others | tokio, redis, rustls |

@@ -121,15 +121,29 @@ impl Policy {
 
     fn plan_levels<'a>(&'a self, total: NonZeroU32, tools: &[(&'a Counters, NonZeroU32)], user: Option<&str>) -> Plan<'a> {
         let levels = || std::iter::once((&self.server, total)).chain(tools.iter().copied());
-        let shared = levels().filter_map(|(level, cost)| Some((level.global.as_ref()?, cost)));
-        let per_user = || levels().filter_map(|(level, cost)| Some((level.per_user.as_ref()?, cost)));
-        let mut draws = Vec::with_capacity(2 + 2 * tools.len());
-        draws.extend(shared.map(|(counter, cost)| Draw { counter, key: Cow::Borrowed(counter.key.as_str()), cost }));
-        if let Some(user) = user.map(user_part) {
-            draws.extend(per_user().map(|(counter, cost)| Draw { counter, key: Cow::Owned([counter.key.as_str(), &user].concat()), cost }));
+        let mut plan = Plan { server: &self.server_id, draws: Vec::with_capacity(2 + 2 * tools.len()), skips_users: false };
+        for (level, cost) in levels() {
+            if let Some(counter) = &level.global {
+                plan.draws.push(Draw { counter, key: Cow::Borrowed(counter.key.as_str()), cost });
+            }
         }
-        Plan { server: &self.server_id, draws, skips_users: user.is_none() && per_user().next().is_some() }
+        let mut per_user = levels().filter_map(|(level, cost)| Some((level.per_user.as_ref()?, cost)));
+        let Some(user) = user.map(user_part) else {
+            plan.skips_users = per_user.next().is_some();
+            return plan;
+        };
+        for (counter, cost) in per_user {
+            plan.draws.push(Draw { counter, key: Cow::Owned(joined(&counter.key, &user)), cost });
+        }
+        plan
     }
+}
+
+fn joined(front: &str, user: &str) -> String {
+    let mut key = String::with_capacity(front.len() + user.len());
+    key.push_str(front);
+    key.push_str(user);
+    key
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl<S: Store> Limiter<S> {
     /// As [`Store::take`]. A call that no limit counts is allowed without asking the store.
     pub async fn decide(&self, call: &Call<'_>) -> Result<Decision, StoreError> {
         let policy = self.policy.load();
-        self.settle(policy.plan(call)).await
+        self.settle(&policy.plan(call)).await
     }
 
     /// Decides several calls of one caller together: all are allowed, or none. No calls are allowed.
@@ -57,18 +57,18 @@ impl<S: Store> Limiter<S> {
     pub async fn decide_batch(&self, tools: &[&str], user: Option<&str>) -> Result<Decision, StoreError> {
         let policy = self.policy.load();
         match policy.plan_batch(tools, user) {
-            Some(plan) => self.settle(plan).await,
+            Some(plan) => self.settle(&plan).await,
             None => Ok(Decision::unlimited()),
         }
     }
 
-    async fn settle(&self, plan: Plan<'_>) -> Result<Decision, StoreError> {
+    async fn settle(&self, plan: &Plan<'_>) -> Result<Decision, StoreError> {
         if plan.draws().is_empty() {
-            self.store.uncounted(&plan);
+            self.store.uncounted(plan);
             return Ok(Decision::unlimited());
         }
-        let answer = self.store.take(&plan).await?;
-        Decision::new(&plan, answer)
+        let answer = self.store.take(plan).await?;
+        Decision::new(plan, answer)
             .ok_or_else(|| StoreError::unknown(Cause::Other, "its answer names a bucket that it was not asked about"))
     }
 }

@@ -26,6 +26,6 @@ impl Add<Duration> for Micros {
 
     /// Later by a duration, of which parts of a microsecond are dropped.
     fn add(self, duration: Duration) -> Self {
-        self.plus_us(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+        self.plus_us(duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into()))
     }
 }

@@ -2,7 +2,11 @@
 
 use hashbrown::HashTable;
 
-use crate::limiter::{Micros, Scope, plan::Draw, shape::State};
+use crate::limiter::{
+    Micros, Scope,
+    plan::Draw,
+    shape::{Shape, State},
+};
 
 /// Buckets whose keys fell to this shard.
 #[derive(Debug)]
@@ -19,9 +23,8 @@ pub(super) struct Shard {
 struct Kept {
     key: Box<str>,
     hash: u64,
+    shape: Shape,
     state: State,
-    /// From then on, forgetting it changes nothing.
-    full_at: Micros,
     of_user: bool,
 }
 
@@ -41,13 +44,18 @@ impl Shard {
         self.buckets.iter().map(|kept| &*kept.key)
     }
 
-    pub(super) fn state(&self, hash: u64, key: &str) -> Option<State> {
-        self.look(hash, key).map(|(state, _)| state)
+    /// Where a bucket is, until one is added or dropped.
+    pub(super) fn find(&self, hash: u64, key: &str) -> Option<usize> {
+        self.buckets.find_bucket_index(hash, |kept| *kept.key == *key)
+    }
+
+    pub(super) fn state(&self, at: usize) -> Option<State> {
+        self.buckets.get_bucket(at).map(|kept| kept.state)
     }
 
     /// A state, and when its bucket is full.
     pub(super) fn look(&self, hash: u64, key: &str) -> Option<(State, Micros)> {
-        self.buckets.find(hash, |kept| *kept.key == *key).map(|kept| (kept.state, kept.full_at))
+        self.buckets.find(hash, |kept| *kept.key == *key).map(|kept| (kept.state, kept.full_at()))
     }
 
     /// Forgets a bucket; whether it was there.
@@ -55,15 +63,18 @@ impl Shard {
         self.buckets.find_entry(hash, |kept| *kept.key == *key).map(|kept| kept.remove()).is_ok()
     }
 
-    /// Keeps a state; how many others were dropped for it before they were full.
-    pub(super) fn put(&mut self, hash: u64, draw: &Draw<'_>, state: State, now: Micros) -> u64 {
-        let full_at = draw.shape().full_at(state);
-        if let Some(kept) = self.buckets.find_mut(hash, |kept| *kept.key == *draw.key()) {
-            (kept.state, kept.full_at) = (state, full_at);
-            return 0;
+    /// Keeps the state of a bucket that is there.
+    pub(super) fn set(&mut self, at: usize, draw: &Draw<'_>, state: State) {
+        if let Some(kept) = self.buckets.get_bucket_mut(at) {
+            (kept.shape, kept.state) = (draw.shape(), state);
         }
+    }
+
+    /// Keeps the state of a bucket that is not there yet; how many others were dropped for it before they were full.
+    pub(super) fn add(&mut self, hash: u64, draw: &Draw<'_>, state: State, now: Micros) -> u64 {
         let evicted = if self.buckets.len() >= self.sweep_at { self.sweep(now) } else { 0 };
-        let kept = Kept { key: draw.key().into(), hash, state, full_at, of_user: draw.limit().scope == Scope::PerUser };
+        let of_user = draw.limit().scope == Scope::PerUser;
+        let kept = Kept { key: draw.key().into(), hash, shape: draw.shape(), state, of_user };
         self.buckets.insert_unique(hash, kept, |kept| kept.hash);
         evicted
     }
@@ -71,7 +82,7 @@ impl Shard {
     /// Drops what is full, and at the cap an eighth of what is not. Each bucket dropped or doubled pays for looking at a few, so a sweep
     /// costs its callers a constant on average.
     fn sweep(&mut self, now: Micros) -> u64 {
-        self.buckets.retain(|kept| kept.full_at > now);
+        self.buckets.retain(|kept| kept.full_at() > now);
         let evicted = self.evict();
         let shared = self.buckets.len() - self.of_users().count();
         self.sweep_at = (2 * self.buckets.len()).max(FEW).min(self.capacity + shared);
@@ -81,7 +92,7 @@ impl Shard {
 
     /// At the cap, drops the eighth of the users' buckets that would be full soonest.
     fn evict(&mut self) -> u64 {
-        let mut full_at: Vec<Micros> = self.of_users().map(|kept| kept.full_at).collect();
+        let mut full_at: Vec<Micros> = self.of_users().map(Kept::full_at).collect();
         if full_at.len() < self.capacity {
             return 0;
         }
@@ -90,7 +101,7 @@ impl Shard {
         let last = *last;
         let mut left = surplus;
         self.buckets.retain(|kept| {
-            let drop = kept.of_user && kept.full_at <= last && left > 0;
+            let drop = kept.of_user && kept.full_at() <= last && left > 0;
             left -= usize::from(drop);
             !drop
         });
@@ -99,5 +110,12 @@ impl Shard {
 
     fn of_users(&self) -> impl Iterator<Item = &Kept> {
         self.buckets.iter().filter(|kept| kept.of_user)
+    }
+}
+
+impl Kept {
+    /// From then on, forgetting it changes nothing.
+    fn full_at(&self) -> Micros {
+        self.shape.full_at(self.state)
     }
 }
