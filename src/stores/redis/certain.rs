@@ -13,12 +13,13 @@
 //! changed here is another shape, of which nothing is known.
 
 use std::{
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     num::NonZeroU32,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 use crate::limiter::{Plan, Verdict, Wait, settle::Refusal, shape::Shape};
@@ -62,7 +63,7 @@ struct Known {
 
 impl Certain {
     pub(super) fn new() -> Self {
-        Self { shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(), hasher: RandomState::new() }
+        Self { shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(), hasher: RandomState::default() }
     }
 
     /// The denial of a call, when it is certain. Of several, the longest wait.

@@ -1,30 +1,35 @@
 //! Group commit: calls that arrive while a script is under way become the next script.
 //!
 //! ```text
-//! nobody under way     the call goes out alone, at once, driven by its own caller: no task, no queue, no delay
-//! a script under way   the call waits in line; when the script lands, all that wait go out together, driven by a task
+//! fewer than two scripts under way   the call goes out alone, at once, driven by its own caller: no task, no queue, no delay
+//! two under way                      the call is written into the next script, which goes out when one of them lands, driven by a task
 //! ```
 //!
 //! No timer: the batch grows with the load and is one call when there is none. A batch holds at most [`MOST_CALLS`] calls and [`MOST_DRAWS`]
-//! draws, so that one script keeps others from Redis for about a millisecond. Who gave up waiting before their batch left is left out: no
-//! token is taken for a caller who is gone.
+//! draws, so that one script keeps others from Redis for about a millisecond; who comes then is written into one after it. Who gave up
+//! waiting before their batch left is left out: no token is taken for a caller who is gone.
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::{runtime::Handle, sync::oneshot};
 
-use super::{ask::Ask, runner::Runner, script::Outcome};
-use crate::limiter::{Cause, Micros, StoreError};
+use super::{
+    runner::Runner,
+    script::{self, Batch, Outcome, Reply},
+};
+use crate::limiter::{Cause, Micros, Plan, StoreError};
 
 /// Calls in one script, at most.
 const MOST_CALLS: usize = 256;
-/// Draws in one script, at most; a single call may have more. Each distinct key costs Redis some 4 to 10 us.
+/// Draws in one script, at most; a single call may have more. Each distinct key costs Redis some 3 to 8 us.
 const MOST_DRAWS: usize = 256;
-/// Scripts under way at once. More than one would only make the batches smaller: Redis runs one at a time.
-const MOST_FLYING: usize = 1;
+/// Scripts under way at once. Redis runs one at a time; the other is there when it is done, while those who landed are told. More than two
+/// would only make the batches smaller.
+const MOST_FLYING: usize = 2;
 
 /// The outcome of one call, and the time by Redis' clock.
 pub(super) type Landed = Result<(Outcome, Micros), StoreError>;
@@ -39,19 +44,28 @@ pub(super) struct Link {
 #[derive(Debug, Default)]
 struct Line {
     flying: usize,
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Waiting>,
 }
 
-/// A call in line.
+/// A batch that has not left yet, and who waits for it.
+#[derive(Debug, Default)]
+struct Waiting {
+    batch: Batch,
+    draws: usize,
+    jobs: Vec<Job>,
+}
+
+/// A call in a batch.
 #[derive(Debug)]
 struct Job {
-    ask: Ask,
+    /// Where it is in the batch.
+    call: Range<usize>,
     reply: oneshot::Sender<Landed>,
 }
 
 /// How a call goes out.
 enum Boarding {
-    Alone(Ask, Flight),
+    Alone(Flight),
     InLine(oneshot::Receiver<Landed>),
 }
 
@@ -68,25 +82,30 @@ impl Link {
     }
 
     /// Decides a call.
-    pub(super) async fn take(self: &Arc<Self>, ask: Ask) -> Landed {
-        match self.board(ask) {
-            Boarding::Alone(ask, flight) => {
-                let mut landed = self.runner.run(std::slice::from_ref(&ask)).await;
+    pub(super) async fn take(self: &Arc<Self>, plan: &Plan<'_>) -> Landed {
+        if plan.draws().len() > script::MOST {
+            return Err(StoreError::untaken(Cause::Other, "the call draws on more buckets than a script can count"));
+        }
+        match self.board(plan) {
+            Boarding::Alone(flight) => {
+                let mut batch = Batch::default();
+                batch.add(plan);
+                let landed = self.runner.decide(&batch).await;
                 drop(flight);
-                landed.pop().unwrap_or_else(|| Err(lost()))
+                landed.and_then(|reply| each(reply).next().ok_or_else(lost))
             }
             Boarding::InLine(reply) => reply.await.unwrap_or_else(|_| Err(lost())),
         }
     }
 
-    fn board(self: &Arc<Self>, ask: Ask) -> Boarding {
+    fn board(self: &Arc<Self>, plan: &Plan<'_>) -> Boarding {
         let mut line = self.line();
         if line.flying < MOST_FLYING {
             line.flying += 1;
-            return Boarding::Alone(ask, Flight { link: Arc::clone(self), over: false });
+            return Boarding::Alone(Flight { link: Arc::clone(self), over: false });
         }
         let (reply, answer) = oneshot::channel();
-        line.waiting.push_back(Job { ask, reply });
+        line.wait(plan, reply);
         Boarding::InLine(answer)
     }
 
@@ -95,39 +114,66 @@ impl Link {
     }
 }
 
+impl Line {
+    /// Writes a call into the last batch, or into a new one if it does not fit.
+    fn wait(&mut self, plan: &Plan<'_>, reply: oneshot::Sender<Landed>) {
+        match self.waiting.back_mut() {
+            Some(last) if last.jobs.len() < MOST_CALLS && last.draws + plan.draws().len() <= MOST_DRAWS => last.add(plan, reply),
+            _ => {
+                let mut next = Waiting::default();
+                next.add(plan, reply);
+                self.waiting.push_back(next);
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, plan: &Plan<'_>, reply: oneshot::Sender<Landed>) {
+        self.draws += plan.draws().len();
+        self.jobs.push(Job { call: self.batch.add(plan), reply });
+    }
+
+    /// Leaves out who gave up.
+    fn leave(mut self) -> Self {
+        if self.jobs.iter().any(|job| job.reply.is_closed()) {
+            self.jobs.retain(|job| !job.reply.is_closed());
+            self.batch.keep(self.jobs.iter().map(|job| job.call.clone()));
+        }
+        self
+    }
+
+    fn land(self, landed: Result<Reply, StoreError>) {
+        // Who gave up meanwhile does not listen.
+        match landed {
+            Ok(reply) => std::iter::zip(self.jobs, each(reply)).for_each(|(job, landed)| drop(job.reply.send(Ok(landed)))),
+            Err(error) => self.jobs.into_iter().for_each(|job| drop(job.reply.send(Err(error.clone())))),
+        }
+    }
+}
+
 impl Flight {
-    /// Takes those who wait, as far as they fit; none when this flight was the last.
-    fn next(&mut self) -> Vec<Job> {
+    /// The batch that leaves next; none when this flight was the last.
+    fn next(&mut self) -> Option<Waiting> {
         let mut line = self.link.line();
-        let (mut batch, mut draws) = (Vec::with_capacity(line.waiting.len().min(MOST_CALLS)), 0);
-        while let Some(job) = line.waiting.pop_front() {
-            let with_it = draws + job.ask.draws().len();
-            if !batch.is_empty() && !fits(batch.len(), with_it) {
-                line.waiting.push_front(job);
-                break;
-            }
-            if !job.reply.is_closed() {
-                draws = with_it;
-                batch.push(job);
+        while let Some(waiting) = line.waiting.pop_front() {
+            let leaving = waiting.leave();
+            if !leaving.jobs.is_empty() {
+                return Some(leaving);
             }
         }
-        if batch.is_empty() {
-            line.flying -= 1;
-            self.over = true;
-        }
-        batch
+        line.flying -= 1;
+        self.over = true;
+        None
     }
 
     /// Flies one batch after the other until nobody waits.
-    async fn shuttle(mut self, mut batch: Vec<Job>) {
-        while !batch.is_empty() {
-            let (asks, replies): (Vec<Ask>, Vec<_>) = batch.into_iter().map(|job| (job.ask, job.reply)).unzip();
-            let landed = self.link.runner.run(&asks).await;
-            for (reply, landed) in std::iter::zip(replies, landed) {
-                // Who gave up meanwhile does not listen.
-                let _ = reply.send(landed);
-            }
-            batch = self.next();
+    async fn shuttle(mut self, first: Waiting) {
+        let mut next = Some(first);
+        while let Some(waiting) = next {
+            let landed = self.link.runner.decide(&waiting.batch).await;
+            waiting.land(landed);
+            next = self.next();
         }
     }
 }
@@ -137,23 +183,21 @@ impl Drop for Flight {
         if self.over {
             return;
         }
-        let batch = self.next();
-        if batch.is_empty() {
-            return;
-        }
+        let Some(waiting) = self.next() else { return };
         let next = Self { link: Arc::clone(&self.link), over: false };
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(next.shuttle(batch));
+            runtime.spawn(next.shuttle(waiting));
         } else {
             // The runtime is gone, and with it those who wait: dropping their jobs tells them, and the next flight finds an empty line.
-            drop(batch);
+            drop(waiting);
             drop(next);
         }
     }
 }
 
-fn fits(calls: usize, draws: usize) -> bool {
-    calls < MOST_CALLS && draws <= MOST_DRAWS
+/// The outcomes one by one.
+fn each(reply: Reply) -> impl Iterator<Item = (Outcome, Micros)> {
+    reply.outcomes.into_iter().map(move |outcome| (outcome, reply.at))
 }
 
 fn lost() -> StoreError {

@@ -17,7 +17,7 @@
 //!
 //! ```text
 //! is the denial certain?   answered here, Redis is not asked                                    (certain.rs)
-//! is a script under way?   wait in line; all who wait go out together when it lands             (link.rs)
+//! are two under way?       wait in line; all who wait go out together when one lands            (link.rs)
 //! one script               TIME once, each bucket read once, calls settled in order of arrival,
 //!                          each bucket that changed written once, nothing on denials             (script.lua)
 //! ```
@@ -41,7 +41,6 @@
 //! a full bucket. So set `maxmemory-policy` to `noeviction` or `volatile-ttl`, not to `allkeys-*`. What happens when Redis does not answer is
 //! the [`Guard`](crate::stores::Guard)'s business.
 
-mod ask;
 mod certain;
 mod connector;
 mod fault;
@@ -65,7 +64,6 @@ pub use settings::{Settings, SettingsError};
 use thiserror::Error;
 
 use self::{
-    ask::Ask,
     certain::Certain,
     connector::Connector,
     link::Link,
@@ -128,7 +126,7 @@ impl Redis {
     /// # Errors
     /// As [`Store::take`].
     pub async fn ask(&self, plan: &Plan<'_>) -> Result<(Verdict, Micros), StoreError> {
-        let (outcome, at) = self.link(plan).take(Ask::of(plan)).await?;
+        let (outcome, at) = self.link(plan).take(plan).await?;
         match outcome {
             Outcome::Decided(verdict) => Ok((verdict, at)),
             Outcome::Unusable(by) => Err(unusable(plan, by)),

@@ -5,13 +5,11 @@ use std::{sync::Arc, time::Instant};
 use redis::{Cmd, ErrorKind, Script, ServerErrorKind, Value};
 
 use super::{
-    ask::Ask,
     connector::{Connected, Connector},
     fault::{self, Fault},
-    link::Landed,
     script::{self, Batch, Reply},
 };
-use crate::limiter::{Cause, Observer, StoreError};
+use crate::limiter::{Observer, StoreError};
 
 /// Runs batches on one connection.
 pub(super) struct Runner {
@@ -32,16 +30,16 @@ impl Runner {
         Arc::new(Self { connector, script: Script::new(script::SOURCE), observer })
     }
 
-    /// Decides calls together, in order. One outcome for each.
-    pub(super) async fn run(&self, asks: &[Ask]) -> Vec<Landed> {
-        let mut batch = Batch::default();
-        if !asks.iter().all(|ask| batch.add(ask)) {
-            let error = StoreError::untaken(Cause::Other, "the call draws on more buckets than a script can count");
-            return vec![Err(error); asks.len()];
-        }
-        match self.decide(&batch, asks.len()).await {
-            Ok(Reply { at, outcomes }) => outcomes.into_iter().map(|outcome| Ok((outcome, at))).collect(),
-            Err(error) => vec![Err(error); asks.len()],
+    /// Decides a batch. One outcome for each call, in order.
+    pub(super) async fn decide(&self, batch: &Batch) -> Result<Reply, StoreError> {
+        let mut connected = self.connector.connected().await?;
+        let sent = Instant::now();
+        match self.send(&mut connected, batch).await {
+            Ok(reply) => {
+                self.observer.batch(batch.len(), sent.elapsed());
+                Ok(reply)
+            }
+            Err(fault) => Err(self.settle_fault(&connected, fault)),
         }
     }
 
@@ -64,18 +62,6 @@ impl Runner {
         answer.map_err(|error| self.settle_fault(&connected, fault::of_script(&error)))
     }
 
-    async fn decide(&self, batch: &Batch, calls: usize) -> Result<Reply, StoreError> {
-        let mut connected = self.connector.connected().await?;
-        let sent = Instant::now();
-        match self.send(&mut connected, batch, calls).await {
-            Ok(reply) => {
-                self.observer.batch(calls, sent.elapsed());
-                Ok(reply)
-            }
-            Err(fault) => Err(self.settle_fault(&connected, fault)),
-        }
-    }
-
     fn settle_fault(&self, connected: &Connected, fault: Fault) -> StoreError {
         if fault.drop_connection {
             self.connector.drop_connection(connected);
@@ -83,13 +69,13 @@ impl Runner {
         fault.error
     }
 
-    async fn send(&self, connected: &mut Connected, batch: &Batch, calls: usize) -> Result<Reply, Fault> {
+    async fn send(&self, connected: &mut Connected, batch: &Batch) -> Result<Reply, Fault> {
         let mut answer = connected.live.query(&batch.command("EVALSHA", self.script.get_hash())).await;
         // After a start, a failover or SCRIPT FLUSH. What was unknown did not run.
         if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)) {
             answer = connected.live.query(&batch.command("EVAL", script::SOURCE)).await;
         }
         let answer: Value = answer.map_err(|error| fault::of_script(&error))?;
-        script::read(&answer, calls).ok_or_else(fault::senseless)
+        script::read(&answer, batch.len()).ok_or_else(fault::senseless)
     }
 }

@@ -3,28 +3,46 @@
 //! A batch says each key and each [`Term`] once, and each call as a few bytes that point at them: what a thousand callers of one server ask
 //! is mostly the same.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{hash::BuildHasher, num::NonZeroU32, ops::Range};
 
+use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use redis::Value;
 
-use super::ask::{Ask, Term};
-use crate::limiter::{Micros, Verdict, Wait, settle::Refusal};
+use crate::limiter::{Micros, Plan, Verdict, Wait, settle::Refusal, shape::Shape};
 
 /// The script that runs in Redis, whole.
 pub const SOURCE: &str = include_str!("script.lua");
 
-/// Keys, terms and draws are counted in two bytes.
-const MOST: usize = u16::MAX as usize;
+/// Keys, terms and draws are counted in two bytes: so many draws fit into a batch.
+pub(super) const MOST: usize = u16::MAX as usize;
 
 /// Calls on their way to Redis together.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    keys: Vec<Box<str>>,
+    /// All keys, each once, one after the other.
+    text: String,
+    keys: Vec<Key>,
     hasher: RandomState,
     by_key: HashTable<u16>,
     terms: Vec<Term>,
     calls: Vec<u8>,
+    count: usize,
+}
+
+/// A key in the text.
+#[derive(Debug)]
+struct Key {
+    at: Range<usize>,
+    hash: u64,
+}
+
+/// All that a draw says but its key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Term {
+    shape: Shape,
+    cost: NonZeroU32,
+    enforced: bool,
 }
 
 /// The outcome of one call.
@@ -45,51 +63,67 @@ pub(super) struct Reply {
 }
 
 impl Batch {
-    /// Adds a call, unless the batch would be too large for the script.
-    pub(super) fn add(&mut self, ask: &Ask) -> bool {
-        let draws = ask.draws().len();
-        if draws > MOST || self.keys.len() + draws > MOST || self.terms.len() + draws > MOST {
-            return false;
-        }
-        push(&mut self.calls, draws);
-        for (key, term) in ask.draws() {
-            let (key, term) = (self.key(key), self.term(term));
+    /// How many calls there are.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Adds a call, and tells where it is. There must be room for it: [`MOST`] draws with those of all others.
+    pub(super) fn add(&mut self, plan: &Plan<'_>) -> Range<usize> {
+        let start = self.calls.len();
+        push(&mut self.calls, plan.draws().len());
+        for draw in plan.draws() {
+            let term = Term { shape: draw.shape(), cost: draw.cost(), enforced: draw.enforced() };
+            let (key, term) = (self.key(draw.key()), self.term(term));
             push(&mut self.calls, key);
             push(&mut self.calls, term);
         }
-        true
+        self.count += 1;
+        start..self.calls.len()
+    }
+
+    /// Leaves out all calls but these. What only the others drew on is read in vain.
+    pub(super) fn keep(&mut self, calls: impl Iterator<Item = Range<usize>>) {
+        let mut kept = Vec::with_capacity(self.calls.len());
+        self.count = 0;
+        for call in calls {
+            kept.extend_from_slice(self.calls.get(call).unwrap_or_default());
+            self.count += 1;
+        }
+        self.calls = kept;
     }
 
     /// The key's place, counted from 1.
     fn key(&mut self, key: &str) -> usize {
         let hash = self.hasher.hash_one(key);
-        let same = |at: &u16| self.keys.get(usize::from(*at)).is_some_and(|known| **known == *key);
+        let same = |at: &u16| self.keys.get(usize::from(*at)).is_some_and(|known| self.text.get(known.at.clone()) == Some(key));
         if let Some(at) = self.by_key.find(hash, same) {
             return usize::from(*at) + 1;
         }
-        let at = self.keys.len();
-        self.keys.push(key.into());
-        let (keys, hasher) = (&self.keys, &self.hasher);
-        let rehash = |at: &u16| keys.get(usize::from(*at)).map_or(0, |key| hasher.hash_one(&**key));
-        self.by_key.insert_unique(hash, at as u16, rehash);
+        let (at, start) = (self.keys.len(), self.text.len());
+        self.text.push_str(key);
+        self.keys.push(Key { at: start..self.text.len(), hash });
+        let keys = &self.keys;
+        self.by_key.insert_unique(hash, at as u16, |at| keys.get(usize::from(*at)).map_or(0, |key| key.hash));
         at + 1
     }
 
     /// The term's place, counted from 1. A server has few.
-    fn term(&mut self, term: &Term) -> usize {
-        if let Some(at) = self.terms.iter().position(|known| known == term) {
+    fn term(&mut self, term: Term) -> usize {
+        if let Some(at) = self.terms.iter().position(|known| *known == term) {
             return at + 1;
         }
-        self.terms.push(*term);
+        self.terms.push(term);
         self.terms.len()
     }
 
     /// The command, `EVALSHA` and a hash or `EVAL` and a script, with the batch.
     pub(super) fn command(&self, name: &str, script: &str) -> redis::Cmd {
-        let mut command = redis::cmd(name);
-        command.arg(script).arg(self.keys.len());
+        let bytes = script.len() + self.text.len() + 64 * (1 + self.terms.len()) + self.calls.len();
+        let mut command = redis::Cmd::with_capacity(4 + self.keys.len() + 4 * self.terms.len(), bytes);
+        command.arg(name).arg(script).arg(self.keys.len());
         for key in &self.keys {
-            command.arg(&**key);
+            command.arg(self.text.get(key.at.clone()).unwrap_or_default());
         }
         for Term { shape, cost, enforced } in &self.terms {
             let cost = i64::from(cost.get());
@@ -149,6 +183,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::limiter::{Call, plan::tests::policy};
+
+    #[test]
+    fn a_key_is_said_once_and_who_gave_up_is_not_said_at_all() {
+        let (policy, mut batch) = (policy(), Batch::default());
+        let calls = ["alice", "bob", "alice"].map(|user| batch.add(&policy.plan(&Call::of("other").by(user))));
+        // Two draws each, of a key and a term: the server's, and the user's.
+        let said = |user| [0, 2, 0, 1, 0, 1, 0, user, 0, 2];
+        assert_eq!((batch.len(), batch.keys.len(), batch.terms.len()), (3, 3, 2));
+        assert_eq!(batch.calls, [said(2), said(3), said(2)].concat());
+        let [_, bob, again] = calls;
+        batch.keep([bob, again].into_iter());
+        assert_eq!((batch.len(), batch.calls.clone()), (2, [said(3), said(2)].concat()));
+    }
 
     fn ints(numbers: &[i64]) -> Value {
         Value::Array(numbers.iter().map(|number| Value::Int(*number)).collect())
