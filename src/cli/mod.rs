@@ -15,6 +15,7 @@ mod limits;
 mod man;
 mod migrate;
 mod proxy;
+mod redis;
 mod serve;
 mod settings;
 mod target;

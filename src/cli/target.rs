@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::ValueEnum;
 
+use super::redis::RedisArgs;
 use crate::{
     config::period::Period,
     gateway::{
@@ -31,35 +32,6 @@ pub(super) struct SourceArgs {
     /// Namespace of a manifest that has none
     #[arg(long, env = "TOLLGATE_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
-}
-
-/// Where Redis is.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Redis")]
-pub(super) struct RedisArgs {
-    /// Redis, instead of the one that the resource names: redis://, rediss://, redis-sentinel://.../MASTER, redis-cluster://
-    #[arg(long, env = "TOLLGATE_REDIS_URL", value_name = "URL", hide_env_values = true)]
-    redis_url: Option<String>,
-
-    /// Its ACL user
-    #[arg(long, env = "TOLLGATE_REDIS_USERNAME", value_name = "USER")]
-    redis_username: Option<String>,
-
-    /// File that holds its password; else the environment variable THV_SESSION_REDIS_PASSWORD, as in ToolHive
-    #[arg(long, env = "TOLLGATE_REDIS_PASSWORD_FILE", value_name = "FILE")]
-    redis_password_file: Option<PathBuf>,
-
-    /// CA of its certificate, PEM
-    #[arg(long, env = "TOLLGATE_REDIS_CA", value_name = "FILE")]
-    redis_ca: Option<PathBuf>,
-
-    /// Client certificate for it, PEM
-    #[arg(long, env = "TOLLGATE_REDIS_CERT", value_name = "FILE", requires = "redis_key")]
-    redis_cert: Option<PathBuf>,
-
-    /// The client certificate's key, PEM
-    #[arg(long, env = "TOLLGATE_REDIS_KEY", value_name = "FILE", requires = "redis_cert")]
-    redis_key: Option<PathBuf>,
 }
 
 /// Where buckets are, and what happens without them.
@@ -134,9 +106,6 @@ pub(super) struct Unworkable {
     error: SourceError,
 }
 
-/// The environment variable in which ToolHive's operator gives its proxies the password.
-const PASSWORD_VARIABLE: &str = "THV_SESSION_REDIS_PASSWORD";
-
 impl SourceArgs {
     /// Reads the resource.
     pub(super) fn read(self) -> anyhow::Result<Read> {
@@ -181,42 +150,4 @@ impl StoreArgs {
         let is_needed = on_store_error == OnStoreError::Closed;
         Ok(StoreSettings::Redis { redis: Box::new(redis.resolve(named)?), guard, is_needed, required: require_store })
     }
-}
-
-impl RedisArgs {
-    /// Redis as told, else as the resource says.
-    pub(super) fn resolve(self, named: Option<&Storage>) -> anyhow::Result<redis::Settings> {
-        let Self { redis_url, redis_username, redis_password_file, redis_ca, redis_cert, redis_key } = self;
-        let url = match (&redis_url, named) {
-            (Some(url), _) => url.clone(),
-            (None, Some(Storage { address, db })) => format!("{}://{address}/{db}", if redis_ca.is_some() { "rediss" } else { "redis" }),
-            (None, None) => bail!("the resource names no Redis: add --redis-url"),
-        };
-        let whose = if redis_url.is_some() { "--redis-url" } else { "the Redis of the resource" };
-        let mut settings = redis::Settings::parse(&url).context(whose)?;
-        if let Some(username) = redis_username {
-            settings = settings.username(username);
-        }
-        if let Some(password) = password(redis_password_file.as_deref())? {
-            settings = settings.password(password);
-        }
-        if let Some(ca) = redis_ca {
-            settings = settings.ca_pem(bytes(&ca)?);
-        }
-        if let Some((cert, key)) = redis_cert.zip(redis_key) {
-            settings = settings.identity_pem(bytes(&cert)?, bytes(&key)?);
-        }
-        Ok(settings)
-    }
-}
-
-fn bytes(file: &PathBuf) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
-}
-
-/// From the file, else from the environment. The line's end that editors add is not part of it.
-fn password(file: Option<&Path>) -> anyhow::Result<Option<String>> {
-    let Some(file) = file else { return Ok(std::env::var(PASSWORD_VARIABLE).ok().filter(|password| !password.is_empty())) };
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
 }

@@ -13,6 +13,7 @@ mod admission;
 mod apiserver;
 mod arrows;
 mod check;
+mod doctor_redis;
 mod durations;
 mod examples;
 mod explain;

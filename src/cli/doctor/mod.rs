@@ -17,6 +17,7 @@ mod certificates;
 mod cluster;
 mod hooks;
 mod reach;
+mod redis;
 mod report;
 mod schema;
 mod workload;
@@ -31,7 +32,7 @@ use self::{
     hooks::Installed,
     report::{Notes, Report},
 };
-use super::{args::ReportFormat, exit::Exit, print};
+use super::{args::ReportFormat, exit::Exit, print, redis::RedisArgs};
 
 /// Look whether the installed webhook works, and tell what to do where it does not.
 ///
@@ -43,7 +44,8 @@ Examples:
   tollgate doctor
       The cluster of the current kubeconfig; in a pod, its own
   tollgate doctor --kubeconfig ~/.kube/config --context kind-dev --namespace default
-  tollgate doctor --output json
+  tollgate doctor --redis-url redis://127.0.0.1:6379 --output json
+      Redis as well
 
 Exit codes: 0 all is well, 1 something is wrong, 2 something could not be looked at, and nothing else is wrong")]
 pub(super) struct DoctorArgs {
@@ -58,6 +60,10 @@ pub(super) struct DoctorArgs {
     /// Namespace in which the dry-run creates are made; one that the webhooks are called for
     #[arg(long, short, env = "TOLLGATE_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
+
+    /// Looked at where a URL is given.
+    #[command(flatten)]
+    redis: RedisArgs,
 
     /// Format
     #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
@@ -77,19 +83,30 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
 }
 
 async fn look(args: &DoctorArgs) -> anyhow::Result<Report> {
-    let cluster = Cluster::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
     let mut notes = Notes::default();
-    let installed = Installed::read(&cluster, &mut notes).await;
-    for hook in &installed.hooks {
-        hook.look_at_settings(&mut notes);
+    let cluster = Cluster::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await;
+    match (cluster, &args.redis.redis_url) {
+        (Ok(cluster), _) => look_at_cluster(&cluster, &args.namespace, &mut notes).await,
+        (Err(error), None) => return Err(error),
+        (Err(error), Some(_)) => notes.unknown("installed", format!("whether the webhooks are: {error:#}"), "name a --kubeconfig"),
     }
-    let workloads = workload::look(&cluster, &installed, &mut notes).await;
-    for hook in &installed.hooks {
-        certificates::look(&cluster, hook, &workloads, &mut notes).await;
-    }
-    let version = schema::look(&cluster, &mut notes).await;
-    if !installed.hooks.is_empty() {
-        reach::look(&cluster, &args.namespace, version, &mut notes).await;
+    if let Some(url) = &args.redis.redis_url {
+        redis::look(&args.redis.settings(url)?, &mut notes).await?;
     }
     Ok(Report::new(notes))
+}
+
+async fn look_at_cluster(cluster: &Cluster, namespace: &str, notes: &mut Notes) {
+    let installed = Installed::read(cluster, notes).await;
+    for hook in &installed.hooks {
+        hook.look_at_settings(notes);
+    }
+    let workloads = workload::look(cluster, &installed, notes).await;
+    for hook in &installed.hooks {
+        certificates::look(cluster, hook, &workloads, notes).await;
+    }
+    let version = schema::look(cluster, notes).await;
+    if !installed.hooks.is_empty() {
+        reach::look(cluster, namespace, version, notes).await;
+    }
 }

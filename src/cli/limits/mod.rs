@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::{
     exit::Exit,
     print,
-    target::{Read, RedisArgs, SourceArgs, Unworkable},
+    redis::RedisArgs,
+    target::{Read, SourceArgs, Unworkable},
     tell_error,
 };
 use crate::{

@@ -43,6 +43,7 @@
 
 mod certain;
 mod connector;
+pub mod facts;
 mod fault;
 mod inspect;
 mod link;
@@ -66,6 +67,7 @@ use thiserror::Error;
 use self::{
     certain::Certain,
     connector::Connector,
+    facts::Facts,
     link::Link,
     live::{Target, TargetError},
     runner::Runner,
@@ -131,6 +133,14 @@ impl Redis {
             Outcome::Decided(verdict) => Ok((verdict, at)),
             Outcome::Unusable(by) => Err(unusable(plan, by)),
         }
+    }
+
+    /// What each server tells of itself; in a cluster, each master. Needs the command `INFO`.
+    ///
+    /// # Errors
+    /// When Redis does not answer, or not that.
+    pub async fn facts(&self) -> Result<Vec<Facts>, StoreError> {
+        self.runner.query(&redis::cmd("INFO")).await.map(|answer| facts::read(&answer))
     }
 
     fn link(&self, plan: &Plan<'_>) -> Arc<Link> {

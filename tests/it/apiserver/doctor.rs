@@ -31,13 +31,13 @@ struct Ward {
 
 /// What the doctor said.
 #[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    report: Value,
+pub struct Said {
+    pub code: Option<i32>,
+    pub report: Value,
 }
 
 impl Said {
-    fn of(output: &Output) -> Self {
+    pub fn of(output: &Output) -> Self {
         let report = serde_json::from_slice(&output.stdout);
         let report = report.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
         Self { code: output.status.code(), report }
@@ -50,7 +50,7 @@ impl Said {
     }
 
     /// Whether there is a problem with these words, and something to do about it.
-    fn has(&self, state: &str, check: &str, words: &str, todo: &str) -> bool {
+    pub fn has(&self, state: &str, check: &str, words: &str, todo: &str) -> bool {
         self.notes().any(|note| note[0] == state && note[1] == check && note[2].contains(words) && note[3].contains(todo))
     }
 }

@@ -1,7 +1,7 @@
 //! `tollgate serve` before a real API server, with kubectl as the client.
 
 mod alias;
-mod doctor;
+pub mod doctor;
 mod installed;
 mod places;
 mod rules;

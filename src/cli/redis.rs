@@ -1,0 +1,82 @@
+//! How to reach Redis, for every command that does.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::{gateway::source::Storage, stores::redis::Settings};
+
+/// The environment variable in which ToolHive's operator gives its proxies the password.
+const PASSWORD_VARIABLE: &str = "THV_SESSION_REDIS_PASSWORD";
+
+/// Where Redis is, and who we are to it.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Redis")]
+pub(super) struct RedisArgs {
+    /// Where Redis is: redis://, rediss://, redis-sentinel://.../MASTER, redis-cluster://
+    #[arg(long, env = "TOLLGATE_REDIS_URL", value_name = "URL", hide_env_values = true)]
+    pub(super) redis_url: Option<String>,
+
+    /// Its ACL user
+    #[arg(long, env = "TOLLGATE_REDIS_USERNAME", value_name = "USER")]
+    redis_username: Option<String>,
+
+    /// File that holds its password; else the environment variable THV_SESSION_REDIS_PASSWORD, as in ToolHive
+    #[arg(long, env = "TOLLGATE_REDIS_PASSWORD_FILE", value_name = "FILE")]
+    redis_password_file: Option<PathBuf>,
+
+    /// CA of its certificate, PEM
+    #[arg(long, env = "TOLLGATE_REDIS_CA", value_name = "FILE")]
+    redis_ca: Option<PathBuf>,
+
+    /// Client certificate for it, PEM
+    #[arg(long, env = "TOLLGATE_REDIS_CERT", value_name = "FILE", requires = "redis_key")]
+    redis_cert: Option<PathBuf>,
+
+    /// The client certificate's key, PEM
+    #[arg(long, env = "TOLLGATE_REDIS_KEY", value_name = "FILE", requires = "redis_cert")]
+    redis_key: Option<PathBuf>,
+}
+
+impl RedisArgs {
+    /// Redis as told, else as a resource names it.
+    pub(super) fn resolve(&self, named: Option<&Storage>) -> anyhow::Result<Settings> {
+        let url = match (&self.redis_url, named) {
+            (Some(url), _) => url.clone(),
+            (None, Some(Storage { address, db })) => {
+                format!("{}://{address}/{db}", if self.redis_ca.is_some() { "rediss" } else { "redis" })
+            }
+            (None, None) => bail!("the resource names no Redis: add --redis-url"),
+        };
+        self.settings(&url)
+    }
+
+    /// The Redis at a URL, by the credentials and certificates that were named.
+    pub(super) fn settings(&self, url: &str) -> anyhow::Result<Settings> {
+        let mut redis = Settings::parse(url).context(if self.redis_url.is_some() { "--redis-url" } else { "the Redis of the resource" })?;
+        if let Some(username) = &self.redis_username {
+            redis = redis.username(username);
+        }
+        if let Some(password) = password(self.redis_password_file.as_deref())? {
+            redis = redis.password(password);
+        }
+        if let Some(ca) = &self.redis_ca {
+            redis = redis.ca_pem(bytes(ca)?);
+        }
+        if let Some((cert, key)) = self.redis_cert.as_ref().zip(self.redis_key.as_ref()) {
+            redis = redis.identity_pem(bytes(cert)?, bytes(key)?);
+        }
+        Ok(redis)
+    }
+}
+
+fn bytes(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// From the file, else from the environment. The line's end that editors add is not part of it.
+fn password(file: Option<&Path>) -> anyhow::Result<Option<String>> {
+    let Some(file) = file else { return Ok(std::env::var(PASSWORD_VARIABLE).ok().filter(|password| !password.is_empty())) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
