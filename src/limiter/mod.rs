@@ -75,6 +75,26 @@
 //! [`Limiter::reload`] changes limits under way. Levels stay: a bucket that grows keeps its tokens and refills to more, one that shrinks is
 //! cut. `shared` and `global` are one limit, so renaming it changes nothing.
 //!
+//! # When the store is away
+//!
+//! A limiter says so with an error ([`StoreError`]), which tells whether tokens may be gone, and never asks twice for one call. To go on
+//! without a store that hangs, put it behind a `stores::Guard` (feature `redis`): each call waits 100 ms at most, after five failures nobody
+//! waits at all, and meanwhile calls are allowed, refused, or decided by buckets in this process, as you choose.
+//!
+//! | Redis | calls | afterwards |
+//! |---|---|---|
+//! | hangs | wait for the deadline, then not at all | decided by it again within a second of its return |
+//! | restarts empty, or forgets a bucket | are decided | the bucket is full: at most `maxTokens` too many |
+//! | fails over | as if it hung; behind Sentinels its successor is found within a second or two | what the replica had not received yet is forgotten |
+//! | refuses writes (memory full, read-only) | are not decided by it; nothing is taken | |
+//! | holds something else under a bucket's key | of that bucket are not decided, all others are | reset that bucket |
+//!
+//! # Denials that are certain
+//!
+//! What a store in Redis said of a drained bucket bounds what it can hold, whatever others do: they only take. So for up to a second further
+//! calls on it are denied here ([`Source::Cache`]), and an abuser costs Redis nothing. Such a denial names the bucket that is known to
+//! be drained; another one of the call's, which nobody asked about, may turn out to take longer.
+//!
 //! # How state grows
 //!
 //! A bucket that is full needs no state. So a store holds at most the buckets touched within twice their `refillPeriod`: for `perUser` the

@@ -8,6 +8,9 @@
 //!     +------------------------------ the one call fails / succeeds +
 //! ```
 //!
+//! Failures are counted in a row of time: calls that were under way together fail together, which is one failure. Otherwise a single stall
+//! would open the breaker as soon as enough callers wait.
+//!
 //! Time is an argument; who probes and who logs is elsewhere.
 
 use std::{
@@ -25,12 +28,15 @@ pub(super) struct Breaker {
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     /// All calls ask the store.
-    Closed { failures: u32 },
+    Closed { failures: u32, last: Option<Instant> },
     /// None does.
     Open { since: Instant },
     /// One does, and decides for all.
     HalfOpen { since: Instant, tried: bool },
 }
+
+/// Closed, and no failure yet.
+const WELL: State = State::Closed { failures: 0, last: None };
 
 /// Whether a call may ask the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +60,7 @@ pub(super) enum Change {
 
 impl Breaker {
     pub(super) fn new(most_failures: NonZeroU32) -> Self {
-        Self { most_failures, state: State::Closed { failures: 0 } }
+        Self { most_failures, state: WELL }
     }
 
     pub(super) fn pass(&mut self) -> Pass {
@@ -71,23 +77,23 @@ impl Breaker {
     /// The store answered. What was asked before it failed may be answered after; that is as good a sign.
     pub(super) fn succeeded(&mut self, now: Instant) -> Option<Change> {
         match self.state {
-            State::Closed { failures: 0 } => None,
             State::Closed { .. } => {
-                self.state = State::Closed { failures: 0 };
+                self.state = WELL;
                 None
             }
             State::Open { since } | State::HalfOpen { since, .. } => {
-                self.state = State::Closed { failures: 0 };
+                self.state = WELL;
                 Some(Change::Closed { after: now.duration_since(since) })
             }
         }
     }
 
-    /// The store failed a call that had this pass.
-    pub(super) fn failed(&mut self, pass: Pass, now: Instant) -> Option<Change> {
+    /// The store failed a call that had this pass and began at `asked`.
+    pub(super) fn failed(&mut self, pass: Pass, asked: Instant, now: Instant) -> Option<Change> {
         match self.state {
-            State::Closed { failures } if failures + 1 < self.most_failures.get() => {
-                self.state = State::Closed { failures: failures + 1 };
+            State::Closed { last: Some(last), .. } if asked < last => None,
+            State::Closed { failures, .. } if failures + 1 < self.most_failures.get() => {
+                self.state = State::Closed { failures: failures + 1, last: Some(now) };
                 None
             }
             State::Closed { .. } => {
@@ -138,8 +144,8 @@ mod tests {
 
     fn opened(now: Instant) -> Breaker {
         let mut breaker = breaker(2);
-        assert_eq!(breaker.failed(Pass::Ask, now), None);
-        assert_eq!(breaker.failed(Pass::Ask, now), Some(Change::Opened));
+        assert_eq!(breaker.failed(Pass::Ask, now, now), None);
+        assert_eq!(breaker.failed(Pass::Ask, now, now), Some(Change::Opened));
         breaker
     }
 
@@ -147,10 +153,21 @@ mod tests {
     fn failures_in_a_row_open_it_and_others_do_not() {
         let (mut breaker, now) = (breaker(3), Instant::now());
         for _ in 0..10 {
-            assert_eq!((breaker.failed(Pass::Ask, now), breaker.failed(Pass::Ask, now)), (None, None));
+            assert_eq!((breaker.failed(Pass::Ask, now, now), breaker.failed(Pass::Ask, now, now)), (None, None));
             assert_eq!(breaker.succeeded(now), None);
         }
         assert_eq!(breaker.pass(), Pass::Ask);
+    }
+
+    #[test]
+    fn calls_that_fail_together_are_one_failure() {
+        let (mut breaker, start) = (breaker(2), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        for _ in 0..10 {
+            assert_eq!(breaker.failed(Pass::Ask, at(0), at(100)), None);
+        }
+        assert_eq!(breaker.failed(Pass::Ask, at(99), at(199)), None, "it was under way when the others failed");
+        assert_eq!(breaker.failed(Pass::Ask, at(100), at(200)), Some(Change::Opened));
     }
 
     #[test]
@@ -160,7 +177,7 @@ mod tests {
         assert_eq!(breaker.pass(), Pass::Refused);
         breaker.probed();
         assert_eq!((breaker.pass(), breaker.pass()), (Pass::Try, Pass::Refused));
-        assert_eq!(breaker.failed(Pass::Try, later), Some(Change::Reopened));
+        assert_eq!(breaker.failed(Pass::Try, now, later), Some(Change::Reopened));
         assert!(breaker.is_open());
         breaker.probed();
         assert_eq!(breaker.pass(), Pass::Try);
@@ -181,9 +198,9 @@ mod tests {
     fn stragglers_change_nothing_when_they_fail_and_close_it_when_they_succeed() {
         let now = Instant::now();
         let mut breaker = opened(now);
-        assert_eq!(breaker.failed(Pass::Ask, now), None);
+        assert_eq!(breaker.failed(Pass::Ask, now, now), None);
         breaker.probed();
-        assert_eq!(breaker.failed(Pass::Ask, now), None);
+        assert_eq!(breaker.failed(Pass::Ask, now, now), None);
         assert_eq!(breaker.pass(), Pass::Try);
         assert_eq!(breaker.succeeded(now), Some(Change::Closed { after: Duration::ZERO }));
     }

@@ -5,7 +5,7 @@
 //! | answers | is decided by it |
 //! | does not answer within the [deadline](GuardSettings::deadline) (100 ms), waiting in line included | is decided without it |
 //! | fails at once | is decided without it, at once |
-//! | has failed [five times](GuardSettings::most_failures) in a row | is decided without it, and without asking: the breaker is open |
+//! | has failed [five times](GuardSettings::most_failures) in a row, calls that fail together being one | is decided without it, and without asking: the breaker is open |
 //!
 //! While the breaker is open a probe asks every [second](GuardSettings::probe_every), in the background, so that no caller waits for it. After
 //! one that succeeds a single call tries; if that succeeds too, all are asked again. A bucket whose key holds something else
@@ -21,7 +21,7 @@
 //!
 //! No call is asked twice, and none is decided by both: one that the store decided too late has cost its tokens there.
 //!
-//! One log line says that the store is away and one that it is back; single failures are counted only ([`Observer::failed`]).
+//! One log line says that the store is away, one that the reason is another now, and one that it is back; single failures are counted only ([`Observer::failed`]).
 
 mod breaker;
 
@@ -193,7 +193,7 @@ impl<S: Store + 'static> Store for Guard<S> {
         if pass == Pass::Refused {
             return inner.without(plan, || StoreError::untaken(Cause::Connection, "it has not answered for a while and is not asked"));
         }
-        let trial = Trial { inner, plan, pass, over: false };
+        let trial = Trial { inner, plan, pass, asked: Instant::now(), over: false };
         let outcome = match timeout(inner.settings.deadline, inner.store.take(plan)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(StoreError::unknown(Cause::Timeout, format!("no answer within {:?}", inner.settings.deadline))),
@@ -206,7 +206,8 @@ impl<S: Store + 'static> Store for Guard<S> {
                 {
                     inner.is_away(error);
                 }
-                tokio::spawn(probe(Arc::downgrade(&self.0), inner.settings.probe_every));
+                let told = outcome.as_ref().err().map_or(Cause::Other, StoreError::cause);
+                tokio::spawn(probe(Arc::downgrade(&self.0), inner.settings.probe_every, told));
             }
             None => {}
         }
@@ -266,6 +267,7 @@ struct Trial<'a, S> {
     inner: &'a Inner<S>,
     plan: &'a Plan<'a>,
     pass: Pass,
+    asked: Instant,
     over: bool,
 }
 
@@ -285,7 +287,7 @@ impl<S> Trial<'_, S> {
                 if error.cause() == Cause::Bucket {
                     inner.breaker().succeeded(Instant::now())
                 } else {
-                    inner.breaker().failed(pass, Instant::now())
+                    inner.breaker().failed(pass, self.asked, Instant::now())
                 }
             }
         }
@@ -300,17 +302,21 @@ impl<S> Drop for Trial<'_, S> {
     }
 }
 
-/// Probes until it succeeds, or the guard is gone.
-async fn probe<S: Store>(guarded: Weak<Inner<S>>, every: Duration) {
+/// Probes until it succeeds, or the guard is gone. `told` is the cause that was logged last: another one is news.
+async fn probe<S: Store>(guarded: Weak<Inner<S>>, every: Duration, mut told: Cause) {
     loop {
         sleep(every).await;
         let Some(inner) = guarded.upgrade() else { return };
         if !inner.breaker().is_open() {
             return;
         }
-        if matches!(timeout(every, inner.store.probe()).await, Ok(Ok(()))) {
-            inner.breaker().probed();
-            return;
+        match timeout(every, inner.store.probe()).await {
+            Ok(Ok(())) => return inner.breaker().probed(),
+            Ok(Err(error)) if error.cause() != told => {
+                told = error.cause();
+                tracing::warn!(cause = told.name(), "{error}; it is away for another reason than before");
+            }
+            Ok(Err(_)) | Err(_) => {}
         }
     }
 }

@@ -2,23 +2,28 @@
 //!
 //! Connecting goes on in a task of its own, so that a caller who gives up does not end it, and all who come meanwhile wait for the same
 //! attempt. After a failed one there is a pause, in which calls fail at once with the same error.
+//!
+//! Behind Sentinels the master is asked for every second: one that was replaced while it lives goes on taking writes, which are lost, until
+//! it is told of its replacement some ten seconds later.
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use super::{
     fault,
-    live::{Live, Target},
+    live::{Live, Master, Target},
 };
 use crate::limiter::{Cause, StoreError};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often the master is asked for.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// Keeps a connection.
 #[derive(Debug)]
@@ -51,6 +56,12 @@ pub(super) struct Connected {
     made_at: Instant,
 }
 
+impl State {
+    fn holds(&self, connected: &Connected) -> bool {
+        matches!(self, Self::Connected(current) if current.made_at == connected.made_at)
+    }
+}
+
 impl Connector {
     pub(super) fn new(target: Target) -> Arc<Self> {
         Arc::new(Self { target, state: Mutex::new(State::Idle) })
@@ -71,9 +82,13 @@ impl Connector {
     /// Lets go of a connection that broke, unless it has been replaced.
     pub(super) fn drop_connection(&self, broken: &Connected) {
         let mut state = self.state();
-        if matches!(&*state, State::Connected(current) if current.made_at == broken.made_at) {
+        if state.holds(broken) {
             *state = State::Idle;
         }
+    }
+
+    fn holds(&self, connected: &Connected) -> bool {
+        self.state().holds(connected)
     }
 
     /// What there is, or the attempt to wait for.
@@ -106,12 +121,31 @@ struct Attempt {
 impl Attempt {
     async fn make(self) {
         let made = self.connector.target.connect().await;
+        let made = made.map(|(live, master)| (Connected { live, made_at: Instant::now() }, master));
+        if let Ok((connected, Some(master))) = &made {
+            tokio::spawn(follow(Arc::downgrade(&self.connector), connected.clone(), master.clone()));
+        }
         let mut state = self.connector.state();
         let pause = if let State::Connecting { pause, .. } = &*state { *pause } else { FIRST_PAUSE };
         *state = match made {
-            Ok(live) => State::Connected(Connected { live, made_at: Instant::now() }),
+            Ok((connected, _)) => State::Connected(connected),
             Err(error) => State::Failed { error: fault::of_connecting(&error), pause, until: Instant::now() + pause },
         };
+    }
+}
+
+/// Lets go of a connection when its master is replaced.
+async fn follow(connector: Weak<Connector>, connected: Connected, master: Master) {
+    loop {
+        sleep(BETWEEN_LOOKS).await;
+        let Some(connector) = connector.upgrade() else { return };
+        if !connector.holds(&connected) {
+            return;
+        }
+        // Sentinels that are away, or see no master, say nothing about this one.
+        if connector.target.master().await.is_some_and(|now| now != master) {
+            return connector.drop_connection(&connected);
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! | connection broken, or no sense in the answer | may be | dropped |
 //! | `READONLY`, `MASTERDOWN`: no master, or no longer | no: a script stops at its first write, before taking | dropped, so that the master is looked for |
 //! | `NOAUTH`, `WRONGPASS`, `NOPERM` | no | dropped, so that new credentials count |
-//! | a command that the user may not run, inside the script (up to Redis 7.0) | may be: it depends on which | dropped, likewise |
+//! | a command that the user may not run, inside the script | may be: it depends on which | dropped, likewise |
 //! | `OOM`, `MISCONF`, `NOREPLICAS`: no writes now | no: as `READONLY` | kept |
 //! | `LOADING`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, `MOVED`, `ASK` | no: the script did not begin | kept |
 //! | any other error | may be | kept |
@@ -54,13 +54,15 @@ const REFUSALS: [(&str, Cause, bool); 15] = [
 /// A failure of a script.
 pub(super) fn of_script(error: &RedisError) -> Fault {
     let told = Told(tellable(error));
+    if is_forbidden_inside(error) {
+        return Fault { error: StoreError::unknown(Cause::Auth, told), drop_connection: true };
+    }
     if let Some((_, cause, drop_connection)) = refusal(error) {
         return Fault { error: StoreError::untaken(cause, told), drop_connection };
     }
     let (error, drop_connection) = match error.kind() {
         ErrorKind::AuthenticationFailed => (StoreError::untaken(Cause::Auth, told), true),
         ErrorKind::ClusterConnectionNotFound => (StoreError::untaken(Cause::Connection, told), false),
-        _ if is_forbidden_inside(error) => (StoreError::unknown(Cause::Auth, told), true),
         _ if error.is_timeout() => (StoreError::unknown(Cause::Timeout, told), true),
         ErrorKind::Io | ErrorKind::Parse => (StoreError::unknown(Cause::Connection, told), true),
         _ => (StoreError::unknown(Cause::Other, told), false),
@@ -93,7 +95,7 @@ fn refusal(error: &RedisError) -> Option<(&'static str, Cause, bool)> {
     REFUSALS.into_iter().find(|(refusal, ..)| *refusal == code)
 }
 
-/// Up to Redis 7.0 an ACL that stops a script half-way has no code of its own.
+/// An ACL that stops a script half-way: since Redis 7.2 it has the code `NOPERM`, as one that does not let the script begin.
 fn is_forbidden_inside(error: &RedisError) -> bool {
     error.detail().is_some_and(|detail| detail.contains("The user executing the script can't"))
 }
@@ -147,6 +149,15 @@ mod tests {
             let fault = of_script(&error);
             assert!(fault.error.may_have_taken(), "{error}");
             assert_eq!((fault.error.cause(), fault.drop_connection), (cause, drop_connection), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_right_that_is_missing_half_way_may_have_taken() {
+        for code in ["ERR", "NOPERM"] {
+            let error = server(code, "The user executing the script can't run this command or subcommand script: 1, on @user_script:90.");
+            let fault = of_script(&error);
+            assert_eq!((fault.error.cause(), fault.error.may_have_taken(), fault.drop_connection), (Cause::Auth, true, true), "{code}");
         }
     }
 

@@ -39,6 +39,16 @@ pub(super) enum Live {
     Cluster(ClusterConnection),
 }
 
+/// The address of a master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Master(String);
+
+impl Master {
+    fn of(client: &Client) -> Self {
+        Self(client.get_connection_info().addr().to_string())
+    }
+}
+
 impl Target {
     pub(super) fn new(settings: &Settings) -> Result<Self, TargetError> {
         let certificates = certificates(settings)?;
@@ -54,12 +64,24 @@ impl Target {
         Ok(Self { end, config })
     }
 
-    pub(super) async fn connect(&self) -> RedisResult<Live> {
-        match &self.end {
+    pub(super) async fn connect(&self) -> RedisResult<(Live, Option<Master>)> {
+        let live = match &self.end {
             End::Single(client) => client.get_multiplexed_async_connection_with_config(&self.config).await.map(Live::Single),
-            End::Sentinel(sentinels) => sentinels.lock().await.get_async_connection_with_config(&self.config).await.map(Live::Single),
+            End::Sentinel(sentinels) => {
+                let client = sentinels.lock().await.async_get_client().await?;
+                let live = client.get_multiplexed_async_connection_with_config(&self.config).await.map(Live::Single)?;
+                return Ok((live, Some(Master::of(&client))));
+            }
             End::Cluster(client) => client.get_async_connection().await.map(Live::Cluster),
-        }
+        }?;
+        Ok((live, None))
+    }
+
+    /// Who the Sentinels say is the master now; `None` where there are none to ask, or none answers.
+    pub(super) async fn master(&self) -> Option<Master> {
+        let End::Sentinel(sentinels) = &self.end else { return None };
+        let client = sentinels.lock().await.async_get_client().await.ok()?;
+        Some(Master::of(&client))
     }
 
     /// Whether keys of one server and keys of another may be on different nodes.
@@ -107,16 +129,17 @@ impl Live {
 
 async fn query_cluster(connection: &mut ClusterConnection, command: &Cmd) -> RedisResult<Value> {
     let mut answer = connection.req_packed_command(command).await.and_then(Value::extract_error);
-    for _ in 0..MOST_REDIRECTS {
+    for redirect in 0..MOST_REDIRECTS {
         let Err(error) = &answer else { break };
+        if redirect > 0 {
+            // Two nodes that point at each other have yet to agree.
+            tokio::time::sleep(BETWEEN_REDIRECTS).await;
+        }
         answer = match error.kind() {
             ErrorKind::Server(ServerErrorKind::Ask) => ask(connection, command, error).await,
             // The library looks at the slots anew before it sends anything else.
             ErrorKind::Server(ServerErrorKind::Moved) => connection.req_packed_command(command).await,
-            ErrorKind::Server(ServerErrorKind::TryAgain | ServerErrorKind::ClusterDown) => {
-                tokio::time::sleep(BETWEEN_REDIRECTS).await;
-                connection.req_packed_command(command).await
-            }
+            ErrorKind::Server(ServerErrorKind::TryAgain | ServerErrorKind::ClusterDown) => connection.req_packed_command(command).await,
             _ => break,
         }
         .and_then(Value::extract_error);

@@ -35,7 +35,7 @@
 //!   the script, or because another node of the cluster should.
 //! - **Exact.** Redis runs scripts one at a time, so a batch is what its calls would be one after the other, at one time.
 //! - **Nobody else's data is touched.** A key that holds no hash fails the calls that need it ([`Cause::Bucket`]) and stays as it is.
-//!   A bucket whose fields make no sense is empty as of now.
+//!   A bucket whose fields make no sense holds what can be read of its tokens, as of now.
 //!
 //! What is lost when Redis loses it: a bucket that is gone (restart without persistence, eviction, a failover before the replica had it) is
 //! a full bucket. So set `maxmemory-policy` to `noeviction` or `volatile-ttl`, not to `allkeys-*`. What happens when Redis does not answer is

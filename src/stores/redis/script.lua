@@ -34,7 +34,7 @@ for t = 1, (#ARGV - 1) / 4 do
 end
 
 -- A bucket is what HMGET answers, its texts turned into numbers. Without tokens it is full. One whose fields make no sense was refilled
--- at the end of time, which is repaired below: it is empty as of now, and stored so. What is no bucket is false.
+-- at the end of time, which is repaired below: it holds what can be read of its tokens as of now, and is stored so. What is no bucket is false.
 local TOKENS, SINCE, EXPIRES = 1, 2, 3
 local buckets = {}
 for k = 1, #KEYS do

@@ -28,8 +28,9 @@ pub const PATIENCE: Duration = Duration::from_secs(3);
 /// How long recovery may take: a pause before connecting, a probe a second, a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 pub const CALLERS: usize = 8;
-/// Calls that may wait in vain before the breaker opens, and then once a probe: those of a few scripts.
-pub const MOST_WAITING: usize = 4 * CALLERS;
+/// Calls that may wait in vain: each caller five times before the breaker opens, since calls that fail together are one failure, and then
+/// one call a probe.
+pub const MOST_WAITING: usize = 6 * CALLERS;
 const TOKENS: u32 = 100_000_000;
 /// So long that what comes back meanwhile does not count.
 const PERIOD: &str = "2000000h";
