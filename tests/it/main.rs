@@ -26,6 +26,7 @@ mod limits;
 mod manifests;
 mod mcp;
 mod migrate;
+mod proxy;
 mod ratchet;
 mod readme;
 mod rules;

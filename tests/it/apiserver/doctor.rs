@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    net::{IpAddr, UdpSocket},
     path::PathBuf,
     process::{Command, Output},
 };
@@ -17,6 +16,7 @@ use crate::{
     manifests::with_own_ca,
     support::{
         apiserver::{Cluster, Judging, Names, crds},
+        port::own_address,
         serve::{Serve, TOLLGATE, wait_until},
     },
 };
@@ -136,15 +136,6 @@ impl Ward {
         }));
         assert!(met.is_ok(), "{about}: {last}");
     }
-}
-
-/// This machine's address towards elsewhere. Nothing is sent.
-fn own_address() -> IpAddr {
-    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-    socket
-        .connect("192.0.2.1:9")
-        .expect("the machine has a route: the API server calls through a Service, which leads nowhere on loopback");
-    socket.local_addr().expect("bound").ip()
 }
 
 #[test]

@@ -104,7 +104,8 @@ pub fn post(path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
         .expect("a request")
 }
 
-async fn whole(response: Response<Incoming>) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+/// A response with its whole body.
+pub async fn whole(response: Response<Incoming>) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
     let (head, body) = response.into_parts();
     Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.collect().await?.to_bytes() })
 }

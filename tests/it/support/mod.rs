@@ -11,5 +11,8 @@ pub mod leash;
 pub mod link;
 pub mod parsers;
 pub mod port;
+pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod serve;
+pub mod upstream;

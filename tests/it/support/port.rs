@@ -1,7 +1,7 @@
-//! Ports for servers that cannot choose one themselves.
+//! Ports for servers that cannot choose one themselves, and an address that is not loopback's.
 
 use std::{
-    net::TcpListener,
+    net::{IpAddr, TcpListener, UdpSocket},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -28,4 +28,13 @@ pub fn free_port_for_cluster() -> u16 {
             return port;
         }
     }
+}
+
+/// This machine's address towards elsewhere. Nothing is sent.
+pub fn own_address() -> IpAddr {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    socket
+        .connect("192.0.2.1:9")
+        .expect("the machine has a route: some tests come from elsewhere than loopback, so they need another address");
+    socket.local_addr().expect("bound").ip()
 }

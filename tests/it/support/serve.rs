@@ -1,16 +1,16 @@
 //! A real `tollgate serve` of a test's own, on free ports, with certificates of its own.
 
 use std::{
-    io::{BufRead, BufReader, Read},
     net::SocketAddr,
+    ops::{Deref, DerefMut},
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
-    thread,
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 
 use tempfile::TempDir;
+
+use super::process::Process;
+pub use super::process::wait_until;
 
 /// The binary under test.
 pub const TOLLGATE: &str = env!("CARGO_BIN_EXE_tollgate");
@@ -18,14 +18,13 @@ pub const TOLLGATE: &str = env!("CARGO_BIN_EXE_tollgate");
 /// A running server; killed when dropped.
 #[derive(Debug)]
 pub struct Serve {
-    child: Child,
+    process: Process,
     /// Its working directory; development certificates are under `certs/dev`.
     pub folder: TempDir,
     pub address: SocketAddr,
     pub metrics: SocketAddr,
     /// Everything printed to stdout before it served.
     pub greeting: String,
-    log: Arc<Mutex<String>>,
 }
 
 impl Serve {
@@ -45,40 +44,19 @@ impl Serve {
     }
 
     fn launch(folder: TempDir, listen: &str, args: &[&str]) -> Self {
-        let mut child = command(&folder)
-            .args(["serve", "--listen", listen, "--metrics-listen", "127.0.0.1:0"])
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let log = Arc::new(Mutex::new(String::new()));
-        let stderr = child.stderr.take().expect("piped");
-        let into = log.clone();
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                into.lock().expect("no panic while held").push_str(&format!("{line}\n"));
-            }
-        });
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut greeting = String::new();
-        stdout.read_line(&mut greeting).expect("utf-8");
-        let address_after = |mark: &str| {
-            let rest = greeting.split(mark).nth(1)?;
-            rest.split([',', '/', '\n']).next()?.parse::<SocketAddr>().ok()
-        };
-        let (Some(address), Some(metrics)) = (address_after("https://"), address_after("http://")) else {
-            let status = child.wait();
-            thread::sleep(Duration::from_millis(100));
-            panic!("tollgate serve did not start ({status:?}): {}", log.lock().expect("no panic while held"));
+        let listen = ["serve", "--listen", listen, "--metrics-listen", "127.0.0.1:0"];
+        let mut process = Process::start(command(&folder).args(listen).args(args));
+        let mut greeting = process.line();
+        let (Some(address), Some(metrics)) = (address_after(&greeting, "https://"), address_after(&greeting, "http://")) else {
+            process.give_up("tollgate serve");
         };
         if greeting.len() > 1 && !args.contains(&"--tls-cert") {
             for _ in 0..10 {
-                stdout.read_line(&mut greeting).expect("utf-8");
+                greeting.push_str(&process.line());
             }
         }
-        thread::spawn(move || stdout.read_to_string(&mut String::new()));
-        Self { child, folder, address, metrics, greeting, log }
+        process.ignore_stdout();
+        Self { process, folder, address, metrics, greeting }
     }
 
     /// The CA of the development certificates, PEM.
@@ -95,43 +73,25 @@ impl Serve {
     pub fn webhooks_yaml(&self) -> PathBuf {
         self.folder.path().join("certs/dev/webhooks.yaml")
     }
+}
 
-    pub fn log(&self) -> String {
-        self.log.lock().expect("no panic while held").clone()
-    }
+impl Deref for Serve {
+    type Target = Process;
 
-    /// Waits until the log has a text.
-    pub fn wait_for_log(&self, text: &str) {
-        wait_until(&format!("{text:?} in the log"), || self.log().contains(text));
-    }
-
-    pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().expect("kill is there");
-        assert!(status.success(), "the server is gone: {}", self.log());
-    }
-
-    /// Waits for the end of the process.
-    pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the server does not end: {}", self.log());
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("it is our child").is_none()
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }
 
-impl Drop for Serve {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl DerefMut for Serve {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
     }
+}
+
+/// The address that follows a mark in what was printed.
+pub fn address_after(printed: &str, mark: &str) -> Option<SocketAddr> {
+    printed.split(mark).nth(1)?.split([',', '/', '\n']).next()?.parse().ok()
 }
 
 /// The binary in a folder, without the environment's own `TOLLGATE_` settings.
@@ -147,13 +107,4 @@ pub fn clean(program: &str, folder: &TempDir) -> Command {
         command.env_remove(name);
     }
     command
-}
-
-/// Polls until something holds, for at most 30 s.
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
 }

@@ -1,0 +1,88 @@
+//! Whose calls are counted where: users, tools, and everyone.
+
+use serde_json::json;
+
+use super::{ask, assert_denied, assert_passed, bucket, call, resource};
+use crate::support::{https::get, port::own_address, proxy::Proxy, upstream::Upstream};
+
+#[tokio::test]
+async fn users_and_tools_have_buckets_of_their_own() {
+    let upstream = Upstream::start().await;
+    let limits = json!({
+        "global": bucket(7), "perUser": bucket(3),
+        "tools": [{"name": "costly", "global": bucket(2), "perUser": bucket(1)}],
+    });
+    let proxy = Proxy::start(&upstream.url(), &resource(limits), &["--store", "memory", "--user-header", "X-User"]);
+    let ask = async |user, id, tool| ask(&proxy, &[("x-user", user)], call(id, tool)).await;
+    assert_passed(&ask("alice", 1, "costly").await, "costly");
+    let denied = ask("alice", 2, "costly").await;
+    assert_denied(&denied, 2, "perUser");
+    assert_eq!(denied.json()["error"]["data"]["tool"], "costly");
+    assert_passed(&ask("alice", 3, "search").await, "search");
+    assert_passed(&ask("alice", 4, "search").await, "search");
+    let denied = ask("alice", 5, "search").await;
+    assert_denied(&denied, 5, "perUser");
+    assert_eq!(denied.json()["error"]["data"].get("tool"), None, "all of alice's calls, of whatever tool");
+    // What alice has done takes nothing from bob but what everyone shares.
+    assert_passed(&ask("bob", 6, "costly").await, "costly");
+    assert_denied(&ask("carol", 7, "costly").await, 7, "global");
+    for (user, id) in [("bob", 8), ("bob", 9), ("carol", 10)] {
+        assert_passed(&ask(user, id, "search").await, "search");
+    }
+    assert_denied(&ask("dave", 11, "search").await, 11, "global");
+    assert_eq!(upstream.seen().len(), 7, "no more than everyone together may");
+    let log = proxy.log();
+    assert!(["alice", "bob", "carol", "dave"].iter().all(|user| !log.contains(user)), "{log}");
+}
+
+#[tokio::test]
+async fn users_are_told_apart_whatever_they_are_called() {
+    let upstream = Upstream::start().await;
+    let limits = json!({"perUser": bucket(1), "tools": [{"name": "a", "perUser": bucket(1)}, {"name": "a:b", "perUser": bucket(1)}]});
+    let proxy = Proxy::start(&upstream.url(), &resource(limits), &["--store", "memory", "--user-header", "X-User"]);
+    for user in ["a", "a:b", "b:a", "{a}", "a b", "a%3Ab", "A", "ä", "tool:a", &"long".repeat(1000)] {
+        assert_passed(&ask(&proxy, &[("x-user", user)], call(1, "a")).await, "a");
+        assert_denied(&ask(&proxy, &[("x-user", user)], call(2, "a:b")).await, 2, "perUser");
+    }
+}
+
+#[tokio::test]
+async fn who_comes_from_elsewhere_cannot_say_who_it_is() {
+    let upstream = Upstream::start().await;
+    let limits = resource(json!({"global": bucket(2), "perUser": bucket(1)}));
+    let listen = format!("{}:0", own_address());
+    let proxy = Proxy::start_listening(&listen, &upstream.url(), &limits, &["--store", "memory", "--user-header", "X-User"]);
+    for id in 1..=2 {
+        assert_passed(&ask(&proxy, &[("x-user", "alice")], call(id, "search")).await, "search");
+        assert_eq!(upstream.last().header("x-user"), "", "the server must not believe it either");
+    }
+    assert_denied(&ask(&proxy, &[("x-user", "bob")], call(3, "search")).await, 3, "global");
+}
+
+#[tokio::test]
+async fn who_is_not_named_has_only_what_everyone_shares() {
+    let upstream = Upstream::start().await;
+    let limits = resource(json!({"global": bucket(2), "perUser": bucket(1)}));
+    let proxy = Proxy::start(&upstream.url(), &limits, &["--store", "memory"]);
+    for id in 1..=2 {
+        assert_passed(&ask(&proxy, &[("x-user", "alice")], call(id, "search")).await, "search");
+    }
+    assert_denied(&ask(&proxy, &[("x-user", "bob")], call(3, "search")).await, 3, "global");
+    let metrics = get(proxy.metrics, "/metrics").await.text();
+    assert!(metrics.contains("tollgate_proxy_requests_total{outcome=\"denied\",status=\"200\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_call_through_the_optimizer_counts_as_what_it_calls() {
+    let upstream = Upstream::start().await;
+    let limits = resource(json!({"tools": [{"name": "search", "global": bucket(1)}]}));
+    let proxy = Proxy::start(&upstream.url(), &limits, &["--store", "memory", "--optimizer"]);
+    let inner = |id: u32| {
+        let params = json!({"name": "call_tool", "arguments": {"tool_name": "search", "parameters": {}}});
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()
+    };
+    assert_passed(&ask(&proxy, &[], inner(1)).await, "call_tool");
+    let denied = ask(&proxy, &[], inner(2)).await;
+    assert_denied(&denied, 2, "global");
+    assert_eq!(denied.json()["error"]["data"]["tool"], "search");
+}

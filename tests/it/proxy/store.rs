@@ -1,0 +1,111 @@
+//! Buckets in Redis: shared by proxies, and what becomes of calls while Redis is away.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{ask, assert_denied, assert_passed, assert_refused, bucket, call, resource};
+use crate::support::{
+    https::get,
+    link::{Flow, Link},
+    proxy::Proxy,
+    redis::Server,
+    upstream::Upstream,
+};
+
+fn start(upstream: &Upstream, redis: &str, calls: u32, args: &[&str]) -> Proxy {
+    // Long enough for a machine that is busy with other tests.
+    let args: Vec<_> = ["--redis-url", redis, "--store-deadline", "1s"].iter().chain(args).copied().collect();
+    Proxy::start(&upstream.url(), &resource(json!({"global": bucket(calls)})), &args)
+}
+
+#[tokio::test]
+async fn two_proxies_share_their_buckets() {
+    let (redis, upstream) = (Server::start().await, Upstream::start().await);
+    let proxies = [start(&upstream, &redis.url(), 5, &[]), start(&upstream, &redis.url(), 5, &[])];
+    let many = (0..20).map(|id| ask(&proxies[id as usize % 2], &[], call(id, "search")));
+    let answers = futures_util::future::join_all(many).await;
+    let passed = answers.iter().filter(|answer| answer.json().get("result").is_some()).count();
+    assert_eq!((passed, upstream.seen().len()), (5, 5), "five between them, whoever asked first");
+    for proxy in &proxies {
+        assert_denied(&ask(proxy, &[], call(21, "search")).await, 21, "global");
+    }
+    assert_eq!(redis.ask::<Vec<String>>("KEYS *").await, ["thv:rl:{default:demo}:shared"]);
+}
+
+// The link has to run while the proxy starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn without_redis_calls_pass_where_it_is_open() {
+    let (redis, upstream) = (Server::start().await, Upstream::start().await);
+    let link = Link::to(redis.address()).await;
+    let proxy = start(&upstream, &format!("redis://{}", link.address), 1, &["--on-store-error", "open"]);
+    assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
+    assert_denied(&ask(&proxy, &[], call(2, "search")).await, 2, "global");
+    link.set(Flow::NoAnswers);
+    link.cut();
+    let mut passed = 0;
+    for id in 3..20 {
+        let began = Instant::now();
+        let answer = ask(&proxy, &[], call(id, "search")).await;
+        assert!(began.elapsed() < Duration::from_secs(3), "call {id} waited {:?}", began.elapsed());
+        // A denial that is certain needs no Redis.
+        passed += u32::from(answer.json().get("result").is_some());
+    }
+    assert_eq!(passed as usize + 1, upstream.seen().len());
+    assert_eq!(get(proxy.metrics, "/readyz").await.status, 200, "it does what it was told to");
+}
+
+#[tokio::test]
+async fn without_redis_calls_are_refused_where_it_is_closed() {
+    let (redis, upstream) = (Server::start().await, Upstream::start().await);
+    let proxy = start(&upstream, &redis.url(), 9, &["--on-store-error", "closed", "--reject-status", "429"]);
+    assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
+    redis.kill();
+    let answer = ask(&proxy, &[], call(2, "search")).await;
+    assert_refused(&answer, 503, "Rate limits cannot be checked at the moment");
+    assert_eq!((&answer.json()["id"], &answer.headers["retry-after"]), (&json!(2), &"1".parse().expect("a value")));
+    let other = json!({"jsonrpc": "2.0", "id": 3, "method": "tools/list"}).to_string();
+    assert_passed(&ask(&proxy, &[], other).await, "tools/list");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let unready = loop {
+        let answer = get(proxy.metrics, "/readyz").await;
+        if answer.status == 503 {
+            break answer;
+        }
+        assert!(Instant::now() < deadline, "Redis is away, and the proxy ready");
+        assert_eq!(ask(&proxy, &[], call(2, "search")).await.status, 503);
+    };
+    assert!(unready.text().contains("[-] the store answers\n"), "{}", unready.text());
+    redis.restart().await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while ask(&proxy, &[], call(4, "search")).await.status == 503 {
+        assert!(Instant::now() < deadline, "Redis is back, and not asked");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(get(proxy.metrics, "/readyz").await.status, 200);
+    assert_eq!(proxy.log().matches("ERROR").count() + proxy.log().matches("panicked").count(), 0, "{}", proxy.log());
+}
+
+#[tokio::test]
+async fn without_redis_own_buckets_decide_where_it_is_local() {
+    let (redis, upstream) = (Server::start().await, Upstream::start().await);
+    let proxy = start(&upstream, &redis.url(), 2, &["--on-store-error", "local"]);
+    redis.kill();
+    let mut passed = 0;
+    for id in 0..6 {
+        passed += u32::from(ask(&proxy, &[], call(id, "search")).await.json().get("result").is_some());
+    }
+    assert_eq!(passed, 2, "as many as one proxy alone may");
+}
+
+#[tokio::test]
+async fn redis_that_is_required_and_away_is_said_before_anything_is_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("r.json"), resource(json!({"global": bucket(1)}))).expect("ours");
+    let redis = format!("redis://127.0.0.1:{}", crate::support::port::free_port());
+    let args = ["proxy", "-f", "r.json", "--upstream", "http://127.0.0.1:1", "--redis-url", &redis, "--require-store"];
+    let output = crate::support::serve::command(&folder).args(args).args(["--listen", "127.0.0.1:0"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("Redis is required (--require-store)"), "{said}");
+}

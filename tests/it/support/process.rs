@@ -1,0 +1,99 @@
+//! The binary under test as a process of a test's own; killed when dropped.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A running process, and what it said to stderr.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+    log: Arc<Mutex<String>>,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        let stderr = child.stderr.take().expect("piped");
+        let into = log.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                into.lock().expect("no panic while held").push_str(&format!("{line}\n"));
+            }
+        });
+        let stdout = child.stdout.take().map(BufReader::new);
+        Self { child, stdout, log }
+    }
+
+    /// The next line of stdout, its end included; empty at the end.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.as_mut().expect("it is still read").read_line(&mut line).expect("utf-8");
+        line
+    }
+
+    /// Nobody is interested in further lines.
+    pub fn ignore_stdout(&mut self) {
+        let mut stdout = self.stdout.take().expect("it is still read");
+        thread::spawn(move || stdout.read_to_string(&mut String::new()));
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic while held").clone()
+    }
+
+    /// Waits until the log has a text.
+    pub fn wait_for_log(&self, text: &str) {
+        wait_until(&format!("{text:?} in the log"), || self.log().contains(text));
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().expect("kill is there");
+        assert!(status.success(), "the process is gone: {}", self.log());
+    }
+
+    /// Waits for the end of the process.
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the process does not end: {}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_none()
+    }
+
+    /// For a process that did not begin as it should.
+    pub fn give_up(mut self, what: &str) -> ! {
+        let status = self.child.wait();
+        thread::sleep(Duration::from_millis(100));
+        panic!("{what} did not start ({status:?}): {}", self.log());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Polls until something holds, for at most 30 s.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
