@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, redis-server; and the languages whose
-# JSON parsers they ask: python3, node, go.
+# JSON parsers they ask: python3, node, go; and MCP's official SDKs (sdks/README.md).
 #
 # Where each is looked for, first hit wins:
 #   etcd            $TOLLGATE_TEST_ETCD, $KUBEBUILDER_ASSETS/etcd, PATH, cache; else the system's packages, else built with Go
@@ -10,6 +10,7 @@
 #   valkey-server   $TOLLGATE_TEST_VALKEY_SERVER, PATH, cache. Used where there is one, and never missed
 #   python3, node   $TOLLGATE_TEST_PYTHON3, $TOLLGATE_TEST_NODE, PATH; else the system's packages
 #   go              $TOLLGATE_TEST_GO, PATH
+#   MCP's SDKs      cache; else from their registries: pip into a venv, npm, Go and cargo (about 2 minutes, once)
 # The cache is ${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-~/.cache}/tollgate}, one folder a version, outside the build folder.
 # tests/it/support/find.rs looks in the same places, so `cargo test` works once this has run.
 # A neighbour that cannot be had is an error: exit 1, saying what to do.
@@ -17,10 +18,17 @@ set -euo pipefail
 
 KUBERNETES_VERSION=v1.36.3
 ETCD_VERSION=v3.6.6
+MCP_PYTHON_1_VERSION=1.30.0
+MCP_PYTHON_2_VERSION=2.3.0
+MCP_TYPESCRIPT_1_VERSION=1.32.2
+MCP_TYPESCRIPT_2_VERSION=2.4.0
+MCP_GO_VERSION=v1.8.0
+RMCP_VERSION=3.9.0
 CACHE=${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tollgate}
 KUBE_DIR=$CACHE/kubernetes-$KUBERNETES_VERSION
 ETCD_DIR=$CACHE/etcd-$ETCD_VERSION
 REDIS_DIR=$CACHE/redis
+SDKS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/sdks
 
 say() { printf 'neighbours: %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -89,6 +97,61 @@ language() {
     say "$1 $path"
 }
 
+# made DIR SOURCE... -- COMMAND...: runs the command in a folder beside DIR, which takes DIR's place when it went well; nothing is to be done
+# where DIR was made of the same sources
+made() {
+    local dir=$1 mark sources=()
+    shift
+    while [ "$1" != -- ]; do sources+=("$1"); shift; done
+    shift
+    mark=$(cat "${sources[@]}" /dev/null | cksum)
+    if [ "$(cat "$dir/made-of" 2>/dev/null)" != "$mark" ]; then
+        say "making $dir"
+        rm -rf "$dir" "$dir.new"
+        mkdir -p "$dir.new"
+        (cd "$dir.new" && "$@") >&2 || die "$(basename "$dir") cannot be made: see above; it needs the network, once"
+        echo "$mark" >"$dir.new/made-of"
+        mv "$dir.new" "$dir"
+    fi
+    say "$(basename "$dir") $dir"
+}
+
+# A venv knows its own path, so it is made where it stays.
+python_sdk() {
+    local there=${PWD%.new}
+    "$1" -m venv "$there" && "$there/bin/pip" install --quiet --disable-pip-version-check "mcp==$2" && mv "$there"/* . && rm -rf "$there"
+}
+
+typescript_sdk() {
+    echo '{"private": true}' >package.json
+    npm install --silent --no-audit --no-fund --ignore-scripts "$1"
+}
+
+go_sdk() {
+    cp "$SDKS/go/main.go" .
+    go mod init tollgate.dev/neighbours && go get "github.com/modelcontextprotocol/go-sdk@$MCP_GO_VERSION" && go mod tidy &&
+        CGO_ENABLED=0 go build -trimpath -o client .
+}
+
+rust_sdk() {
+    cp -r "$SDKS/rmcp/." .
+    grep -q "^rmcp = { version = \"=$RMCP_VERSION\"" Cargo.toml || die "sdks/rmcp/Cargo.toml names another rmcp than RMCP_VERSION=$RMCP_VERSION"
+    CARGO_TARGET_DIR=target cargo build --quiet --locked && mv target/debug/rmcp-neighbour . && rm -rf target
+}
+
+sdks() {
+    local python
+    python=$(found python3 "${TOLLGATE_TEST_PYTHON3:-}" "$CACHE/python3")
+    command -v npm >/dev/null || package npm npm || die "npm is not to be had: install it, for MCP's TypeScript SDKs"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || package python3 python3-venv || die "python3 has no venv: install python3-venv, for MCP's Python SDKs"
+    made "$CACHE/mcp-python-$MCP_PYTHON_1_VERSION" -- python_sdk "$python" "$MCP_PYTHON_1_VERSION"
+    made "$CACHE/mcp-python-$MCP_PYTHON_2_VERSION" -- python_sdk "$python" "$MCP_PYTHON_2_VERSION"
+    made "$CACHE/mcp-typescript-$MCP_TYPESCRIPT_1_VERSION" -- typescript_sdk "@modelcontextprotocol/sdk@$MCP_TYPESCRIPT_1_VERSION"
+    made "$CACHE/mcp-typescript-$MCP_TYPESCRIPT_2_VERSION" -- typescript_sdk "@modelcontextprotocol/client@$MCP_TYPESCRIPT_2_VERSION"
+    made "$CACHE/mcp-go-$MCP_GO_VERSION" "$SDKS/go/main.go" -- go_sdk
+    made "$CACHE/rmcp-$RMCP_VERSION" "$SDKS"/rmcp/Cargo.* "$SDKS/rmcp/src/main.rs" -- rust_sdk
+}
+
 # package NAME PACKAGE: from the system's packages, where there are such and we may
 package() {
     command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 1
@@ -143,6 +206,7 @@ main() {
     language python3 TOLLGATE_TEST_PYTHON3 python3
     language node TOLLGATE_TEST_NODE nodejs
     language go TOLLGATE_TEST_GO golang-go
+    sdks
 }
 
 main

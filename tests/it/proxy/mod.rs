@@ -4,6 +4,7 @@ mod bad_input;
 mod ends;
 mod limits;
 mod reload;
+mod sdks;
 mod smuggling;
 mod store;
 mod streams;

@@ -39,15 +39,24 @@ fn variable(name: &str) -> String {
 }
 
 fn cached(name: &str) -> PathBuf {
-    let cache = env::var_os("TOLLGATE_TEST_CACHE").map(PathBuf::from).unwrap_or_else(|| {
+    let folder = match name {
+        "etcd" => format!("etcd-{}", version("ETCD_VERSION")),
+        "redis-server" | "valkey-server" => "redis".to_owned(),
+        _ => format!("kubernetes-{}", version("KUBERNETES_VERSION")),
+    };
+    cache().join(folder).join(name)
+}
+
+/// Where `setup.sh` puts what it makes.
+pub fn cache() -> PathBuf {
+    env::var_os("TOLLGATE_TEST_CACHE").map(PathBuf::from).unwrap_or_else(|| {
         let home = || Path::new(&env::var_os("HOME").unwrap_or_default()).join(".cache");
         env::var_os("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(home).join("tollgate")
-    });
-    let version = |variable| SETUP.lines().find_map(|line| line.strip_prefix(variable)).expect("setup.sh names the versions");
-    let folder = match name {
-        "etcd" => format!("etcd-{}", version("ETCD_VERSION=")),
-        "redis-server" | "valkey-server" => "redis".to_owned(),
-        _ => format!("kubernetes-{}", version("KUBERNETES_VERSION=")),
-    };
-    cache.join(folder).join(name)
+    })
+}
+
+/// A version that `setup.sh` pins, by its variable.
+pub fn version(variable: &str) -> &'static str {
+    let pinned = |line: &'static str| line.strip_prefix(variable)?.strip_prefix('=');
+    SETUP.lines().find_map(pinned).expect("setup.sh names the versions")
 }

@@ -14,5 +14,6 @@ pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod sdks;
 pub mod serve;
 pub mod upstream;

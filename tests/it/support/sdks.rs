@@ -1,0 +1,156 @@
+//! Clients and servers on MCP's official SDKs, which `tests/neighbours/setup.sh` gets; `tests/neighbours/sdks/README.md` says what they do.
+
+use std::{
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde::Deserialize;
+
+use super::{
+    find::{cache, neighbour, version},
+    leash::Leashed,
+    port::free_port,
+};
+
+/// What a client went through: a line that it prints.
+#[derive(Debug, Deserialize)]
+pub struct Report {
+    pub revision: Option<String>,
+    pub tools: Vec<String>,
+    pub calls: u32,
+    pub error: Option<String>,
+    pub wait: Option<f64>,
+    pub place: Option<String>,
+    pub alive: bool,
+    pub again: bool,
+}
+
+/// An SDK whose client is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    Python1,
+    Python2,
+    TypeScript1,
+    TypeScript2,
+    Go,
+    Rust,
+}
+
+/// An SDK's server, and how it answers calls.
+#[derive(Clone, Copy, Debug)]
+pub enum Server {
+    Python1Json,
+    Python1Sse,
+    Python2Sse,
+    Rust,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Running {
+    pub url: String,
+    _leash: Leashed,
+}
+
+impl Client {
+    pub const ALL: [Self; 6] = [Self::Python1, Self::Python2, Self::TypeScript1, Self::TypeScript2, Self::Go, Self::Rust];
+
+    /// As users know it, with the version that is tried.
+    pub fn title(self) -> String {
+        let (name, variable) = match self {
+            Self::Python1 => ("Python `mcp`", "MCP_PYTHON_1_VERSION"),
+            Self::Python2 => ("Python `mcp`", "MCP_PYTHON_2_VERSION"),
+            Self::TypeScript1 => ("TypeScript `@modelcontextprotocol/sdk`", "MCP_TYPESCRIPT_1_VERSION"),
+            Self::TypeScript2 => ("TypeScript `@modelcontextprotocol/client`", "MCP_TYPESCRIPT_2_VERSION"),
+            Self::Go => ("Go `modelcontextprotocol/go-sdk`", "MCP_GO_VERSION"),
+            Self::Rust => ("Rust `rmcp`", "RMCP_VERSION"),
+        };
+        format!("{name} {}", version(variable).trim_start_matches('v'))
+    }
+
+    /// Goes through its session.
+    ///
+    /// # Panics
+    /// When it is not there, or does not come to its end.
+    pub fn run(self, url: &str) -> Report {
+        let output = self.command(url).stdin(Stdio::null()).output().expect("it starts");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let report = printed.lines().find_map(|line| serde_json::from_str(line).ok());
+        report.unwrap_or_else(|| panic!("{self:?} says {printed:?}, and {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    fn command(self, url: &str) -> Command {
+        let (program, args) = match self {
+            Self::Python1 => (python("1"), vec![script("python1.py")]),
+            Self::Python2 => (python("2"), vec![script("python2.py")]),
+            Self::TypeScript1 | Self::TypeScript2 => (neighbour("node"), vec![script("typescript.cjs")]),
+            Self::Go => (installed("mcp-go", "MCP_GO_VERSION", "client"), vec![]),
+            Self::Rust => (rmcp(), vec!["client".into()]),
+        };
+        let mut command = Command::new(program);
+        // Nothing is left in the repository.
+        command.args(args).arg(url).env("PYTHONDONTWRITEBYTECODE", "1");
+        if let Some((variable, package)) = self.package() {
+            let folder = installed("mcp-typescript", variable, "node_modules");
+            command.arg(folder.parent().expect("it is in a folder")).arg(package);
+        }
+        command
+    }
+
+    fn package(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::TypeScript1 => Some(("MCP_TYPESCRIPT_1_VERSION", "@modelcontextprotocol/sdk")),
+            Self::TypeScript2 => Some(("MCP_TYPESCRIPT_2_VERSION", "@modelcontextprotocol/client")),
+            _ => None,
+        }
+    }
+}
+
+impl Server {
+    /// Starts it, and waits until it listens.
+    pub fn start(self) -> Running {
+        let port = free_port().to_string();
+        let (program, args) = match self {
+            Self::Python1Json => (python("1"), vec![script("server1.py"), port.into(), "json".into()]),
+            Self::Python1Sse => (python("1"), vec![script("server1.py"), port.into(), "sse".into()]),
+            Self::Python2Sse => (python("2"), vec![script("server2.py"), port.into(), "sse".into()]),
+            Self::Rust => (rmcp(), vec!["server".into()]),
+        };
+        let folder = tempfile::tempdir().expect("a folder").keep();
+        let args: Vec<_> = args.into_iter().map(|arg: PathBuf| arg.display().to_string()).collect();
+        let leash = Leashed::start(&folder, &program, &args);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let log = leash.log_tail();
+            let url = log.lines().find(|line| line.starts_with("http://")).map(str::to_owned);
+            let address = url.as_deref().and_then(|url| url.strip_prefix("http://")?.strip_suffix("/mcp"));
+            if let Some(url) = url.clone().filter(|_| address.is_some_and(|address| TcpStream::connect(address).is_ok())) {
+                return Running { url, _leash: leash };
+            }
+            assert!(Instant::now() < deadline, "{self:?} does not listen: {log}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn python(major: &str) -> PathBuf {
+    installed("mcp-python", &format!("MCP_PYTHON_{major}_VERSION"), "bin/python")
+}
+
+fn rmcp() -> PathBuf {
+    installed("rmcp", "RMCP_VERSION", "rmcp-neighbour")
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/neighbours/sdks").join(name)
+}
+
+/// What `setup.sh` has put in the cache.
+fn installed(name: &str, variable: &str, path: &str) -> PathBuf {
+    let path = cache().join(format!("{name}-{}", version(variable))).join(path);
+    assert!(path.exists(), "{} is not there: run `make neighbours` once", path.display());
+    path
+}
