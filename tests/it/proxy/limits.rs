@@ -1,8 +1,9 @@
 //! Whose calls are counted where: users, tools, and everyone.
 
+use hyper::header::HeaderValue;
 use serde_json::json;
 
-use super::{ask, assert_denied, assert_passed, bucket, call, resource};
+use super::{ask, assert_denied, assert_passed, assert_refused, bucket, call, posted, request, resource, send};
 use crate::support::{https::get, port::own_address, proxy::Proxy, upstream::Upstream};
 
 #[tokio::test]
@@ -57,6 +58,21 @@ async fn who_comes_from_elsewhere_cannot_say_who_it_is() {
         assert_eq!(upstream.last().header("x-user"), "", "the server must not believe it either");
     }
     assert_denied(&ask(&proxy, &[("x-user", "bob")], call(3, "search")).await, 3, "global");
+    send(&proxy, request("OPTIONS", "/mcp", &[("x-user", "alice")], "")).await;
+    assert_eq!((upstream.last().method.as_str(), upstream.last().header("x-user")), ("OPTIONS", ""));
+}
+
+#[tokio::test]
+async fn a_header_that_names_several_users_or_none_that_can_be_read_is_refused() {
+    let upstream = Upstream::start().await;
+    let limits = resource(json!({"perUser": bucket(1)}));
+    let proxy = Proxy::start(&upstream.url(), &limits, &["--store", "memory", "--user-header", "X-User"]);
+    let twice = ask(&proxy, &[("x-user", "alice"), ("X-User", "bob")], call(1, "search")).await;
+    assert_refused(&twice, 400, "who is calling is said more than once");
+    let mut unreadable = posted(&[], call(2, "search"));
+    unreadable.headers_mut().insert("x-user", HeaderValue::from_bytes(b"\xff").expect("a value"));
+    assert_refused(&send(&proxy, unreadable).await, 400, "the header that names the user is no text");
+    assert!(upstream.seen().is_empty());
 }
 
 #[tokio::test]
