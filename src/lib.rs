@@ -22,6 +22,8 @@
 //!
 //! webhook  gateway                      HTTPS for reviews, the look into the cluster | the MCP reverse proxy
 //!
+//! audit                                 what a cluster holds already, judged once or watched
+//!
 //! cli                                   args -> settings -> run -> exit code
 //! ```
 //!
@@ -43,10 +45,12 @@
 //! | `serve` | [`webhook`] | tokio, hyper, axum, rustls, kube, Prometheus |
 //! | `source` | [`source`]: objects in YAML and JSON texts, with the place of every field | granit-parser |
 //! | `certs` | [`certs`]: a CA and a leaf in a folder | rcgen |
-//! | `cli` (default) | the binary, [`crds`] and [`report`] | all of the above, clap, schemars |
+//! | `cli` (default) | the binary, [`audit`], [`crds`] and [`report`] | all of the above, clap, schemars |
 
 #[cfg(feature = "admission")]
 pub mod admission;
+#[cfg(feature = "cli")]
+pub mod audit;
 #[cfg(feature = "certs")]
 pub mod certs;
 #[cfg(feature = "cli")]

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::{
-    check::CheckArgs, completions::CompletionsArgs, doctor::DoctorArgs, explain::ExplainArgs, limits::LimitsArgs, man::ManArgs,
-    migrate::MigrateArgs, proxy::args::ProxyArgs, version,
+    audit::AuditArgs, check::CheckArgs, completions::CompletionsArgs, doctor::DoctorArgs, explain::ExplainArgs, limits::LimitsArgs,
+    man::ManArgs, migrate::MigrateArgs, proxy::args::ProxyArgs, version,
 };
 use crate::config::{period::Period, rename::Mode};
 
@@ -42,6 +42,7 @@ pub(super) enum Command {
     Limits(Box<LimitsArgs>),
     Check(CheckArgs),
     Migrate(MigrateArgs),
+    Audit(Box<AuditArgs>),
     Crds(CrdsArgs),
     Explain(ExplainArgs),
     Doctor(DoctorArgs),

@@ -3,6 +3,7 @@
 //! Data goes to stdout, logs and errors to stderr. This is the only module that uses `anyhow`.
 
 mod args;
+mod audit;
 mod check;
 mod cluster;
 mod completions;
@@ -20,6 +21,7 @@ mod serve;
 mod settings;
 mod target;
 mod telemetry;
+mod teller;
 mod version;
 
 use std::{
@@ -43,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Proxy(args) => proxy::run(*args),
         Command::Limits(args) => limits::run(*args),
+        Command::Audit(args) => audit::run(*args),
         Command::Check(args) => check::run(args),
         Command::Crds(args) => crds::run(&args),
         Command::Explain(args) => explain::run(&args),

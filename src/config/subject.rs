@@ -187,6 +187,15 @@ impl RefKind {
             Self::Secret => "Secret",
         }
     }
+
+    /// As in an API path.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::OidcConfig => "mcpoidcconfigs",
+            Self::ExternalAuthConfig => "mcpexternalauthconfigs",
+            Self::Secret => "secrets",
+        }
+    }
 }
 
 /// A name that an object mentions.

@@ -52,10 +52,17 @@ pub struct Row {
 }
 
 /// What is found beside the rules.
-pub const MORE: [Row; 5] = [
+pub const MORE: [Row; 8] = [
     Row { id: "crd-pruned", severity: Severity::Error, says: "a field that the CRD does not have, so that the API server drops it" },
     Row { id: "crd-rule", severity: Severity::Error, says: "a validation rule of the CRD itself" },
     Row { id: "crd-version", severity: Severity::Error, says: "a version that the CRD does not serve" },
+    Row {
+        id: "limits-lost",
+        severity: Severity::Error,
+        says: "limits that kubectl applied and the object does not hold: dropped by the CRD, or removed by somebody (audit)",
+    },
+    Row { id: "outgoing-auth", severity: Severity::Error, says: "perUser with an MCPExternalAuthConfig that signs no caller in (audit)" },
+    Row { id: "shared-applied", severity: Severity::Warning, says: "a manager whose manifest still says shared (audit)" },
     Row { id: "unreadable", severity: Severity::Unreadable, says: "a text that cannot be read" },
     Row { id: "unused-ignore", severity: Severity::Warning, says: "an entry of .tollgate.toml that ignores nothing" },
 ];

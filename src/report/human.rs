@@ -1,10 +1,13 @@
 //! For people: what is wrong, the line, a caret, what to write instead.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::{Finding, Judged, Place, Report, Severity, Summary};
+use super::{Finding, Judged, Place, Report, Severity, Summary, Totals};
 
 /// A line that is longer than this, such as a file of JSON without line ends, is not shown.
 const LONGEST_LINE: usize = 2_000;
@@ -30,6 +33,7 @@ impl Report for Human<'_> {
     }
 
     fn end(&mut self, summary: &Summary) -> io::Result<()> {
+        self.out.write_all(table(&summary.namespaces).as_bytes())?;
         writeln!(self.out, "{}", totals(summary))?;
         self.out.flush()
     }
@@ -62,8 +66,24 @@ fn snippet<'a>(place: &'a Place, label: Option<&'a str>, kind: AnnotationKind) -
     snippet.annotation(kind.span(place.excerpt.marked.clone()).label(label))
 }
 
+/// A line for each namespace; nothing where none are told apart.
+fn table(namespaces: &BTreeMap<String, Totals>) -> String {
+    if namespaces.is_empty() {
+        return String::new();
+    }
+    let width = namespaces.keys().map(String::len).chain([NAMESPACE.len()]).max().unwrap_or_default();
+    let mut table = format!("{NAMESPACE:width$}  OBJECTS  WITH LIMITS  ERRORS  WARNINGS\n");
+    for (namespace, totals) in namespaces {
+        let Totals { judged, limited, errors, warnings, .. } = totals;
+        table += &format!("{namespace:width$}  {judged:>7}  {limited:>11}  {errors:>6}  {warnings:>8}\n");
+    }
+    table + "\n"
+}
+
+const NAMESPACE: &str = "NAMESPACE";
+
 fn totals(summary: &Summary) -> String {
-    let Summary { judged, skipped, errors, warnings, ignored, unreadable } = *summary;
+    let &Summary { judged, skipped, errors, warnings, ignored, unreadable, .. } = summary;
     let mut said = format!("{judged} judged");
     if skipped > 0 {
         said += &format!(", {skipped} of other kinds");

@@ -26,7 +26,10 @@ mod json;
 mod junit;
 mod sarif;
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 pub use self::finding::{Excerpt, Finding, MORE, Object, Place, Row, Severity, rows};
 
@@ -42,7 +45,7 @@ pub struct Judged<'a> {
 }
 
 /// The totals at the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
     /// Objects that were judged.
     pub judged: usize,
@@ -56,6 +59,37 @@ pub struct Summary {
     pub ignored: usize,
     /// Texts that could not be read, or questions that could not be asked.
     pub unreadable: usize,
+    /// By namespace, where a cluster was looked at.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub namespaces: BTreeMap<String, Totals>,
+}
+
+/// The totals of one namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Totals {
+    /// Objects that were judged.
+    pub judged: usize,
+    /// Those of them that have limits.
+    pub limited: usize,
+    /// Faults.
+    pub errors: usize,
+    /// Warnings.
+    pub warnings: usize,
+    /// Findings that are ignored, for a reason.
+    pub ignored: usize,
+}
+
+impl Totals {
+    /// Counts an object and what was found in it.
+    pub fn count(&mut self, is_limited: bool, findings: &[Finding]) {
+        let mut found = Summary::default();
+        found.count(findings);
+        self.judged += 1;
+        self.limited += usize::from(is_limited);
+        self.errors += found.errors;
+        self.warnings += found.warnings;
+        self.ignored += found.ignored;
+    }
 }
 
 impl Summary {

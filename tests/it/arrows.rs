@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 16] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 17] = [
     ("config", Some(&[])),
     ("admission", Some(&["config"])),
     ("identity", Some(&["config"])),
@@ -22,6 +22,7 @@ const MAY_NAME: [(&str, Option<&[&str]>); 16] = [
     ("crds", Some(&["config"])),
     ("source", Some(&["config"])),
     ("report", Some(&["config", "source"])),
+    ("audit", Some(&["config", "listener", "report"])),
     ("cli", None),
 ];
 

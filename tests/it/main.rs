@@ -12,6 +12,7 @@
 mod admission;
 mod apiserver;
 mod arrows;
+mod audit;
 mod check;
 mod doctor_redis;
 mod durations;

@@ -98,8 +98,8 @@ impl Ignores {
         Box::new(move |path| !exclude.is_empty() && relative(path, &folder).is_some_and(|path| exclude.is_match(path)))
     }
 
-    /// Marks what is ignored of the findings in one object.
-    pub(super) fn apply(&self, input: &Input, object: &Object, findings: &mut [Finding]) {
+    /// Marks what is ignored of the findings in one object; no entry for a file speaks of stdin.
+    pub(in crate::cli) fn apply(&self, input: &Input, object: &Object, findings: &mut [Finding]) {
         for ignore in &self.entries {
             if !ignore.covers(input, object, &self.folder) {
                 continue;

@@ -57,7 +57,7 @@ pub(super) fn judge(file: &Arc<str>, raw: Raw, crds: Option<&Crds>) -> Verdicts 
 }
 
 /// The kind and the names of an object of ours.
-fn identity(kind: Kind, node: &Node) -> Object {
+pub(in crate::cli) fn identity(kind: Kind, node: &Node) -> Object {
     let metadata = node.field("metadata").map(|entry| &entry.node);
     let text = |key| metadata.and_then(|metadata| metadata.text(key)).map(str::to_owned);
     Object { kind: kind.name().to_owned(), namespace: text("namespace"), name: text("name").or_else(|| text("generateName")) }
@@ -79,7 +79,7 @@ fn findings(kind: Kind, version: &str, object: &Value, crds: Option<&Crds>) -> V
 }
 
 /// The finding at its field in the text.
-fn placed(file: &Arc<str>, text: &Text, node: &Node, found: Finding) -> Finding {
+pub(in crate::cli) fn placed(file: &Arc<str>, text: &Text, node: &Node, found: Finding) -> Finding {
     let Some(path) = &found.path else { return found };
     let located = node.locate(path);
     // A name that is wrong is pointed at itself; of other fields, the value where it fits a line.

@@ -18,13 +18,13 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A cluster to look at.
 #[derive(Clone)]
-pub(super) struct Cluster {
-    pub(super) client: Client,
+pub(in crate::cli) struct Cluster {
+    pub(in crate::cli) client: Client,
 }
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub(super) enum Trouble {
+pub(in crate::cli) enum Trouble {
     /// It is not there.
     #[error("{0}")]
     Absent(String),
@@ -48,7 +48,7 @@ pub(super) struct Answer {
 
 impl Cluster {
     /// As kubectl would: the kubeconfig that is named, `$KUBECONFIG`, `~/.kube/config`; then the service account of the pod.
-    pub(super) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Self> {
+    pub(in crate::cli) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Self> {
         let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
         let mut config = match (kubeconfig, context) {
             (Some(path), _) => {
@@ -121,7 +121,7 @@ fn warnings(headers: &HeaderMap) -> String {
 }
 
 /// A text of an object, empty when it is not there.
-pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+pub(in crate::cli) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 

@@ -14,7 +14,7 @@
 //! Nothing is changed anywhere. What may not be read is told, and is not counted as well.
 
 mod certificates;
-mod cluster;
+pub(super) mod cluster;
 mod hooks;
 mod reach;
 mod redis;

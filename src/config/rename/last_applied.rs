@@ -24,6 +24,11 @@ pub(super) fn text(object: &Value) -> Option<&str> {
     object.get("metadata")?.get("annotations")?.get(ANNOTATION)?.as_str()
 }
 
+/// The manifest in an object's annotation, if there is one that can be read.
+pub fn manifest(object: &Value) -> Option<Value> {
+    serde_json::from_str(text(object)?).ok()
+}
+
 /// Which of the two names the annotation declares, by location.
 #[derive(Debug, Default)]
 pub(super) struct Declared(HashMap<(usize, Option<String>), [bool; 2]>);
@@ -31,7 +36,7 @@ pub(super) struct Declared(HashMap<(usize, Option<String>), [bool; 2]>);
 impl Declared {
     /// Reads an object's annotation; one that is not there or not JSON declares nothing.
     pub(super) fn by(kind: Kind, object: &Value) -> Self {
-        let Some(manifest) = text(object).and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return Self::default() };
+        let Some(manifest) = manifest(object) else { return Self::default() };
         let mut declared = HashMap::new();
         for (place, keys) in kind.places().iter().enumerate() {
             let path = FieldPath::new(keys.iter().copied());

@@ -10,7 +10,7 @@
 
 mod decide;
 pub mod edit;
-mod last_applied;
+pub mod last_applied;
 pub mod owners;
 mod rewrite;
 

@@ -16,8 +16,18 @@ use crate::config::{
 
 /// The managers that own any part of one bucket, in the order of their entries, each once.
 pub fn of_bucket(object: &Value, level: &LevelOf<'_>, scope: Scope) -> Vec<String> {
+    managers(entries(object).filter(|entry| bucket_node(entry, level, scope).is_some()))
+}
+
+/// The managers that apply any part of one bucket: whose next apply will say it again.
+pub fn appliers_of_bucket(object: &Value, level: &LevelOf<'_>, scope: Scope) -> Vec<String> {
+    let applies = |entry: &&Value| text(entry, "operation") == "Apply" && bucket_node(entry, level, scope).is_some();
+    managers(entries(object).filter(applies))
+}
+
+fn managers<'a>(entries: impl Iterator<Item = &'a Value>) -> Vec<String> {
     let mut managers: Vec<String> = Vec::new();
-    for entry in entries(object).filter(|entry| bucket_node(entry, level, scope).is_some()) {
+    for entry in entries {
         let manager = text(entry, "manager").to_owned();
         if !managers.contains(&manager) {
             managers.push(manager);

@@ -36,12 +36,12 @@ struct Watched {
 
 /// Begins to watch.
 pub(super) fn follow(client: &Client, secrets_in: &[String], tasks: &mut JoinSet<()>) -> Known {
-    let ours = |kind: RefKind, plural: &str| {
+    let ours = |kind: RefKind| {
         let gvk = GroupVersionKind::gvk(GROUP, VERSIONS[0], kind.name());
-        ((kind, String::new()), ApiResource::from_gvk_with_plural(&gvk, plural))
+        ((kind, String::new()), ApiResource::from_gvk_with_plural(&gvk, kind.plural()))
     };
-    let configs = [ours(RefKind::OidcConfig, "mcpoidcconfigs"), ours(RefKind::ExternalAuthConfig, "mcpexternalauthconfigs")];
-    let secret = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", RefKind::Secret.name()), "secrets");
+    let configs = [ours(RefKind::OidcConfig), ours(RefKind::ExternalAuthConfig)];
+    let secret = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", RefKind::Secret.name()), RefKind::Secret.plural());
     let secrets = secrets_in.iter().map(|namespace| ((RefKind::Secret, namespace.clone()), secret.clone()));
     let watched = configs.into_iter().chain(secrets).map(|(key, resource)| {
         let watched = watch(client, &key.1, resource, tasks);

@@ -91,7 +91,7 @@ fn apply_rbac(cluster: &Cluster) {
 }
 
 /// ToolHive's definition, as far as a lookup by name needs it.
-fn install_oidc_configs(cluster: &Cluster) {
+pub(super) fn install_oidc_configs(cluster: &Cluster) {
     let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     for (kind, plural) in [("MCPOIDCConfig", "mcpoidcconfigs"), ("MCPExternalAuthConfig", "mcpexternalauthconfigs")] {
         let definition = json!({

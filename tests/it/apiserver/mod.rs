@@ -1,6 +1,7 @@
 //! `tollgate serve` before a real API server, with kubectl as the client.
 
 mod alias;
+mod audit;
 pub mod doctor;
 mod installed;
 mod places;

@@ -1,0 +1,140 @@
+//! An audit of a cluster: neighbours first, then the objects page by page, so that no more than a page of them is held.
+
+use anyhow::Context;
+use kube::Client;
+use serde_json::Value;
+use tracing::debug;
+
+use super::{Audit, AuditArgs, progress::Progress};
+use crate::{
+    audit::{
+        around::Neighbours,
+        judge,
+        listing::{Pages, Resource, served_versions},
+    },
+    cli::{
+        doctor::cluster::{Cluster, Trouble, text},
+        inputs::Input,
+    },
+    config::{
+        GROUP, VERSIONS,
+        subject::{Kind, RefKind, Subject},
+    },
+    report::{Finding, Object},
+};
+
+pub(super) async fn look(args: &AuditArgs, audit: &mut Audit<'_>) -> anyhow::Result<()> {
+    let Cluster { client } = Cluster::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+    let served = served_versions(&client).await.map_err(Trouble::from).with_context(|| format!("cannot ask what of {GROUP} is served"))?;
+    let version = VERSIONS.into_iter().find(|version| served.iter().any(|served| served == version));
+    let version = version.with_context(|| format!("no version of {GROUP} is served: there is nothing to audit"))?;
+    let api = format!("/apis/{GROUP}/{version}");
+    let mut namespaces: Vec<_> = args.namespace.iter().map(|namespace| Some(namespace.as_str())).collect();
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    if namespaces.is_empty() {
+        namespaces.push(None);
+    }
+    let mut look =
+        Look { client: &client, api: &api, limit: args.chunk_size, around: Neighbours::default(), progress: Progress::new(), audit };
+    for namespace in &namespaces {
+        look.configs(RefKind::OidcConfig, *namespace).await;
+        look.configs(RefKind::ExternalAuthConfig, *namespace).await;
+    }
+    for namespace in &namespaces {
+        for kind in Kind::ALL {
+            look.objects(kind, *namespace).await;
+        }
+    }
+    look.progress.clear();
+    Ok(())
+}
+
+/// An audit of a cluster under way.
+struct Look<'a, 'w> {
+    client: &'a Client,
+    /// `/apis/GROUP/VERSION`
+    api: &'a str,
+    /// Objects on a page.
+    limit: u16,
+    around: Neighbours,
+    progress: Progress,
+    audit: &'a mut Audit<'w>,
+}
+
+impl Look<'_, '_> {
+    /// Reads the sign-in configs; where their kind is not installed, nothing is known of them.
+    async fn configs(&mut self, kind: RefKind, namespace: Option<&str>) {
+        let names_only = kind != RefKind::ExternalAuthConfig;
+        let resource = Resource { api: self.api, plural: kind.plural(), namespace, names_only };
+        self.gather(kind, resource).await;
+    }
+
+    /// Reads a whole list of neighbours.
+    async fn gather(&mut self, kind: RefKind, resource: Resource<'_>) {
+        let mut pages = Pages::of(self.client, resource.clone(), self.limit);
+        let mut gathered = Vec::new();
+        loop {
+            self.progress.show(self.audit.teller.summary.judged, &resource);
+            match pages.next().await.map_err(Trouble::from) {
+                Ok(Some(page)) => gathered.extend(page),
+                Ok(None) => break,
+                Err(Trouble::Absent(why)) => return debug!(%resource, why, "not installed"),
+                Err(trouble) => return self.unread(&resource, &trouble),
+            }
+        }
+        self.around.is_whole(kind, resource.namespace);
+        for object in &gathered {
+            self.around.add(kind, object);
+        }
+    }
+
+    async fn objects(&mut self, kind: Kind, namespace: Option<&str>) {
+        let resource = Resource { api: self.api, plural: kind.plural(), namespace, names_only: false };
+        let mut pages = Pages::of(self.client, resource.clone(), self.limit);
+        while !self.audit.teller.has_failed() {
+            self.progress.show(self.audit.teller.summary.judged, &resource);
+            let page = match pages.next().await.map_err(Trouble::from) {
+                Ok(Some(page)) => page,
+                Ok(None) => return,
+                Err(trouble) => return self.unread(&resource, &trouble),
+            };
+            self.secrets_of(kind, &page).await;
+            self.progress.clear();
+            for object in &page {
+                self.judge(kind, object);
+            }
+        }
+    }
+
+    /// Lists the names of Secrets in the namespaces of objects that refer to one.
+    async fn secrets_of(&mut self, kind: Kind, page: &[Value]) {
+        for object in page {
+            let subject = Subject::new(kind, object);
+            let names_secret = subject.references().iter().any(|reference| reference.kind == RefKind::Secret);
+            let Some(namespace) = subject.namespace().filter(|_| names_secret && !subject.blocks().is_empty()) else { continue };
+            if !self.around.knows(RefKind::Secret, namespace) {
+                let resource = Resource { api: "/api/v1", plural: RefKind::Secret.plural(), namespace: Some(namespace), names_only: true };
+                self.gather(RefKind::Secret, resource).await;
+            }
+        }
+    }
+
+    fn judge(&mut self, kind: Kind, object: &Value) {
+        let subject = Subject::new(kind, object);
+        let findings = judge(subject, &self.around);
+        let [namespace, name] = ["/metadata/namespace", "/metadata/name"].map(|pointer| text(object, pointer));
+        let who = Object { kind: kind.name().to_owned(), namespace: Some(namespace.to_owned()), name: Some(name.to_owned()) };
+        self.audit.judged(namespace, &Input::Stdin, &who, subject, findings);
+    }
+
+    /// Tells what could not be looked at.
+    fn unread(&mut self, resource: &Resource<'_>, trouble: &Trouble) {
+        let todo = match trouble {
+            Trouble::Forbidden(_) => format!(": grant list on {}", resource.plural),
+            _ => String::new(),
+        };
+        self.progress.clear();
+        self.audit.teller.text(&resource.to_string(), vec![Finding::new("unreadable", format!("cannot list {resource}: {trouble}{todo}"))]);
+    }
+}

@@ -1,0 +1,53 @@
+//! `tollgate audit`: what is stored already, in a cluster or in what kubectl printed of one.
+
+mod args;
+mod cluster;
+mod progress;
+mod texts;
+
+use std::io::{self, BufWriter, IsTerminal};
+
+use anyhow::Context;
+
+pub(super) use self::args::AuditArgs;
+use super::{check::Ignores, exit::Exit, inputs::Input, teller::Teller, wants_color};
+use crate::{
+    config::subject::Subject,
+    report::{Finding, Format, Object},
+};
+
+pub(super) fn run(args: AuditArgs) -> anyhow::Result<Exit> {
+    let ignores = Ignores::find(args.config.as_deref())?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let colors = io::stdout().is_terminal() && wants_color();
+    let teller = Teller::new(Format::from(args.output).open(&mut out, colors), args.strict);
+    let mut audit = Audit { teller, ignores };
+    if args.inputs.is_empty() {
+        // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+        runtime.block_on(cluster::look(&args, &mut audit))?;
+    } else {
+        texts::look(&args.inputs, &mut audit);
+    }
+    audit.teller.end()
+}
+
+/// An audit, and what it has told so far.
+struct Audit<'w> {
+    teller: Teller<'w>,
+    ignores: Ignores,
+}
+
+impl Audit<'_> {
+    /// Tells what was found in one object, and counts it for its namespace.
+    fn judged(&mut self, source: &str, input: &Input, object: &Object, subject: Subject<'_>, mut findings: Vec<Finding>) {
+        self.ignores.apply(input, object, &mut findings);
+        let findings = self.teller.tell(source, Some(object), findings);
+        self.teller.summary.judged += 1;
+        let namespace = object.namespace.clone().unwrap_or_else(|| NO_NAMESPACE.to_owned());
+        self.teller.summary.namespaces.entry(namespace).or_default().count(!subject.blocks().is_empty(), &findings);
+    }
+}
+
+const NO_NAMESPACE: &str = "(none)";
