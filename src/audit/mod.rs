@@ -5,6 +5,7 @@
 //! | [`stored`] | managers that still apply `shared`; limits that were applied and are not held (`metadata` says both) |
 //! | [`around`] | what an object refers to: is it there, does it sign callers in |
 //! | [`listing`] | the objects of a cluster, page by page |
+//! | [`watch`] | all of it whenever something changes: metrics, and the condition `RateLimitConfigValid` |
 //!
 //! ```
 //! use serde_json::json;
@@ -27,6 +28,7 @@
 pub mod around;
 pub mod listing;
 pub mod stored;
+pub mod watch;
 
 use self::around::Around;
 use crate::{

@@ -132,6 +132,16 @@ fn dropped_by(root: &Value, kind: Kind) -> Vec<FieldPath> {
     dropped
 }
 
+/// Whether a CRD merges conditions by their type, so that who applies one leaves the others alone. Where it does not say so, the list
+/// belongs as a whole to whoever applies it.
+pub fn merges_conditions(document: &Value, version: &str, kind: Kind) -> bool {
+    let conditions = component(document, version, kind).and_then(|root| at(root, &FieldPath::new(["status", "conditions"])));
+    conditions.is_some_and(|conditions| {
+        let is = |key: &str, value: Value| conditions.get(key) == Some(&value);
+        is("x-kubernetes-list-type", "map".into()) && is("x-kubernetes-list-map-keys", serde_json::json!(["type"]))
+    })
+}
+
 /// The schema at a path of keys, if it is declared.
 fn at<'a>(root: &'a Value, path: &FieldPath) -> Option<&'a Value> {
     path.steps().iter().try_fold(root, |schema, step| match step {
@@ -211,6 +221,19 @@ mod tests {
         assert_eq!(told(&doc), [""; 0]);
         *doc.pointer_mut(limits).expect("built above") = json!({"image": {}});
         assert_eq!(told(&doc), ["MCPServer v1beta1 spec.rateLimiting"], "limits are not known at all");
+    }
+
+    #[test]
+    fn conditions_merge_where_the_definition_says_by_what() {
+        let mut doc = document(&json!({}), &json!({}));
+        let properties = "/components/schemas/dev.stacklok.toolhive.v1beta1.MCPServer/properties";
+        let mut merges = |conditions: Value| {
+            doc.pointer_mut(properties).expect("built above")["status"] = json!({"properties": {"conditions": conditions}});
+            merges_conditions(&doc, "v1beta1", Kind::McpServer)
+        };
+        assert!(merges(json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]})));
+        assert!(!merges(json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type", "reason"]})));
+        assert!(!merges(json!({"type": "array"})));
     }
 
     #[test]

@@ -195,10 +195,33 @@ pub(super) struct SecretKeyRef {
     pub(super) key: String,
 }
 
-/// Written by the operator; nothing here is tollgate's.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+/// Written by the operator; of tollgate's, only the condition RateLimitConfigValid, where `tollgate audit --watch --write-conditions` runs.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, Serialize)]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
-pub(super) struct Status {}
+pub(super) struct Status {
+    /// What is true of the object, one entry for each type.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub(super) conditions: Option<Vec<Condition>>,
+}
+
+/// One thing that is true of the object, or not.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Condition {
+    /// What it is about.
+    pub(super) r#type: String,
+    /// True, False or Unknown.
+    pub(super) status: Option<String>,
+    /// Why, in one word.
+    pub(super) reason: Option<String>,
+    /// Why, for people.
+    pub(super) message: Option<String>,
+    /// The generation of the object that was looked at.
+    pub(super) observed_generation: Option<i64>,
+    /// When the status changed last.
+    pub(super) last_transition_time: Option<String>,
+}
 
 fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})

@@ -1,6 +1,6 @@
 //! What `tollgate audit` is told.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 
@@ -19,13 +19,17 @@ Examples:
   tollgate audit --namespace default --namespace kube-public --output json
   kubectl get mcpservers,virtualmcpservers -A -o yaml --show-managed-fields | tollgate audit -
       Without access of its own; references are judged where their kinds are in the stream too
+  tollgate audit --watch --write-conditions
+      Stays, and judges whatever changes: metrics, and the condition RateLimitConfigValid of each object
 
 .tollgate.toml counts as in `tollgate check`; entries for a file do not speak of a cluster or of stdin.
 
 A cluster is read with list on mcpservers, virtualmcpservers, mcpoidcconfigs and mcpexternalauthconfigs, and on secrets (names only) where
-a passwordRef names one.
+a passwordRef names one. --watch needs list and watch on the first four, --write-conditions also patch on mcpservers/status and
+virtualmcpservers/status: manifests/components/audit grants them.
 
-Exit codes: 0 no fault, 1 faults (with --strict also warnings), 2 something could not be read")]
+Exit codes: 0 no fault, 1 faults (with --strict also warnings), 2 something could not be read; with --watch 0 stopped as told, 2 could not
+start")]
 pub(in crate::cli) struct AuditArgs {
     /// Files or folders instead of a cluster; - is stdin
     #[arg(value_name = "FILE|DIR|-")]
@@ -46,6 +50,18 @@ pub(in crate::cli) struct AuditArgs {
     /// Objects that are read at once
     #[arg(long, env = "TOLLGATE_CHUNK_SIZE", value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) chunk_size: u16,
+
+    /// Stay, judge whatever changes, and export the counts as metrics
+    #[arg(long, env = "TOLLGATE_WATCH", conflicts_with_all = ["inputs", "config", "strict"])]
+    pub(super) watch: bool,
+
+    /// Keep the status condition RateLimitConfigValid of each object; one that somebody else owns with another value is left alone
+    #[arg(long, env = "TOLLGATE_WRITE_CONDITIONS", requires = "watch")]
+    pub(super) write_conditions: bool,
+
+    /// Where /healthz, /readyz and /metrics are while watching, over plain HTTP
+    #[arg(long, env = "TOLLGATE_METRICS_LISTEN", default_value = "127.0.0.1:9443", value_name = "ADDRESS")]
+    pub(super) metrics_listen: SocketAddr,
 
     /// How findings are told
     #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]

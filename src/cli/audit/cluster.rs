@@ -1,33 +1,30 @@
 //! An audit of a cluster: neighbours first, then the objects page by page, so that no more than a page of them is held.
 
-use anyhow::Context;
 use kube::Client;
 use serde_json::Value;
 use tracing::debug;
 
-use super::{Audit, AuditArgs, progress::Progress};
+use super::{Audit, AuditArgs, progress::Progress, watch::version};
 use crate::{
     audit::{
         around::Neighbours,
         judge,
-        listing::{Pages, Resource, served_versions},
+        listing::{Pages, Resource},
     },
     cli::{
         doctor::cluster::{Cluster, Trouble, text},
         inputs::Input,
     },
     config::{
-        GROUP, VERSIONS,
+        GROUP,
         subject::{Kind, RefKind, Subject},
     },
     report::{Finding, Object},
 };
 
 pub(super) async fn look(args: &AuditArgs, audit: &mut Audit<'_>) -> anyhow::Result<()> {
-    let Cluster { client } = Cluster::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
-    let served = served_versions(&client).await.map_err(Trouble::from).with_context(|| format!("cannot ask what of {GROUP} is served"))?;
-    let version = VERSIONS.into_iter().find(|version| served.iter().any(|served| served == version));
-    let version = version.with_context(|| format!("no version of {GROUP} is served: there is nothing to audit"))?;
+    let cluster = Cluster::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+    let version = version(&cluster).await?;
     let api = format!("/apis/{GROUP}/{version}");
     let mut namespaces: Vec<_> = args.namespace.iter().map(|namespace| Some(namespace.as_str())).collect();
     namespaces.sort_unstable();
@@ -35,8 +32,14 @@ pub(super) async fn look(args: &AuditArgs, audit: &mut Audit<'_>) -> anyhow::Res
     if namespaces.is_empty() {
         namespaces.push(None);
     }
-    let mut look =
-        Look { client: &client, api: &api, limit: args.chunk_size, around: Neighbours::default(), progress: Progress::new(), audit };
+    let mut look = Look {
+        client: &cluster.client,
+        api: &api,
+        limit: args.chunk_size,
+        around: Neighbours::default(),
+        progress: Progress::new(),
+        audit,
+    };
     for namespace in &namespaces {
         look.configs(RefKind::OidcConfig, *namespace).await;
         look.configs(RefKind::ExternalAuthConfig, *namespace).await;

@@ -4,6 +4,7 @@ mod args;
 mod cluster;
 mod progress;
 mod texts;
+mod watch;
 
 use std::io::{self, BufWriter, IsTerminal};
 
@@ -17,6 +18,9 @@ use crate::{
 };
 
 pub(super) fn run(args: AuditArgs) -> anyhow::Result<Exit> {
+    if args.watch {
+        return watch::run(&args);
+    }
     let ignores = Ignores::find(args.config.as_deref())?;
     let mut out = BufWriter::new(io::stdout().lock());
     let colors = io::stdout().is_terminal() && wants_color();

@@ -83,7 +83,7 @@ fn renamed(manifest: &Value, name: &str) -> Value {
 }
 
 /// What `manifests/base` gives to the server.
-fn apply_rbac(cluster: &Cluster) {
+pub(super) fn apply_rbac(cluster: &Cluster) {
     for file in ["namespace.yaml", "serviceaccount.yaml", "rbac.yaml"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/base").join(file);
         cluster.kubectl_with(&["apply", "-f", "-"], &fs::read_to_string(path).expect("shipped")).expect_ok();

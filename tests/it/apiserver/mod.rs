@@ -6,3 +6,4 @@ pub mod doctor;
 mod installed;
 mod places;
 mod rules;
+mod watched;

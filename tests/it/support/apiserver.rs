@@ -308,7 +308,7 @@ fn strip(schema: &mut Value, judging: Judging, names: Names) {
                     map.remove(rule);
                 }
                 // The key of a list that is a map has to stay required.
-                if map.get("required").is_some_and(|required| *required != json!(["name"]) && *required != json!(["spec"])) {
+                if map.get("required").is_some_and(|required| ![json!(["name"]), json!(["type"]), json!(["spec"])].contains(required)) {
                     map.remove("required");
                 }
             }

@@ -1,0 +1,70 @@
+//! `tollgate audit --watch`: what has to be known before the watch can begin, and its end.
+
+use anyhow::{Context, ensure};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use super::AuditArgs;
+use crate::{
+    audit::{
+        listing::served_versions,
+        watch::{Scope, Watch},
+    },
+    cli::{
+        doctor::cluster::{Cluster, Trouble},
+        exit::Exit,
+        print,
+        serve::either,
+    },
+    config::{GROUP, VERSIONS, schema::merges_conditions, subject::Kind},
+    webhook::cluster::documents,
+};
+
+pub(super) fn run(args: &AuditArgs) -> anyhow::Result<Exit> {
+    // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?.block_on(watch(args))
+}
+
+async fn watch(args: &AuditArgs) -> anyhow::Result<Exit> {
+    // Before anything is done, so that a signal is never missed.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let cluster = Cluster::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+    let version = version(&cluster).await?;
+    if args.write_conditions {
+        ensure_conditions_merge(&cluster, version).await?;
+    }
+    let mut namespaces = args.namespace.clone();
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    let scope = Scope { version: version.to_owned(), namespaces };
+    let address = args.metrics_listen;
+    let watch = Watch::bind(scope, args.write_conditions, address).await.with_context(|| format!("cannot listen on {address}"))?;
+    info!(version, writes_conditions = args.write_conditions, "starting");
+    print(&format!("tollgate audits {GROUP}/{version}, metrics on http://{}/metrics\n", watch.address()))?;
+    watch.run(cluster.lasting, either(&mut terminate, &mut interrupt)).await;
+    Ok(Exit::Clean)
+}
+
+/// The newest version that is served.
+pub(super) async fn version(cluster: &Cluster) -> anyhow::Result<&'static str> {
+    let served = served_versions(&cluster.client).await.map_err(Trouble::from);
+    let served = served.with_context(|| format!("cannot ask what of {GROUP} is served"))?;
+    let version = VERSIONS.into_iter().find(|version| served.iter().any(|served| served == version));
+    version.with_context(|| format!("no version of {GROUP} is served: there is nothing to audit"))
+}
+
+/// Where a CRD does not merge conditions by type, applying one would take the operator's away.
+async fn ensure_conditions_merge(cluster: &Cluster, version: &str) -> anyhow::Result<()> {
+    let documents = documents(&cluster.client).await.map_err(Trouble::from).context("cannot read the installed CRDs")?;
+    for kind in Kind::ALL {
+        let merges = documents.iter().any(|(of, document)| *of == version && merges_conditions(document, version, kind));
+        ensure!(
+            merges,
+            "the CRD of {} does not merge status.conditions by type, so that writing one would remove the others: upgrade the CRD, or leave out --write-conditions",
+            kind.name()
+        );
+    }
+    Ok(())
+}
