@@ -19,6 +19,7 @@ mod proxy;
 mod redis;
 mod serve;
 mod settings;
+mod signals;
 mod target;
 mod telemetry;
 mod teller;

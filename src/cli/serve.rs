@@ -5,14 +5,14 @@ use std::fmt::Write;
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     args::ServeArgs,
     exit::Exit,
     print,
     settings::{ServeSettings, resolve},
+    signals::Signals,
 };
 use crate::{
     certs::DevCerts,
@@ -29,8 +29,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
 async fn serve(settings: ServeSettings) -> anyhow::Result<Exit> {
     let ServeSettings { server, schema, cluster, dev } = settings;
     // Before anything is served, so that a signal is never missed.
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let signals = Signals::watch()?;
     let (world, _following) = match cluster {
         Some(access) => {
             let (world, following) = cluster::follow(access, schema).await?;
@@ -41,27 +40,7 @@ async fn serve(settings: ServeSettings) -> anyhow::Result<Exit> {
     info!(shared_alias = server.mode.name(), follows_cluster = _following.is_some(), "starting");
     let server = Server::bind(server, world).await?;
     print(&greeting(&server, dev.as_ref())?)?;
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let run = server.run(async { drop(stopped.await) });
-    let mut run = std::pin::pin!(run);
-    tokio::select! {
-        () = run.as_mut() => return Ok(Exit::Clean),
-        () = either(&mut terminate, &mut interrupt) => drop(stop),
-    }
-    tokio::select! {
-        () = run => Ok(Exit::Clean),
-        () = either(&mut terminate, &mut interrupt) => {
-            warn!("told to stop twice: stopping at once");
-            Ok(Exit::Failed)
-        }
-    }
-}
-
-pub(super) async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    Ok(signals.run(|told| server.run(told.wait())).await)
 }
 
 /// What is printed at start: where the server is, and with development certificates how to try and how to register it.

@@ -1,7 +1,6 @@
 //! `tollgate audit --watch`: what has to be known before the watch can begin, and its end.
 
 use anyhow::{Context, ensure};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use super::AuditArgs;
@@ -14,7 +13,7 @@ use crate::{
         doctor::cluster::{Cluster, Trouble},
         exit::Exit,
         print,
-        serve::either,
+        signals::Signals,
     },
     config::{GROUP, VERSIONS, schema::merges_conditions, subject::Kind},
     webhook::cluster::documents,
@@ -28,8 +27,7 @@ pub(super) fn run(args: &AuditArgs) -> anyhow::Result<Exit> {
 
 async fn watch(args: &AuditArgs) -> anyhow::Result<Exit> {
     // Before anything is done, so that a signal is never missed.
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let signals = Signals::watch()?;
     let cluster = Cluster::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
     let version = version(&cluster).await?;
     if args.write_conditions {
@@ -43,8 +41,7 @@ async fn watch(args: &AuditArgs) -> anyhow::Result<Exit> {
     let watch = Watch::bind(scope, args.write_conditions, address).await.with_context(|| format!("cannot listen on {address}"))?;
     info!(version, writes_conditions = args.write_conditions, "starting");
     print(&format!("tollgate audits {GROUP}/{version}, metrics on http://{}/metrics\n", watch.address()))?;
-    watch.run(cluster.lasting, either(&mut terminate, &mut interrupt)).await;
-    Ok(Exit::Clean)
+    Ok(signals.run(|told| watch.run(cluster.lasting, told.wait())).await)
 }
 
 /// The newest version that is served.

@@ -7,7 +7,6 @@ mod settings;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use self::{
@@ -17,7 +16,7 @@ use self::{
 use super::{
     exit::Exit,
     print,
-    serve::either,
+    signals::Signals,
     target::{StoreSettings, Unworkable},
     tell_error,
 };
@@ -45,8 +44,7 @@ pub(super) fn run(args: ProxyArgs) -> anyhow::Result<Exit> {
 
 async fn serve(settings: ProxySettings) -> anyhow::Result<Exit> {
     // Before anything is served, so that a signal is never missed.
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let signals = Signals::watch()?;
     let ProxySettings { proxy, source, followed, store, callers } = settings;
     for warning in &source.warnings {
         warn!("{warning}");
@@ -68,19 +66,7 @@ async fn serve(settings: ProxySettings) -> anyhow::Result<Exit> {
         proxy.address(),
         proxy.metrics_address(),
     ))?;
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let mut run = std::pin::pin!(proxy.run(followed, async { drop(stopped.await) }));
-    tokio::select! {
-        () = run.as_mut() => return Ok(Exit::Clean),
-        () = either(&mut terminate, &mut interrupt) => drop(stop),
-    }
-    tokio::select! {
-        () = run => Ok(Exit::Clean),
-        () = either(&mut terminate, &mut interrupt) => {
-            warn!("told to stop twice: stopping at once");
-            Ok(Exit::Failed)
-        }
-    }
+    Ok(signals.run(|told| proxy.run(followed, told.wait())).await)
 }
 
 async fn open(store: StoreSettings, observer: Arc<dyn Observer>) -> anyhow::Result<Buckets> {
