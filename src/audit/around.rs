@@ -42,7 +42,7 @@ pub fn outgoing_auth(subject: Subject<'_>, around: &dyn Around) -> Option<Findin
     let signs_out = OUTGOING.contains(&of_type.as_str());
     let name = quoted(name);
     let message = format!("perUser finds no users: {name} is of type {of_type}, which signs no caller in: set spec.oidcConfigRef");
-    signs_out.then(|| Finding { path: Some(path), ..Finding::new("outgoing-auth", message) })
+    signs_out.then(|| Finding::new("outgoing-auth", message).on(path))
 }
 
 /// Objects that were listed.

@@ -85,7 +85,7 @@ fn other_name(key: &str) -> Option<&'static str> {
 }
 
 fn found(id: &'static str, path: FieldPath, message: String) -> Finding {
-    Finding { path: Some(path), ..Finding::new(id, message) }
+    Finding::new(id, message).on(path)
 }
 
 #[cfg(test)]

@@ -110,10 +110,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{config::subject::Kind, report::rows};
+    use crate::{
+        config::{path::FieldPath, subject::Kind},
+        report::rows,
+    };
 
     fn verdict(object: &Value, findings: &[Finding]) -> Verdict {
         Verdict::of(Subject::new(Kind::McpServer, object), findings)
+    }
+
+    fn finding(id: &'static str, field: &str, message: &str) -> Finding {
+        Finding::new(id, message).on(FieldPath::new(["spec", field]))
     }
 
     fn limited() -> Value {
@@ -129,11 +136,7 @@ mod tests {
 
     #[test]
     fn faults_are_told_and_warnings_are_none() {
-        let faults = [
-            Finding::unplaced("TG101", "spec.a", "deprecated"),
-            Finding::unplaced("TG002", "spec.b", "nobody signs in"),
-            Finding::unplaced("TG006", "spec.c", "is 0"),
-        ];
+        let faults = [finding("TG101", "a", "deprecated"), finding("TG002", "b", "nobody signs in"), finding("TG006", "c", "is 0")];
         let found = verdict(&limited(), &faults);
         assert_eq!((found.is_valid, found.reason), (false, "PerUserRequiresAuth"));
         assert_eq!(found.message, "TG002 spec.b: nobody signs in; TG006 spec.c: is 0");
@@ -156,14 +159,14 @@ mod tests {
         let later: Timestamp = "2027-01-02T03:04:05Z".parse().expect("a time");
         let due = found.due(&object, later).expect("it observed another generation");
         assert_eq!((due.observed_generation, due.last_transition_time.0.to_string().as_str()), (Some(4), "2026-01-02T03:04:05Z"));
-        let fault = verdict(&object, &[Finding::unplaced("TG003", "spec.a", "limits nothing")]);
+        let fault = verdict(&object, &[finding("TG003", "a", "limits nothing")]);
         let due = fault.due(&object, later).expect("it says True");
         assert_eq!((due.status.as_str(), due.last_transition_time.0), ("False", later));
     }
 
     #[test]
     fn long_messages_are_cut_between_characters() {
-        let found = verdict(&limited(), &[Finding::unplaced("TG005", "", "ä".repeat(40_000))]);
+        let found = verdict(&limited(), &[finding("TG005", "a", &"ä".repeat(40_000))]);
         assert!(found.message.len() <= LONGEST_MESSAGE && found.message.ends_with("ä..."), "{}", found.message.len());
     }
 }

@@ -10,6 +10,7 @@ use crate::{
         watch::{Scope, Watch},
     },
     cli::{
+        cluster::{Access, connect},
         doctor::cluster::{Cluster, Trouble},
         exit::Exit,
         print,
@@ -41,7 +42,10 @@ async fn watch(args: &AuditArgs) -> anyhow::Result<Exit> {
     let watch = Watch::bind(scope, args.write_conditions, address).await.with_context(|| format!("cannot listen on {address}"))?;
     info!(version, writes_conditions = args.write_conditions, "starting");
     print(&format!("tollgate audits {GROUP}/{version}, metrics on http://{}/metrics\n", watch.address()))?;
-    Ok(signals.run(|told| watch.run(cluster.lasting, told.wait())).await)
+    // Without a deadline: a watch is one answer that goes on and on.
+    let access = Access { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() };
+    let client = connect(&access).await?;
+    Ok(signals.run(|told| watch.run(client, told.wait())).await)
 }
 
 /// The newest version that is served.

@@ -20,8 +20,6 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(in crate::cli) struct Cluster {
     pub(in crate::cli) client: Client,
-    /// The same without a deadline, for answers that go on and on.
-    pub(in crate::cli) lasting: Client,
 }
 
 /// Why there is no answer.
@@ -65,9 +63,8 @@ impl Cluster {
             }
         };
         config.default_retry = false;
-        let lasting = config.clone();
         config.read_timeout = Some(DEADLINE);
-        Ok(Self { client: client(config)?, lasting: client(lasting)? })
+        Ok(Self { client: Client::try_from(config).context("cannot make a Kubernetes client")? })
     }
 
     /// GET of a path, as JSON.
@@ -107,10 +104,6 @@ impl From<kube::Error> for Trouble {
             other => Self::Failed(innermost(&other)),
         }
     }
-}
-
-fn client(config: Config) -> anyhow::Result<Client> {
-    Client::try_from(config).context("cannot make a Kubernetes client")
 }
 
 /// The cause at the bottom: the others repeat it.
