@@ -1,10 +1,10 @@
 //! The limiter in a few lines: a manifest's limits, three calls, and when the denied one may come back.
 //!
-//! `cargo run --example limiter`
+//! `cargo run --example limiter` counts in memory, `cargo run --example limiter -- redis://127.0.0.1` in Redis.
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
-use std::error::Error;
+use std::{env, error::Error};
 
 use serde_json::json;
 use tollgate::{
@@ -12,12 +12,19 @@ use tollgate::{
         limits::Limits,
         subject::{Kind, Subject},
     },
-    limiter::{Call, Decision, Limiter, Policy, ServerId},
-    stores::Memory,
+    limiter::{Call, Decision, Limiter, Policy, ServerId, Store},
+    stores::{Guard, GuardSettings, Memory, Redis, redis::Settings},
 };
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
+    match env::args().nth(1) {
+        Some(url) => call(Guard::new(Redis::new(&Settings::parse(&url)?)?, GuardSettings::default())).await,
+        None => call(Memory::default()).await,
+    }
+}
+
+async fn call(store: impl Store) -> Result<(), Box<dyn Error>> {
     let manifest = json!({"spec": {
         "oidcConfigRef": {"name": "sign-in"},
         "sessionStorage": {"provider": "redis", "address": "redis:6379"},
@@ -27,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         },
     }});
     let limits = Limits::of(Subject::new(Kind::McpServer, &manifest)).map_err(|denials| format!("{denials:?}"))?.unwrap_or_default();
-    let limiter = Limiter::new(Memory::default(), Policy::new(&ServerId::new("default", "search"), &limits));
+    let limiter = Limiter::new(store, Policy::new(&ServerId::new("default", "search"), &limits));
 
     for (user, tool) in
         [("alice", "web_search"), ("alice", "web_search"), ("alice", "web_search"), ("bob", "web_search"), ("alice", "list")]

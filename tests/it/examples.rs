@@ -24,13 +24,17 @@ fn call(id: u32, tool: &str) -> String {
     json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": {"q": "ü"}}}).to_string()
 }
 
-#[test]
-fn limiter_denies_the_right_call_with_the_right_wait() {
-    let printed = example::output("limiter");
-    let lines: Vec<_> = printed.lines().collect();
-    assert_eq!(lines[..2], ["alice web_search: allowed, 1 left", "alice web_search: allowed, 0 left"]);
-    assert!(lines[2].starts_with("alice web_search: denied by tools[web_search].perUser, again in 10.0s"), "{printed}");
-    assert_eq!(lines[3..], ["bob web_search: allowed, 1 left", "alice list: allowed, 96 left"]);
+#[tokio::test(flavor = "multi_thread")]
+async fn limiter_denies_the_right_call_with_the_right_wait() {
+    let redis = Server::start().await;
+    for args in [vec![], vec![redis.url()]] {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let printed = example::output("limiter", &args);
+        let lines: Vec<_> = printed.lines().collect();
+        assert_eq!(lines[..2], ["alice web_search: allowed, 1 left", "alice web_search: allowed, 0 left"], "{args:?}");
+        assert!(lines[2].starts_with("alice web_search: denied by tools[web_search].perUser, again in 10.0s"), "{args:?}: {printed}");
+        assert_eq!(lines[3..], ["bob web_search: allowed, 1 left", "alice list: allowed, 96 left"], "{args:?}");
+    }
 }
 
 #[tokio::test]

@@ -35,8 +35,8 @@ impl Drop for Example {
 }
 
 /// What an example prints that ends by itself.
-pub fn output(name: &str) -> String {
-    let output = Command::new(program(name)).stdin(Stdio::null()).output().expect("the example starts");
+pub fn output(name: &str, args: &[&str]) -> String {
+    let output = Command::new(program(name)).args(args).stdin(Stdio::null()).output().expect("the example starts");
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
 }
