@@ -1,8 +1,11 @@
 //! The way into a cluster for commands that ask it once.
 
-use std::{future::Future, path::PathBuf};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -26,14 +29,20 @@ pub(super) fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::R
 
 /// A client; nothing is asked yet.
 pub(super) async fn connect(access: &Access) -> anyhow::Result<Client> {
-    let options = KubeConfigOptions { context: access.context.clone(), ..KubeConfigOptions::default() };
-    let config = match &access.kubeconfig {
-        Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("cannot use {}", path.display()))?;
-            Config::from_custom_kubeconfig(kubeconfig, &options).await?
+    Client::try_from(config(access.kubeconfig.as_deref(), access.context.as_deref()).await?).context("cannot make a Kubernetes client")
+}
+
+/// As kubectl would: the kubeconfig that is named, `$KUBECONFIG`, `~/.kube/config`; then the service account of the pod.
+pub(super) async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    // Not as a chain: these errors tell their sources themselves.
+    match (kubeconfig, context) {
+        (Some(path), _) => {
+            let shown = |error| anyhow!("cannot use {}: {error}", path.display());
+            let kubeconfig = Kubeconfig::read_from(path).map_err(shown)?;
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(shown)
         }
-        None if access.context.is_some() => Config::from_kubeconfig(&options).await.context("cannot use the kubeconfig")?,
-        None => Config::infer().await.context("there is neither a kubeconfig nor a service account")?,
-    };
-    Client::try_from(config).context("cannot make a Kubernetes client")
+        (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| anyhow!("cannot use the kubeconfig: {error}")),
+        (None, None) => Config::infer().await.map_err(|error| anyhow!("there is no cluster to look at, name a --kubeconfig: {error}")),
+    }
 }

@@ -13,7 +13,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, Method, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
@@ -147,12 +147,7 @@ impl Gateway {
 
 /// An answer as the envelope's module wrote it.
 fn reply(reply: Reply) -> Response {
-    let Reply { status, headers, body } = reply;
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = headers.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?)));
-    response.headers_mut().extend(headers);
-    response
+    Response::from(reply).map(Body::new)
 }
 
 fn with(mut response: Response, fields: Vec<(HeaderName, HeaderValue)>) -> Response {

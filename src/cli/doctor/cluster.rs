@@ -2,16 +2,14 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use http::{HeaderMap, Request, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
-use kube::{
-    Client, Config,
-    client::Body,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Client, client::Body};
 use serde_json::Value;
 use thiserror::Error;
+
+use crate::cli::cluster::config;
 
 /// For one request. Two hooks that hang for 10 s each fit into it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -47,21 +45,9 @@ pub(super) struct Answer {
 }
 
 impl Cluster {
-    /// As kubectl would: the kubeconfig that is named, `$KUBECONFIG`, `~/.kube/config`; then the service account of the pod.
+    /// The cluster of a kubeconfig, or of the pod; requests are sent once and have a deadline.
     pub(in crate::cli) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Self> {
-        let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-        let mut config = match (kubeconfig, context) {
-            (Some(path), _) => {
-                // Not as a chain: these errors tell their sources themselves.
-                let shown = |error| anyhow!("cannot use {}: {error}", path.display());
-                let kubeconfig = Kubeconfig::read_from(path).map_err(shown)?;
-                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(shown)?
-            }
-            (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| anyhow!("cannot use the kubeconfig: {error}"))?,
-            (None, None) => {
-                Config::infer().await.map_err(|error| anyhow!("there is no cluster to look at, name a --kubeconfig: {error}"))?
-            }
-        };
+        let mut config = config(kubeconfig, context).await?;
         config.default_retry = false;
         config.read_timeout = Some(DEADLINE);
         Ok(Self { client: Client::try_from(config).context("cannot make a Kubernetes client")? })

@@ -200,13 +200,14 @@ impl Figures {
 
     /// What is missing from the bucket is what was allowed, and at most a token for each call of which nobody knows the outcome.
     #[allow(clippy::print_stdout, reason = "the row is for people")]
-    pub async fn check_tokens(&self, server: &Server, kept: Kept) {
+    pub async fn check_tokens(&self, server: &Server, kept: Kept) -> (u64, u64) {
         let left: f64 = server.ask(&format!("HGET {} tokens", server_id().global_key())).await;
         let taken = (f64::from(TOKENS) - left).round() as u64;
         let allowed = self.seen.iter().filter(|seen| seen.source() == Some(Source::Store)).count() as u64;
         println!("    tokens: {allowed} calls allowed by the store, {taken} taken, {} calls of unknown outcome", self.unknown);
         assert!(taken <= allowed + self.unknown, "{}: {taken} taken for {allowed} calls and {} unknown", self.fault, self.unknown);
         assert!(taken >= allowed || kept == Kept::Most, "{}: {taken} taken for {allowed} calls", self.fault);
+        (allowed, taken)
     }
 
     /// Calls during the fault that were decided without the store.
