@@ -2,8 +2,8 @@
 
 mod callers;
 mod documents;
-mod issuer;
+pub mod issuer;
 mod keys;
 mod rotation;
-mod signer;
+pub mod signer;
 mod tokens;

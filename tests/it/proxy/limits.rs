@@ -4,7 +4,13 @@ use hyper::header::HeaderValue;
 use serde_json::json;
 
 use super::{ask, assert_denied, assert_passed, assert_refused, bucket, call, posted, request, resource, send};
-use crate::support::{https::get, port::own_address, proxy::Proxy, upstream::Upstream};
+use crate::support::{
+    ca::Ca,
+    https::{Client, get, post},
+    port::own_address,
+    proxy::Proxy,
+    upstream::Upstream,
+};
 
 #[tokio::test]
 async fn users_and_tools_have_buckets_of_their_own() {
@@ -60,6 +66,34 @@ async fn who_comes_from_elsewhere_cannot_say_who_it_is() {
     assert_denied(&ask(&proxy, &[("x-user", "bob")], call(3, "search")).await, 3, "global");
     send(&proxy, request("OPTIONS", "/mcp", &[("x-user", "alice")], "")).await;
     assert_eq!((upstream.last().method.as_str(), upstream.last().header("x-user")), ("OPTIONS", ""));
+}
+
+#[tokio::test]
+async fn who_has_a_certificate_may_say_who_it_is_from_elsewhere() {
+    let (upstream, ca, folder) = (Upstream::start().await, Ca::root("root"), tempfile::tempdir().expect("a folder"));
+    let (cert, key) = ca.pair();
+    let files = [("tls.crt", &cert), ("tls.key", &key), ("ca.crt", &ca.pem)].map(|(name, text)| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("the folder is ours");
+        path.display().to_string()
+    });
+    let limits = resource(json!({"global": bucket(9), "perUser": bucket(1)}));
+    let tls = ["--tls-cert", &files[0], "--tls-key", &files[1], "--client-ca", &files[2], "--client-name", "gateway"];
+    let args = [&["--store", "memory", "--user-header", "X-User"][..], &tls].concat();
+    let proxy = Proxy::start_listening(&format!("{}:0", own_address()), &upstream.url(), &limits, &args);
+    let pair = ca.client_pair("gateway", &[]);
+    let gateway = Client::with(proxy.address, &ca.pem, rustls::ALL_VERSIONS, "http/1.1", Some((&pair.0, &pair.1)));
+    let ask = async |user: &str, id| {
+        let mut asked = post("/mcp", call(id, "search"));
+        asked.headers_mut().insert("x-user", user.parse().expect("a value"));
+        gateway.send(asked).await.expect("an answer")
+    };
+    assert_passed(&ask("alice", 1).await, "search");
+    assert_denied(&ask("alice", 2).await, 2, "perUser");
+    assert_passed(&ask("bob", 3).await, "search");
+    let pair = ca.client_pair("stranger", &[]);
+    let stranger = Client::with(proxy.address, &ca.pem, rustls::ALL_VERSIONS, "http/1.1", Some((&pair.0, &pair.1)));
+    assert!(stranger.send(post("/mcp", call(4, "search"))).await.is_err(), "another name, no connection");
 }
 
 #[tokio::test]

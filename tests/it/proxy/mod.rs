@@ -9,6 +9,7 @@ mod smuggling;
 mod store;
 mod streams;
 mod tls;
+mod tokens;
 mod transport;
 
 use http_body_util::Full;

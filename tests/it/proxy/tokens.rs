@@ -1,0 +1,198 @@
+//! Who is calling, by tokens of a real issuer: who comes in, whose calls are counted together, and what everybody else is told.
+
+use std::time::{Duration, Instant};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::{PATIENCE, ask, assert_denied, assert_passed, assert_refused, bucket, call, raw, request, resource, send};
+use crate::{
+    identity::{
+        issuer::{Issuer, Mood},
+        signer::{AUDIENCE, Signer, key_set, seconds, with},
+    },
+    support::{https::Answer, proxy::Proxy, upstream::Upstream},
+};
+
+/// A proxy that lets each user call once, and all of them ninety-nine times.
+fn once_per_user(upstream: &Upstream, args: &[&str]) -> Proxy {
+    let limits = resource(json!({"global": bucket(99), "perUser": bucket(1)}));
+    Proxy::start(&upstream.url(), &limits, &[&["--store", "memory"], args].concat())
+}
+
+fn trusting<'a>(issuer: &'a Issuer, more: &[&'a str]) -> Vec<&'a str> {
+    [&["--oidc-issuer", &issuer.url, "--oidc-audience", AUDIENCE], more].concat()
+}
+
+async fn ask_as(proxy: &Proxy, token: &str, id: u32) -> Answer {
+    ask(proxy, &[("authorization", &format!("Bearer {token}"))], call(id, "search")).await
+}
+
+fn challenge(answer: &Answer) -> &str {
+    answer.headers.get("www-authenticate").map_or("", |value| value.to_str().expect("ASCII"))
+}
+
+#[tokio::test]
+async fn each_subject_has_a_bucket_whatever_token_it_brings() {
+    let (upstream, signer) = (Upstream::start().await, Signer::es256("e"));
+    let issuer = Issuer::start(&[&signer]).await;
+    let proxy = once_per_user(&upstream, &trusting(&issuer, &[]));
+    assert_passed(&ask_as(&proxy, &issuer.token(&signer, "alice"), 1).await, "search");
+    assert_eq!(upstream.last().header("authorization"), "", "it was issued for the proxy, and MCP forbids to pass it on");
+    let renewed = signer.token(&with(json!({"iss": issuer.url, "sub": "alice", "exp": seconds() + 900})));
+    assert_denied(&ask_as(&proxy, &renewed, 2).await, 2, "perUser");
+    assert_passed(&ask_as(&proxy, &issuer.token(&signer, "bob"), 3).await, "search");
+    // Lists are not counted, but not for everybody either.
+    let list = json!({"jsonrpc": "2.0", "id": 4, "method": "tools/list"}).to_string();
+    assert_refused(&ask(&proxy, &[], list.clone()).await, 401, "a bearer token is required");
+    let listed = ask(&proxy, &[("authorization", &format!("bearer {renewed}"))], list).await;
+    assert_eq!(listed.status, 200, "{}", listed.text());
+    let log = proxy.log();
+    assert!([&renewed, "alice", "bob"].iter().all(|secret| !log.contains(*secret)), "{log}");
+}
+
+#[tokio::test]
+async fn tokens_that_are_no_good_get_401_and_a_reason() {
+    let (upstream, signer) = (Upstream::start().await, Signer::es256("e"));
+    let issuer = Issuer::start(&[&signer]).await;
+    let proxy = once_per_user(&upstream, &trusting(&issuer, &[]));
+    let of = |changes: Value| {
+        let mut claims = serde_json::Map::from_iter([("iss".to_owned(), json!(issuer.url))]);
+        claims.extend(changes.as_object().expect("a map").clone());
+        signer.token(&with(claims.into()))
+    };
+    let unsigned = |header: Value| {
+        let part = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+        format!("{}.{}.", part(header), part(with(json!({"iss": issuer.url}))))
+    };
+    let good = of(json!({}));
+    let cases = [
+        (of(json!({"exp": seconds() - 3600})), "the token has expired"),
+        (of(json!({"nbf": seconds() + 3600})), "the token is not valid yet"),
+        (of(json!({"aud": "https://other.test"})), "the token is for another audience"),
+        (of(json!({"iss": "https://other.test"})), "the token is from another issuer"),
+        (of(json!({"sub": null})), "the token names no subject"),
+        (unsigned(json!({"alg": "none", "kid": "e"})), "the token's algorithm is not allowed"),
+        (unsigned(json!({"alg": "HS256", "kid": "e"})), "the token's algorithm is not allowed"),
+        (unsigned(json!({"alg": "ES256", "kid": "e"})), "the token's signature is wrong"),
+        (issuer.token(&Signer::es256("e"), "alice"), "the token's signature is wrong"),
+        (issuer.token(&Signer::es256("unknown"), "alice"), "the token is signed with a key that the issuer does not have"),
+        (of(json!({"x": "x".repeat(20_000)})), "the token is longer than 16384 bytes"),
+        ("garbage".to_owned(), "the token is malformed"),
+        (format!("{good} {good}"), "the token is malformed"),
+    ];
+    for (id, (token, text)) in (0..).zip(&cases) {
+        let answer = ask_as(&proxy, token, id).await;
+        assert_refused(&answer, 401, text);
+        let told = challenge(&answer);
+        assert!(told.starts_with("Bearer error=\"invalid_token\"") && told.contains(text), "{told}");
+        assert!(!answer.text().contains(token.as_str()), "it is not told back");
+    }
+    for scheme in ["Basic YWxpY2U6YQ==", "Bearer", "", "DPoP x"] {
+        let answer = ask(&proxy, &[("authorization", scheme)], call(50, "search")).await;
+        assert_eq!(answer.status, 401, "{scheme:?}: {}", answer.text());
+    }
+    let twice = [("authorization", format!("Bearer {good}")), ("authorization", "Bearer x".to_owned())];
+    let twice = twice.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_refused(&ask(&proxy, &twice, call(51, "search")).await, 400, "who is calling is said more than once");
+    assert_refused(&ask_as(&proxy, &"a".repeat(64 * 1024), 52).await, 401, "the token is longer than 16384 bytes");
+    let endless = format!("POST /mcp HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n", "a".repeat(1 << 20));
+    let told = raw(&proxy, endless).await;
+    assert!(told.is_empty() || told.starts_with("HTTP/1.1 431 "), "{told}");
+    assert!(upstream.seen().is_empty(), "none of it went on");
+    // None of it was counted as alice's either.
+    assert_passed(&ask_as(&proxy, &good, 53).await, "search");
+    assert!(!proxy.log().contains("panicked"), "{}", proxy.log());
+}
+
+#[tokio::test]
+async fn what_nobody_verified_names_no_bucket() {
+    let (upstream, signer) = (Upstream::start().await, Signer::es256("e"));
+    let proxy = once_per_user(&upstream, &["--auth", "none"]);
+    for id in 1..=3 {
+        assert_passed(&ask_as(&proxy, &signer.token_of("alice"), id).await, "search");
+    }
+    proxy.wait_for_log("nobody knows who is calling, so limits per user do not apply");
+    assert!(upstream.last().header("authorization").starts_with("Bearer "), "the server behind asks for it, if anybody does");
+}
+
+#[tokio::test]
+async fn with_optional_sign_in_only_bad_tokens_are_turned_away() {
+    let (upstream, signer) = (Upstream::start().await, Signer::es256("e"));
+    let issuer = Issuer::start(&[&signer]).await;
+    let proxy = once_per_user(&upstream, &trusting(&issuer, &["--auth", "optional", "--pass-token"]));
+    for id in 1..=2 {
+        assert_passed(&ask(&proxy, &[], call(id, "search")).await, "search");
+    }
+    let token = issuer.token(&signer, "alice");
+    assert_passed(&ask_as(&proxy, &token, 3).await, "search");
+    assert_eq!(upstream.last().header("authorization"), format!("Bearer {token}"), "the server behind asks for it");
+    assert_denied(&ask_as(&proxy, &token, 4).await, 4, "perUser");
+    assert_refused(&ask_as(&proxy, &Signer::es256("x").token_of("alice"), 5).await, 401, "the token is from another issuer");
+}
+
+#[tokio::test]
+async fn clients_are_told_where_to_sign_in() {
+    let (upstream, signer) = (Upstream::start().await, Signer::es256("e"));
+    let issuer = Issuer::start(&[&signer]).await;
+    let proxy = once_per_user(&upstream, &trusting(&issuer, &["--resource-url", "https://mcp.example/mcp"]));
+    let refused = ask(&proxy, &[], call(1, "search")).await;
+    assert_refused(&refused, 401, "a bearer token is required");
+    let metadata = "/.well-known/oauth-protected-resource/mcp";
+    assert_eq!(challenge(&refused), format!("Bearer resource_metadata=\"https://mcp.example{metadata}\""));
+    let told = send(&proxy, request("GET", metadata, &[], "")).await.json();
+    assert_eq!((&told["resource"], &told["authorization_servers"]), (&json!("https://mcp.example/mcp"), &json!([issuer.url])));
+    // Streams and the end of sessions are for those who are signed in, too.
+    for method in ["GET", "DELETE"] {
+        assert_eq!(send(&proxy, request(method, "/mcp", &[], "")).await.status, 401, "{method}");
+    }
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_away_lets_nobody_in_and_stalls_nobody() {
+    let (upstream, signer, next) = (Upstream::start().await, Signer::es256("e"), Signer::es256("next"));
+    let issuer = Issuer::start(&[&signer]).await;
+    let proxy = once_per_user(&upstream, &trusting(&issuer, &[]));
+    assert_passed(&ask_as(&proxy, &issuer.token(&signer, "alice"), 1).await, "search");
+    issuer.set(Mood::Status(StatusCode::INTERNAL_SERVER_ERROR));
+    assert_passed(&ask_as(&proxy, &issuer.token(&signer, "bob"), 2).await, "search");
+    let stranger = ask_as(&proxy, &issuer.token(&next, "carol"), 3).await;
+    assert_refused(&stranger, 503, "the issuer's keys are not to be had");
+
+    issuer.set_keys(key_set(&[&next]));
+    issuer.set(Mood::Hangs);
+    let other = once_per_user(&upstream, &trusting(&issuer, &[]));
+    assert_refused(&ask_as(&other, &issuer.token(&next, "carol"), 4).await, 503, "the issuer's keys are not to be had");
+    issuer.set(Mood::Answers);
+    let deadline = Instant::now() + PATIENCE;
+    while ask_as(&other, &issuer.token(&next, "carol"), 5).await.status == 503 {
+        assert!(Instant::now() < deadline, "the issuer is back, and nobody asks it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_denied(&ask_as(&other, &issuer.token(&next, "carol"), 6).await, 6, "perUser");
+}
+
+#[tokio::test]
+async fn the_resource_says_who_issues_tokens() {
+    let (upstream, signer) = (Upstream::start().await, Signer::es256("e"));
+    let issuer = Issuer::start(&[&signer]).await;
+    let server = json!({
+        "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPServer", "metadata": {"name": "demo"},
+        "spec": {
+            "sessionStorage": {"provider": "redis", "address": "127.0.0.1:1"},
+            "oidcConfigRef": {"name": "sign-in", "audience": AUDIENCE},
+            "rateLimiting": {"perUser": bucket(1)},
+        },
+    });
+    let described = json!({
+        "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPOIDCConfig", "metadata": {"name": "sign-in"},
+        "spec": {"type": "inline", "inline": {"issuer": issuer.url}},
+    });
+    let both = format!("{server}\n---\n{described}\n");
+    let proxy = Proxy::start(&upstream.url(), &both, &["--store", "memory"]);
+    assert_refused(&ask(&proxy, &[], call(1, "search")).await, 401, "a bearer token is required");
+    assert_passed(&ask_as(&proxy, &issuer.token(&signer, "alice"), 2).await, "search");
+    assert_denied(&ask_as(&proxy, &issuer.token(&signer, "alice"), 3).await, 3, "perUser");
+}
