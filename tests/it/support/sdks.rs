@@ -136,7 +136,8 @@ impl Server {
     }
 }
 
-fn python(major: &str) -> PathBuf {
+/// The interpreter that has an SDK of this major version.
+pub fn python(major: &str) -> PathBuf {
     installed("mcp-python", &format!("MCP_PYTHON_{major}_VERSION"), "bin/python")
 }
 
