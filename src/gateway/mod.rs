@@ -37,7 +37,7 @@ pub mod source;
 pub mod store;
 mod upstream;
 
-use std::{error::Error, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -70,6 +70,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The MCP server: `http://HOST[:PORT][/PATH]`, `https://` or `h2c://`.
     pub upstream: String,
+    /// The CAs of its certificate, PEM; `None` for those that the system trusts.
+    pub upstream_ca: Option<PathBuf>,
     /// Until the head of its answer.
     pub answer_within: Duration,
     /// The largest body of a request, in bytes.
@@ -186,7 +188,7 @@ impl Proxy {
     pub async fn bind(settings: Settings, parts: Parts, observer: Arc<dyn Observer>, registry: Registry) -> Result<Self, BindError> {
         let Parts { source, buckets, callers } = parts;
         let identity = settings.tls.map(Identity::open).transpose()?.map(Arc::new);
-        let upstream = Upstream::new(&settings.upstream, settings.answer_within)?;
+        let upstream = Upstream::new(&settings.upstream, settings.upstream_ca.as_deref(), settings.answer_within)?;
         let (front, address) = bind(settings.listen, identity.clone(), settings.limits).await?;
         let (operations, metrics_address) = bind(settings.metrics_listen, None, settings.limits).await?;
         let gateway = Gateway {

@@ -4,15 +4,25 @@
 //! unbuffered. When a client leaves, its answer is dropped, and that ends the request at the server too: an HTTP/1.1 connection is
 //! closed, an HTTP/2 stream reset.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{
+    error::Error,
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use axum::body::{Body, Bytes};
 use http::{HeaderMap, Method, Request, Response, Uri, Version, uri};
 use http_body_util::{BodyExt, Full};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
 };
 use thiserror::Error;
 use tokio::time::timeout;
@@ -43,7 +53,15 @@ pub enum UpstreamError {
     Url(String),
     /// The system's CA certificates cannot be read.
     #[error("cannot read the CA certificates of this system, needed for an https upstream: {0}")]
-    Roots(#[source] std::io::Error),
+    Roots(#[source] io::Error),
+    /// The CA of the upstream's certificate cannot be used.
+    #[error("{} is no file with CA certificates in PEM: {why}", path.display())]
+    Ca {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
 }
 
 /// Why there is no answer.
@@ -77,7 +95,8 @@ impl NoAnswer {
 }
 
 impl Upstream {
-    pub(super) fn new(url: &str, answer_within: Duration) -> Result<Self, UpstreamError> {
+    /// An `https` server's certificate has to come from a CA in this file (PEM), or else from one that this system trusts.
+    pub(super) fn new(url: &str, ca: Option<&Path>, answer_within: Duration) -> Result<Self, UpstreamError> {
         let bad = || UpstreamError::Url(url.to_owned());
         let parts = url.parse::<Uri>().map_err(|_| bad())?.into_parts();
         let authority =
@@ -89,7 +108,7 @@ impl Upstream {
             _ => return Err(bad()),
         };
         let path = parts.path_and_query.filter(|path| path.query().is_none()).ok_or_else(bad)?.path().to_owned();
-        let client = client(scheme == uri::Scheme::HTTPS, is_h2c)?;
+        let client = client(tls(ca, scheme == uri::Scheme::HTTPS)?, is_h2c);
         Ok(Self { scheme, authority, path, client, answer_within })
     }
 
@@ -130,30 +149,38 @@ pub(super) struct Head {
     pub(super) headers: HeaderMap,
 }
 
-fn client(is_tls: bool, is_h2c: bool) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, UpstreamError> {
+fn tls(ca: Option<&Path>, is_https: bool) -> Result<ClientConfig, UpstreamError> {
+    let builder = ClientConfig::builder_with_provider(ring::default_provider().into()).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| UpstreamError::Roots(io::Error::other(error)))?;
+    let builder = match ca {
+        Some(ca) => builder.with_root_certificates(roots(ca)?),
+        None if is_https => builder.with_native_roots().map_err(UpstreamError::Roots)?,
+        None => builder.with_root_certificates(RootCertStore::empty()),
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, UpstreamError> {
+    let failed = |why: String| UpstreamError::Ca { path: path.to_owned(), why };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))? {
+        roots.add(certificate.map_err(|error| failed(error.to_string()))?).map_err(|error| failed(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(failed("it holds none".to_owned())) } else { Ok(roots) }
+}
+
+fn client(tls: ClientConfig, is_h2c: bool) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT));
     tcp.set_keepalive(Some(Duration::from_secs(60)));
-    let builder = HttpsConnectorBuilder::new();
-    let provider = rustls::crypto::ring::default_provider();
-    let builder = if is_tls {
-        builder.with_provider_and_native_roots(provider).map_err(UpstreamError::Roots)?
-    } else {
-        let none = rustls::ClientConfig::builder_with_provider(provider.into()).with_safe_default_protocol_versions();
-        let none = none.map_err(|error| UpstreamError::Roots(std::io::Error::other(error)))?;
-        builder.with_tls_config(none.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
-    };
-    let https = if is_h2c {
-        builder.https_or_http().enable_http2().wrap_connector(tcp)
-    } else {
-        builder.https_or_http().enable_all_versions().wrap_connector(tcp)
-    };
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    let https = if is_h2c { builder.enable_http2().wrap_connector(tcp) } else { builder.enable_all_versions().wrap_connector(tcp) };
     let mut client = Client::builder(TokioExecutor::new());
     client.pool_timer(TokioTimer::new()).timer(TokioTimer::new()).pool_idle_timeout(KEEP_IDLE).http2_only(is_h2c);
     client.http2_keep_alive_interval(Duration::from_secs(30)).http2_adaptive_window(true);
-    Ok(client.build(https))
+    client.build(https)
 }
 
 #[cfg(test)]
@@ -161,7 +188,7 @@ mod tests {
     use super::*;
 
     fn upstream(url: &str) -> Result<Upstream, UpstreamError> {
-        Upstream::new(url, Duration::from_secs(1))
+        Upstream::new(url, None, Duration::from_secs(1))
     }
 
     #[test]

@@ -35,6 +35,10 @@ pub(in crate::cli) struct ProxyArgs {
     #[arg(long, env = "TOLLGATE_UPSTREAM", value_name = "URL")]
     pub(super) upstream: String,
 
+    /// CA of its certificate, PEM, unless the system trusts it
+    #[arg(long, env = "TOLLGATE_UPSTREAM_CA", value_name = "FILE")]
+    pub(super) upstream_ca: Option<PathBuf>,
+
     /// Where clients come in
     #[arg(long, env = "TOLLGATE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub(super) listen: SocketAddr,

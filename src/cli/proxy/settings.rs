@@ -31,6 +31,7 @@ pub(super) fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
     let ProxyArgs {
         source,
         upstream,
+        upstream_ca,
         listen,
         metrics_listen,
         tls_cert,
@@ -69,6 +70,7 @@ pub(super) fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
             ..Limits::default()
         },
         upstream,
+        upstream_ca,
         answer_within: upstream_timeout.as_duration(),
         max_body: max_body as usize,
         body_within: body_timeout.as_duration(),

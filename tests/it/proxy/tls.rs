@@ -1,6 +1,6 @@
 //! HTTPS on either side.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use hyper::Version;
 use rustls::ALL_VERSIONS;
@@ -11,6 +11,7 @@ use crate::support::{
     ca::Ca,
     https::{Client, post},
     proxy::Proxy,
+    serve::command,
     upstream::Upstream,
 };
 
@@ -59,5 +60,20 @@ async fn a_server_over_https_is_believed_only_with_a_certificate() {
     assert_eq!(upstream.last().version, Version::HTTP_2, "as it offers");
     let proxy = Proxy::start_trusting(&bad, &url, &limits, &["--store", "memory"]);
     super::assert_refused(&ask(&proxy, &[], call(2, "search")).await, 502, "the MCP server cannot be reached");
-    assert_eq!(upstream.seen().len(), 1);
+    let of = |file: &Path| Proxy::start(&url, &limits, &["--store", "memory", "--upstream-ca", &file.display().to_string()]);
+    assert_passed(&ask(&of(&good), &[], call(3, "search")).await, "search");
+    super::assert_refused(&ask(&of(&bad), &[], call(4, "search")).await, 502, "the MCP server cannot be reached");
+    assert_eq!(upstream.seen().len(), 2);
+    for (name, text, why) in [("empty", "", "it holds none"), ("garbage", "garbage", "it holds none"), ("none", "", "No such file")] {
+        let place = folder.path().join(name);
+        if name != "none" {
+            fs::write(&place, text).expect("the folder is ours");
+        }
+        fs::write(folder.path().join("r.json"), &limits).expect("the folder is ours");
+        let args = ["proxy", "-f", "r.json", "--upstream", &url, "--store", "memory", "--upstream-ca", name];
+        let output = command(&folder).args(args).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("{name} is no file with CA certificates in PEM")) && said.contains(why), "{said}");
+    }
 }
