@@ -15,6 +15,7 @@ mod inputs;
 mod limits;
 mod man;
 mod migrate;
+mod open_files;
 mod proxy;
 mod redis;
 mod serve;

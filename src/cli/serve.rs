@@ -10,7 +10,7 @@ use tracing::info;
 use super::{
     args::ServeArgs,
     exit::Exit,
-    print,
+    open_files, print,
     settings::{ServeSettings, resolve},
     signals::Signals,
 };
@@ -23,6 +23,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let settings = resolve(args)?;
+    open_files::raise(settings.server.limits.connections as u64);
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?.block_on(serve(settings))
 }
 

@@ -15,7 +15,7 @@ use self::{
 };
 use super::{
     exit::Exit,
-    print,
+    open_files, print,
     signals::Signals,
     target::{StoreSettings, Unworkable},
     tell_error,
@@ -39,6 +39,7 @@ pub(super) fn run(args: ProxyArgs) -> anyhow::Result<Exit> {
         }
         Err(error) => return Err(error),
     };
+    open_files::raise(settings.proxy.limits.connections as u64);
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?.block_on(serve(settings))
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use hyper::{Method, Version};
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use super::{PATIENCE, ask, assert_denied, assert_passed, assert_refused, bucket, call, posted, proxy, request, resource, send};
 use crate::support::{port::free_port, proxy::Proxy, upstream::Upstream};
@@ -160,6 +161,21 @@ async fn a_server_that_breaks_is_a_502_and_a_slow_one_a_504_with_the_id() {
     upstream.stream().await.closed().await;
     assert_eq!(upstream.called(), ["broken", "slow"], "neither was sent again");
     assert_passed(&ask(&proxy, &[], call(10, "search")).await, "search");
+}
+
+#[tokio::test]
+async fn more_clients_than_the_soft_limit_of_open_files_are_served() {
+    let upstream = Upstream::start().await;
+    let limits = resource(json!({"global": bucket(9)}));
+    let few = "ulimit -S -n 60 && ulimit -H -n 400";
+    let proxy = Proxy::start_after(few, &upstream.url(), &limits, &["--store", "memory"]);
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(TcpStream::connect(proxy.address).await.expect("the port is open"));
+    }
+    assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
+    proxy.wait_for_log("fewer files may be open than --max-connections needs");
+    assert!(!proxy.log().contains("cannot accept connections"), "{}", proxy.log());
 }
 
 #[tokio::test]

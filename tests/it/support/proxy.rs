@@ -4,13 +4,14 @@ use std::{
     net::SocketAddr,
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use tempfile::TempDir;
 
 use super::{
     process::Process,
-    serve::{address_after, command},
+    serve::{TOLLGATE, address_after, clean, command},
 };
 
 /// A running proxy; killed when dropped.
@@ -28,6 +29,14 @@ impl Proxy {
         Self::launch("127.0.0.1:0", None, upstream, resource, args)
     }
 
+    /// The same in a shell that first does this.
+    pub fn start_after(first: &str, upstream: &str, resource: &str, args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut shell = clean("sh", &folder);
+        shell.args(["-c", &format!("{first} && exec \"$0\" \"$@\""), TOLLGATE]);
+        Self::run(shell, folder, "127.0.0.1:0", upstream, resource, args)
+    }
+
     /// The same at another address than loopback's.
     pub fn start_listening(listen: &str, upstream: &str, resource: &str, args: &[&str]) -> Self {
         Self::launch(listen, None, upstream, resource, args)
@@ -40,11 +49,15 @@ impl Proxy {
 
     fn launch(listen: &str, ca: Option<&Path>, upstream: &str, resource: &str, args: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("resource.yaml"), resource).expect("the folder is ours");
         let mut command = command(&folder);
         if let Some(ca) = ca {
             command.env("SSL_CERT_FILE", ca);
         }
+        Self::run(command, folder, listen, upstream, resource, args)
+    }
+
+    fn run(mut command: Command, folder: TempDir, listen: &str, upstream: &str, resource: &str, args: &[&str]) -> Self {
+        std::fs::write(folder.path().join("resource.yaml"), resource).expect("the folder is ours");
         let listen = ["proxy", "-f", "resource.yaml", "--listen", listen, "--metrics-listen", "127.0.0.1:0"];
         let mut process = Process::start(command.args(listen).args(["--upstream", upstream]).args(args));
         let greeting = process.line();
