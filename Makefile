@@ -1,6 +1,6 @@
 # Every step of CI is a target here. Plain make; cargo, and Go where a neighbour has to be built.
 
-.PHONY: help test neighbours check fmt clippy doc features crds bench-admission bench-limiter
+.PHONY: help test neighbours check fmt clippy doc features crds bench-admission bench-limiter bench-proxy
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 28
@@ -40,3 +40,7 @@ bench-admission: ## Load on the webhook, beside a bare server, in one run
 
 bench-limiter: ## Decisions of the limiter's stores, beside the plain way to do the same, in one run
 	cargo bench --locked --no-default-features --features redis --bench limiter
+
+bench-proxy: ## Calls through the proxy, beside nginx, in one run
+	tests/neighbours/setup.sh nginx
+	cargo bench --locked --bench proxy

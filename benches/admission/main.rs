@@ -32,6 +32,9 @@ mod load;
 mod report;
 mod reviews;
 mod servers;
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
+#[path = "../shared/mod.rs"]
+mod shared;
 
 use std::{io::Write, path::PathBuf, time::Duration};
 
@@ -42,7 +45,7 @@ use tollgate::admission::Hook;
 use self::{
     load::{Load, Protocol, Target},
     report::{Report, Round},
-    servers::Server,
+    shared::{options::Options, server::Server},
 };
 
 /// The scenarios' shapes: name, load, and whether the review is the large one.
@@ -65,50 +68,16 @@ fn main() -> anyhow::Result<()> {
     if let Some((BARE_SERVER, [cert, key])) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         return bare::run(&PathBuf::from(cert), &PathBuf::from(key));
     }
-    let options = Options::parse(args)?;
+    let options = Options::parse(args.into_iter(), Duration::from_millis(1500), |_, _| Ok(()))?;
     let report = tokio::runtime::Runtime::new()?.block_on(measure(&options))?;
     let text = if options.json { format!("{:#}\n", report.to_json()) } else { report.to_string() };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-#[derive(Debug)]
-struct Options {
-    round: Duration,
-    rounds: usize,
-    json: bool,
-    /// Parts of names of scenarios; all of them when empty.
-    only: Vec<String>,
-}
-
-impl Options {
-    /// Flags that are not ours are cargo's.
-    fn parse(args: Vec<String>) -> anyhow::Result<Self> {
-        let mut options = Self { round: Duration::from_millis(1500), rounds: 5, json: false, only: Vec::new() };
-        let mut args = args.into_iter();
-        while let Some(arg) = args.next() {
-            match arg.as_str() {
-                "--json" => options.json = true,
-                "--seconds" => {
-                    let seconds = args.next().context("--seconds N")?.parse().context("--seconds")?;
-                    options.round = Duration::try_from_secs_f64(seconds).context("--seconds")?;
-                }
-                "--rounds" => options.rounds = args.next().context("--rounds N")?.parse::<usize>().context("--rounds")?.max(1),
-                flag if flag.starts_with('-') => {}
-                name => options.only.push(name.to_owned()),
-            }
-        }
-        Ok(options)
-    }
-
-    fn wants(&self, scenario: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|part| scenario.contains(part))
-    }
-}
-
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let folder = tempfile::tempdir()?;
-    let tollgate = Server::tollgate(folder.path())?;
-    let bare = Server::bare(folder.path())?;
+    let tollgate = servers::tollgate(folder.path())?;
+    let bare = servers::bare(folder.path())?;
     let client = load::trusting(&std::fs::read(servers::ca(folder.path()))?)?;
     let pair = [&tollgate, &bare];
     let mut report = Report::new(rss(pair)?);

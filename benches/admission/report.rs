@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::load::Tally;
+use super::{
+    load::Tally,
+    shared::figures::{median, megabytes, micros, percentile},
+};
 
 const RSS_TARGET_KB: u64 = 20 * 1024;
 
@@ -32,7 +35,7 @@ impl Round {
     pub(super) fn new(mut tally: Tally, cpu: Duration) -> Self {
         tally.latencies.sort_unstable();
         let requests = tally.latencies.len();
-        let at = |percent: usize| tally.latencies.get(requests.saturating_sub(1) * percent / 100).copied().unwrap_or_default();
+        let at = |percent| percentile(&tally.latencies, percent);
         let rate = requests as f64 / tally.elapsed.as_secs_f64();
         let cpu_per_request = cpu.div_f64(requests.max(1) as f64);
         Self { requests, lost: tally.lost, rate, p50: at(50), p99: at(99), cpu_per_request }
@@ -164,18 +167,4 @@ impl Row {
 
 fn verdict(reached: bool) -> &'static str {
     if reached { "reached" } else { "MISSED" }
-}
-
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn micros(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
-}
-
-fn megabytes(kb: u64) -> f64 {
-    kb as f64 / 1024.0
 }

@@ -42,6 +42,9 @@ mod parties;
 mod report;
 mod scenario;
 mod server;
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
+#[path = "../shared/mod.rs"]
+mod shared;
 
 use std::{io::Write, path::PathBuf, sync::Arc, time::Duration};
 
@@ -53,6 +56,7 @@ use self::{
     report::{Report, Round, Row},
     scenario::{Place, Scenario},
     server::Server,
+    shared::options::Options,
 };
 
 const WARM_UP: Duration = Duration::from_millis(200);
@@ -60,62 +64,52 @@ const WARM_UP: Duration = Duration::from_millis(200);
 const BYTES_ROUND: Duration = Duration::from_millis(150);
 
 fn main() -> anyhow::Result<()> {
-    let options = Options::parse(std::env::args().skip(1))?;
-    let report = tokio::runtime::Runtime::new()?.block_on(measure(&options))?;
-    if let Some(path) = &options.svg {
+    let asked = Asked::parse(std::env::args().skip(1))?;
+    let report = tokio::runtime::Runtime::new()?.block_on(measure(&asked))?;
+    if let Some(path) = &asked.svg {
         std::fs::write(path, chart::svg(&report)).with_context(|| format!("--svg {}", path.display()))?;
     }
-    let text = if options.json { format!("{:#}\n", report.to_json()) } else { report.to_string() };
+    let text = if asked.options.json { format!("{:#}\n", report.to_json()) } else { report.to_string() };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 #[derive(Debug)]
-struct Options {
+struct Asked {
+    options: Options,
     full: bool,
-    round: Duration,
-    rounds: usize,
-    json: bool,
     svg: Option<PathBuf>,
-    /// How names of scenarios begin; all of them when empty.
-    only: Vec<String>,
 }
 
-impl Options {
-    /// Flags that are not ours are cargo's.
-    fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
-        let mut options = Self { full: false, round: Duration::from_millis(400), rounds: 5, json: false, svg: None, only: Vec::new() };
-        while let Some(arg) = args.next() {
-            match arg.as_str() {
-                "--full" => options.full = true,
-                "--json" => options.json = true,
-                "--svg" => options.svg = Some(args.next().context("--svg FILE")?.into()),
-                "--only" => options.only.push(args.next().context("--only SCENARIO")?),
-                "--seconds" => {
-                    let seconds = args.next().context("--seconds N")?.parse().context("--seconds")?;
-                    options.round = Duration::try_from_secs_f64(seconds).context("--seconds")?;
-                }
-                "--rounds" => options.rounds = args.next().context("--rounds N")?.parse::<usize>().context("--rounds")?.max(1),
-                flag if flag.starts_with('-') => {}
-                name => options.only.push(name.to_owned()),
+impl Asked {
+    fn parse(args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        let (mut full, mut svg, mut only) = (false, None, Vec::new());
+        let mut options = Options::parse(args, Duration::from_millis(400), |flag, rest| {
+            match flag {
+                "--full" => full = true,
+                "--svg" => svg = Some(rest.next().context("--svg FILE")?.into()),
+                "--only" => only.push(rest.next().context("--only SCENARIO")?),
+                _ => {}
             }
-        }
-        Ok(options)
+            Ok(())
+        })?;
+        options.only.extend(only);
+        Ok(Self { options, full, svg })
     }
 
     fn wants(&self, scenario: &Scenario) -> bool {
-        let name = scenario.to_string();
-        (self.full || scenario.is_ordinary() || !self.only.is_empty())
-            && (self.only.is_empty() || self.only.iter().any(|part| name.starts_with(part)))
+        let (name, only) = (scenario.to_string(), &self.options.only);
+        // `allow` is a part of `memory-allow`, too, so what counts is how a name begins.
+        (self.full || scenario.is_ordinary() || !only.is_empty()) && (only.is_empty() || only.iter().any(|part| name.starts_with(part)))
     }
 }
 
-async fn measure(options: &Options) -> anyhow::Result<Report> {
+async fn measure(asked: &Asked) -> anyhow::Result<Report> {
     let servers = Servers { plain: Server::start().await?, replicated: Server::start().await? };
     servers.replicated.fill_backlog().await?;
     let mut report = Report::default();
-    for scenario in Scenario::all().filter(|scenario| options.wants(scenario)) {
+    for scenario in Scenario::all().filter(|scenario| asked.wants(scenario)) {
         writeln!(std::io::stderr(), "{scenario}")?;
-        report.rows.push(row(options, &servers, scenario).await.with_context(|| scenario.to_string())?);
+        report.rows.push(row(&asked.options, &servers, scenario).await.with_context(|| scenario.to_string())?);
     }
     Ok(report)
 }

@@ -1,6 +1,6 @@
 //! What is printed: a table for people, or the same as JSON; and what is aimed at.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use serde_json::{Value, json};
 
@@ -9,6 +9,7 @@ use super::{
     parties::Batches,
     scenario::{Outcome, Place, Scenario},
     server::Usage,
+    shared::figures::{Bound, Target, median, micros, percentile},
 };
 
 /// One party's figures in one round.
@@ -48,32 +49,17 @@ pub(super) struct Report {
     pub(super) rows: Vec<Row>,
 }
 
-/// A figure that is aimed at.
-#[derive(Debug)]
-struct Target {
-    what: &'static str,
-    found: f64,
-    bound: Bound,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Bound {
-    Least(f64),
-    Most(f64),
-}
-
 impl Round {
     pub(super) fn new(mut tally: Tally, used: Option<Usage>, batches: Batches) -> Self {
         tally.latencies.sort_unstable();
         let calls = tally.calls.max(1) as f64;
-        let at = |percent: usize| tally.latencies.get(tally.latencies.len().saturating_sub(1) * percent / 100);
-        let us = |percent| at(percent).copied().unwrap_or(Duration::ZERO).as_secs_f64() * 1e6;
+        let us = |percent| micros(percentile(&tally.latencies, percent));
         Self {
             calls: tally.calls,
             rate: calls / tally.elapsed.as_secs_f64(),
             p50_us: us(50),
             p99_us: us(99),
-            redis: used.map(|used| PerCall { cpu_us: used.cpu.as_secs_f64() * 1e6 / calls, commands: used.commands as f64 / calls }),
+            redis: used.map(|used| PerCall { cpu_us: micros(used.cpu) / calls, commands: used.commands as f64 / calls }),
             batch: batches.calls as f64 / batches.scripts.max(1) as f64,
             asked: batches.calls as f64 / calls,
         }
@@ -196,37 +182,4 @@ impl fmt::Display for Row {
         write!(f, "  {:.2}x", self.ratio(|round| round.rate))?;
         self.targets().iter().try_for_each(|target| write!(f, "; {target}"))
     }
-}
-
-impl Target {
-    fn is_reached(&self) -> bool {
-        match self.bound {
-            Bound::Least(bound) => self.found >= bound,
-            Bound::Most(bound) => self.found <= bound,
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        let [least, most] = match self.bound {
-            Bound::Least(bound) => [Some(bound), None],
-            Bound::Most(bound) => [None, Some(bound)],
-        };
-        json!({"what": self.what, "found": self.found, "least": least, "most": most, "reached": self.is_reached()})
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sign, bound) = match self.bound {
-            Bound::Least(bound) => (">=", bound),
-            Bound::Most(bound) => ("<=", bound),
-        };
-        write!(f, "{} {:.2} (target {sign} {bound}, {})", self.what, self.found, if self.is_reached() { "reached" } else { "MISSED" })
-    }
-}
-
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }

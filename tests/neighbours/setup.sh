@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, redis-server; and the languages whose
 # JSON parsers they ask: python3, node, go; and MCP's official SDKs (sdks/README.md).
+# `setup.sh nginx` finds or installs nginx alone, which a benchmark runs beside the proxy.
 #
 # Where each is looked for, first hit wins:
 #   etcd            $TOLLGATE_TEST_ETCD, $KUBEBUILDER_ASSETS/etcd, PATH, cache; else the system's packages, else built with Go
@@ -10,6 +11,7 @@
 #   valkey-server   $TOLLGATE_TEST_VALKEY_SERVER, PATH, cache. Used where there is one, and never missed
 #   python3, node   $TOLLGATE_TEST_PYTHON3, $TOLLGATE_TEST_NODE, PATH; else the system's packages
 #   go              $TOLLGATE_TEST_GO, PATH
+#   nginx           $TOLLGATE_TEST_NGINX, PATH; else the system's packages
 #   MCP's SDKs      cache; else from their registries: pip into a venv, npm, Go and cargo (about 2 minutes, once)
 # The cache is ${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-~/.cache}/tollgate}, one folder a version, outside the build folder.
 # tests/it/support/find.rs looks in the same places, so `cargo test` works once this has run.
@@ -90,8 +92,8 @@ build_kubernetes() {
     build "$name" "$KUBE_DIR" "k8s.io/kubernetes/cmd/$name" -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$KUBERNETES_VERSION"
 }
 
-# language NAME VARIABLE PACKAGE: says where it is
-language() {
+# packaged NAME VARIABLE PACKAGE: says where it is
+packaged() {
     local path
     path=$(found "$1" "${!2:-}" "$CACHE/$1") || { package "$1" "$3" && path=$(command -v "$1"); } || die "$1 is not to be had: install it, or set $2"
     say "$1 $path"
@@ -182,13 +184,17 @@ build_etcd() {
 main() {
     local variable etcd apiserver kubectl redis valkey
     # Here, because an error of `found` would end its subshell only.
-    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO}; do
+    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO,NGINX}; do
         [ -z "${!variable:-}" ] || [ -x "${!variable}" ] || die "$variable is ${!variable}, which is not an executable file"
     done
     mkdir -p "$CACHE"
     # Two runs at once build each thing once.
     exec 9>"$CACHE/lock"
     if command -v flock >/dev/null; then flock 9; fi
+    if [ "$*" = nginx ]; then
+        packaged nginx TOLLGATE_TEST_NGINX nginx-light
+        return
+    fi
     etcd=$(found etcd "${TOLLGATE_TEST_ETCD:-}" "$ETCD_DIR") || { package etcd etcd-server || build_etcd; etcd=$(found etcd "" "$ETCD_DIR") || die "etcd is not to be had"; }
     apiserver=$(found kube-apiserver "${TOLLGATE_TEST_KUBE_APISERVER:-}" "$KUBE_DIR") || { build_kubernetes kube-apiserver TOLLGATE_TEST_KUBE_APISERVER; apiserver=$KUBE_DIR/kube-apiserver; }
     kubectl=$(found kubectl "${TOLLGATE_TEST_KUBECTL:-}" "$KUBE_DIR") || { build_kubernetes kubectl TOLLGATE_TEST_KUBECTL; kubectl=$KUBE_DIR/kubectl; }
@@ -203,10 +209,10 @@ main() {
     say "kubectl $kubectl"
     say "redis-server $redis"
     say "valkey-server $valkey"
-    language python3 TOLLGATE_TEST_PYTHON3 python3
-    language node TOLLGATE_TEST_NODE nodejs
-    language go TOLLGATE_TEST_GO golang-go
+    packaged python3 TOLLGATE_TEST_PYTHON3 python3
+    packaged node TOLLGATE_TEST_NODE nodejs
+    packaged go TOLLGATE_TEST_GO golang-go
     sdks
 }
 
-main
+main "$@"
