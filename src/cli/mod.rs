@@ -21,6 +21,7 @@ mod redis;
 mod serve;
 mod settings;
 mod signals;
+mod table;
 mod target;
 mod telemetry;
 mod teller;

@@ -118,6 +118,7 @@
 //! | [`observe`] | the port for metrics |
 //! | [`inspect`] | the port for looking into a store, and for resets |
 //! | [`standing`] | how buckets stand, in terms of a policy |
+//! | [`told`] | the same, as others are told |
 
 pub mod decision;
 pub mod inspect;
@@ -134,6 +135,7 @@ pub mod shape;
 pub mod standing;
 pub mod store;
 pub mod time;
+pub mod told;
 
 pub use decision::{Decision, Denial};
 pub use inspect::{Bounds, Inspect, InspectError};

@@ -25,7 +25,7 @@
 //! # }
 //! ```
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use super::{
     inspect::{Bounds, Inspect, InspectError, Kept, Sample},
@@ -111,6 +111,12 @@ impl Policy {
         }
     }
 
+    /// The keys of the buckets that all callers share.
+    fn shared_keys(&self) -> impl Iterator<Item = &str> {
+        let levels = std::iter::once(&self.server).chain(self.tools.values());
+        levels.filter_map(|level| level.global.as_ref()).map(|counter| counter.key.as_str())
+    }
+
     fn counter(&self, name: &BucketName) -> Option<&Counter> {
         let level = name.tool.as_deref().map_or(Some(&self.server), |tool| self.tools.get(tool))?;
         if name.user.is_some() { level.per_user.as_ref() } else { level.global.as_ref() }
@@ -145,13 +151,19 @@ impl<S: Inspect> Limiter<S> {
         Ok(self.standings(&policy, names).await?.into_iter().map(|(bucket, _)| bucket).collect())
     }
 
-    /// How the buckets of the server stand, those that are not full.
+    /// How the buckets of the server stand, those that are not full. Where the bounds are too narrow for all, those that all callers share
+    /// come first.
     ///
     /// # Errors
     /// When the store does not tell.
     pub async fn list(&self, bounds: Bounds) -> Result<Standings, InspectError> {
         let policy = self.policy();
         let mut listing = self.store().list(policy.server_id(), bounds).await?;
+        if !listing.complete {
+            let shared: BTreeSet<String> = policy.shared_keys().map(str::to_owned).collect();
+            let others = listing.keys.into_iter().filter(|key| !shared.contains(key));
+            listing.keys = shared.iter().cloned().chain(others).take(bounds.most_keys).collect();
+        }
         listing.keys.sort_unstable();
         let (mut names, mut strangers) = (Vec::with_capacity(listing.keys.len()), Vec::new());
         for key in listing.keys {

@@ -41,6 +41,7 @@ macro_rules! inspection {
             looking_changes_nothing,
             a_server_s_buckets_are_listed_and_no_other_s,
             a_listing_is_bounded,
+            what_all_share_is_listed_before_users,
             full_buckets_are_not_listed,
             a_reset_bucket_is_full_at_once,
             what_no_limit_counts_is_told_too,
@@ -175,6 +176,23 @@ async fn a_listing_is_bounded<B: Bench<Store: Inspect>>() {
         let found = limiter.list(bounds).await.expect("the store tells");
         assert_eq!((found.buckets.len(), found.complete), (count, complete), "{bounds:?}");
     }
+}
+
+/// Who looks for what denies everybody finds it, however many users there are.
+async fn what_all_share_is_listed_before_users<B: Bench<Store: Inspect>>() {
+    let bench = B::start().await;
+    let users: Vec<String> = (0..150).map(|user| format!("user-{user}")).collect();
+    let calls: Vec<Call<'_>> = users.iter().map(|user| Call::of("search").by(user)).collect();
+    let tool = ToolLimits { global: bucket(200, "1h"), per_user: None };
+    let limits = Limits { tools: [("search".to_owned(), tool)].into(), ..server(bucket(500, "1h"), bucket(2, "1h")) };
+    let limiter = limiter(bench.store(), policy_of(&bench, &limits), &calls).await;
+    for (most_keys, shared) in [(1, 1), (2, 2), (12, 2)] {
+        let found = limiter.list(Bounds { most_keys, ..Bounds::default() }).await.expect("the store tells");
+        assert_eq!((found.buckets.len(), found.complete), (most_keys, false));
+        assert_eq!(found.buckets.iter().filter(|bucket| bucket.name.user.is_none()).count(), shared, "{found:?}");
+    }
+    let found = limiter.list(Bounds { most_pages: 0, ..Bounds::default() }).await.expect("the store tells");
+    assert_eq!(levels(&found.buckets), [("global".to_owned(), 350, 500), ("tools[search].global".to_owned(), 50, 200)]);
 }
 
 async fn full_buckets_are_not_listed<B: Bench<Store: Inspect>>() {

@@ -1,21 +1,24 @@
 //! `tollgate limits`: the buckets of a server, as they stand in Redis.
 
-mod table;
-
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     exit::Exit,
     print,
     redis::RedisArgs,
+    table,
     target::{Read, SourceArgs, Unworkable},
     tell_error,
 };
 use crate::{
     gateway::source::Source,
-    limiter::{Bounds, BucketName, Call, Limiter, Policy, Standing, Standings, name::User},
+    limiter::{
+        Bounds, BucketName, Call, Limiter, Policy, Standings,
+        name::User,
+        told::{Told, Users},
+    },
     stores::Redis,
 };
 
@@ -144,35 +147,12 @@ fn open(server: ServerArgs) -> anyhow::Result<(Limiter<Redis>, Source, Output)> 
 }
 
 fn show(found: &Standings, output: Output) -> anyhow::Result<()> {
+    let told = Told::of(found, Users::Named);
     match output {
-        Output::Human => print(&table::render(found)),
-        Output::Json => {
-            let buckets: Vec<Value> = found.buckets.iter().map(json_of).collect();
-            let text = json!({"buckets": buckets, "strangers": found.strangers, "complete": found.complete});
-            print(&format!("{}\n", serde_json::to_string_pretty(&text)?))
+        Output::Human => {
+            let more = if found.complete { "" } else { "there are more: raise --most\n" };
+            print(&format!("{}{more}", table::buckets(&told)))
         }
+        Output::Json => print(&format!("{}\n", serde_json::to_string_pretty(&told)?)),
     }
-}
-
-/// Seconds are decimal; `waitSeconds` is null where waiting does not help.
-fn json_of(bucket: &Standing) -> Value {
-    use crate::limiter::Stands;
-    let user = bucket.name.user.as_ref().map(table::user);
-    let seconds = |time: std::time::Duration| time.as_secs_f64();
-    let mut value = json!({"limit": bucket.name.limit().to_string(), "user": user, "key": bucket.key});
-    let more = match &bucket.stands {
-        Stands::Level(level) => json!({
-            "tokens": level.tokens,
-            "maxTokens": level.max_tokens,
-            "waitSeconds": table::wait(level).map(seconds),
-            "fullInSeconds": seconds(level.full_in),
-            "ttlSeconds": level.ttl.map(seconds),
-        }),
-        Stands::Unlimited { tokens, ttl } => json!({"tokens": tokens, "unlimited": true, "ttlSeconds": ttl.map(seconds)}),
-        Stands::Unusable => json!({"unusable": true}),
-    };
-    if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
-        value.extend(more);
-    }
-    value
 }

@@ -1,0 +1,86 @@
+//! Buckets, and whatever else has columns, as tables for people.
+
+use std::fmt::Write as _;
+
+use crate::limiter::told::{Told, ToldBucket, ToldStands, printable};
+
+/// The buckets that are not full, and keys that are none.
+pub(super) fn buckets(told: &Told) -> String {
+    if told.buckets.is_empty() && told.strangers.is_empty() {
+        return if told.complete { "every bucket is full\n" } else { "no bucket was found\n" }.to_owned();
+    }
+    let mut text = render(["LIMIT", "USER", "LEFT", "WAIT", "FULL IN"], told.buckets.iter().map(row).collect());
+    for key in &told.strangers {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{} is a key that tollgate would not write; it counts nothing here", printable(key));
+    }
+    text
+}
+
+fn row(bucket: &ToldBucket) -> [String; 5] {
+    let (left, waits, full) = match &bucket.stands {
+        ToldStands::Level(level) => {
+            (format!("{} of {}", level.whole_tokens(), level.max_tokens), wait(level.wait_seconds), time(level.full_in_seconds))
+        }
+        ToldStands::Unlimited { .. } => ("no limit any more".to_owned(), String::new(), String::new()),
+        ToldStands::Unusable { .. } => ("no bucket: reset it".to_owned(), String::new(), String::new()),
+    };
+    [bucket.limit.clone(), bucket.user.clone().unwrap_or_default(), left, waits, full]
+}
+
+/// Until one token is there.
+pub(super) fn wait(seconds: Option<f64>) -> String {
+    seconds.map_or("for ever".to_owned(), time)
+}
+
+/// A time in seconds, as briefly as it can be told.
+pub(super) fn time(seconds: f64) -> String {
+    match seconds {
+        0.0 => "-".to_owned(),
+        secs if !secs.is_finite() => "?".to_owned(),
+        secs if secs < 60.0 => format!("{secs:.1}s"),
+        secs => {
+            let secs = secs.ceil() as u64;
+            let (hours, minutes, secs) = (secs / 3600, secs / 60 % 60, secs % 60);
+            if hours > 0 { format!("{hours}h{minutes}m") } else { format!("{minutes}m{secs}s") }
+        }
+    }
+}
+
+/// Rows under their head, in columns as wide as they must be. A cell may come from elsewhere; a terminal must not obey it.
+pub(super) fn render<const COLUMNS: usize>(head: [&str; COLUMNS], rows: Vec<[String; COLUMNS]>) -> String {
+    let rows: Vec<_> = rows.into_iter().map(|row| row.map(|cell| printable(&cell))).collect();
+    let lines = || std::iter::once(head.map(str::to_owned)).chain(rows.iter().cloned());
+    let widths = lines().fold([0; COLUMNS], |widths, row| {
+        let mut wider = row.iter().zip(widths).map(|(cell, width): (_, usize)| width.max(cell.chars().count()));
+        widths.map(|width| wider.next().unwrap_or(width))
+    });
+    lines().map(|row| line(&row, &widths)).collect()
+}
+
+fn line(cells: &[String], widths: &[usize]) -> String {
+    let padded = std::iter::zip(cells, widths).map(|(cell, width)| format!("{cell:width$}"));
+    format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_and_no_key_reaches_the_terminal_as_it_came() {
+        let hostile = "a\x1b]0;b\u{9b}c".to_owned();
+        let bucket =
+            ToldBucket { limit: hostile.clone(), user: Some(hostile.clone()), key: None, stands: ToldStands::Unusable { unusable: true } };
+        let text = buckets(&Told { buckets: vec![bucket], strangers: vec![hostile], complete: true });
+        assert!(!text.replace('\n', "").contains(char::is_control), "{text:?}");
+        assert_eq!(text.matches("a\u{fffd}]0;b\u{fffd}c").count(), 3, "{text}");
+    }
+
+    #[test]
+    fn times_are_brief() {
+        for (seconds, told) in [(0.0, "-"), (0.04, "0.0s"), (59.94, "59.9s"), (60.2, "1m1s"), (3600.0, "1h0m"), (f64::NAN, "?")] {
+            assert_eq!(time(seconds), told, "{seconds}");
+        }
+    }
+}

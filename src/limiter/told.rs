@@ -1,0 +1,254 @@
+//! Buckets as they are told to others: the one shape in which `tollgate limits` prints them, a proxy's `GET /buckets` serves them and
+//! `tollgate top` reads them back.
+//!
+//! ```
+//! use tollgate::limiter::told::Told;
+//!
+//! let text = r#"{"buckets": [{"limit": "perUser", "user": "alice", "tokens": 0.5, "maxTokens": 10, "waitSeconds": 3.0,
+//!     "fullInSeconds": 57.0, "ttlSeconds": 93.0}], "strangers": [], "complete": true}"#;
+//! let told: Told = serde_json::from_str(text)?;
+//! assert_eq!(told.buckets[0].level().map(|level| level.whole_tokens()), Some(0));
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{
+    name::User,
+    shape::{EPSILON, Wait},
+    standing::{Standing, Standings, Stands},
+};
+
+/// Digits of a [digest](Users::Digested): few enough to read, and enough to tell a million users apart.
+const DIGEST_BYTES: usize = 6;
+
+/// Whether users are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// By id, for those who may look into the store itself.
+    Named,
+    /// By the first 12 hex digits of the id's SHA-256, `sha256:2bd806c97f0e`: the same everywhere, and no id. Who knows an id finds its
+    /// digest, so it hides no id that can be guessed.
+    Digested,
+}
+
+/// The buckets of a server that are not full.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// By what they count.
+    pub buckets: Vec<ToldBucket>,
+    /// Keys of the server that tollgate would not write; digests of them where users are [`Users::Digested`].
+    pub strangers: Vec<String>,
+    /// Whether this is all.
+    pub complete: bool,
+}
+
+/// One bucket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToldBucket {
+    /// As a path in a manifest: `tools[search].perUser`.
+    pub limit: String,
+    /// Whose it is; everybody's when `None`.
+    pub user: Option<String>,
+    /// Its key in the store, which names the user, so only where users are [`Users::Named`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// How it stands.
+    #[serde(flatten)]
+    pub stands: ToldStands,
+}
+
+/// How a bucket stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ToldStands {
+    /// As a limit has it.
+    Level(ToldLevel),
+    /// No limit counts it: it is left of one that is gone.
+    #[serde(rename_all = "camelCase")]
+    Unlimited {
+        /// Tokens when it was last drawn on, unless that is no number.
+        tokens: Option<f64>,
+        /// True.
+        unlimited: bool,
+        /// For how long the store keeps it.
+        ttl_seconds: Option<f64>,
+    },
+    /// Its key holds something that is no bucket.
+    Unusable {
+        /// True.
+        unusable: bool,
+    },
+}
+
+/// What is left in a bucket. Times are decimal seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToldLevel {
+    /// Tokens now.
+    pub tokens: f64,
+    /// Tokens when full.
+    pub max_tokens: u32,
+    /// Until one token is there; `None` when waiting does not help.
+    pub wait_seconds: Option<f64>,
+    /// Until it is full, if nobody calls.
+    pub full_in_seconds: f64,
+    /// For how long the store keeps it, if nobody calls.
+    pub ttl_seconds: Option<f64>,
+}
+
+impl Told {
+    /// What was found, as it is told.
+    pub fn of(found: &Standings, users: Users) -> Self {
+        let strangers = found.strangers.iter().map(|key| match users {
+            Users::Named => key.clone(),
+            Users::Digested => digest(&Sha256::digest(key).into()),
+        });
+        Self {
+            buckets: found.buckets.iter().map(|bucket| ToldBucket::of(bucket, users)).collect(),
+            strangers: strangers.collect(),
+            complete: found.complete,
+        }
+    }
+}
+
+impl ToldBucket {
+    fn of(bucket: &Standing, users: Users) -> Self {
+        Self {
+            limit: bucket.name.limit().to_string(),
+            user: bucket.name.user.as_ref().map(|user| told_user(user, users)),
+            key: (users == Users::Named).then(|| bucket.key.clone()),
+            stands: ToldStands::of(&bucket.stands),
+        }
+    }
+
+    /// What is left in it, where a limit counts it.
+    pub fn level(&self) -> Option<&ToldLevel> {
+        match &self.stands {
+            ToldStands::Level(level) => Some(level),
+            ToldStands::Unlimited { .. } | ToldStands::Unusable { .. } => None,
+        }
+    }
+}
+
+impl ToldStands {
+    fn of(stands: &Stands) -> Self {
+        let seconds = |ttl: &Option<Duration>| ttl.map(|ttl| ttl.as_secs_f64());
+        match stands {
+            Stands::Level(level) => Self::Level(ToldLevel {
+                tokens: level.tokens,
+                max_tokens: level.max_tokens,
+                wait_seconds: match level.wait {
+                    Wait::After(wait) => Some(wait.as_secs_f64()),
+                    Wait::Never => None,
+                },
+                full_in_seconds: level.full_in.as_secs_f64(),
+                ttl_seconds: seconds(&level.ttl),
+            }),
+            Stands::Unlimited { tokens, ttl } => {
+                Self::Unlimited { tokens: Some(*tokens).filter(|tokens| tokens.is_finite()), unlimited: true, ttl_seconds: seconds(ttl) }
+            }
+            Stands::Unusable => Self::Unusable { unusable: true },
+        }
+    }
+}
+
+impl ToldLevel {
+    /// Calls that it would allow at once.
+    pub fn whole_tokens(&self) -> u32 {
+        (self.tokens + EPSILON) as u32
+    }
+}
+
+fn told_user(user: &User, users: Users) -> String {
+    match (user, users) {
+        (User::Known(id), Users::Named) => printable(id),
+        (User::Known(id), Users::Digested) => digest(&Sha256::digest(id).into()),
+        (User::Hashed(hash), Users::Named) => hex(hash),
+        (User::Hashed(hash), Users::Digested) => digest(hash),
+    }
+}
+
+fn digest(hash: &[u8; 32]) -> String {
+    hex(hash.get(..DIGEST_BYTES).unwrap_or_default())
+}
+
+fn hex(hash: &[u8]) -> String {
+    hash.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// A text that was chosen elsewhere, without what a terminal would obey: control characters, and those that turn the direction of a line.
+pub fn printable(text: &str) -> String {
+    let obeyed = |char: char| {
+        char.is_control() || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|char| if obeyed(char) { char::REPLACEMENT_CHARACTER } else { char }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::limiter::{BucketName, Level, Limit, Scope};
+
+    fn standing(user: User, stands: Stands) -> Standing {
+        Standing { name: BucketName { tool: None, user: Some(user) }, key: "thv:rl:{a:b}:user:alice".to_owned(), stands }
+    }
+
+    fn found() -> Standings {
+        let level = Level {
+            limit: Limit { scope: Scope::PerUser, tool: None },
+            enforced: true,
+            max_tokens: 10,
+            tokens: 0.5,
+            wait: Wait::After(Duration::from_millis(3500)),
+            full_in: Duration::from_secs(57),
+            ttl: None,
+        };
+        let known = |id: &str| User::Known(id.to_owned());
+        let buckets = vec![
+            standing(known("alice"), Stands::Level(level.clone())),
+            standing(known("\x1b[2Jbob\u{202e}"), Stands::Level(Level { wait: Wait::Never, ..level })),
+            standing(User::Hashed([7; 32]), Stands::Unlimited { tokens: f64::INFINITY, ttl: Some(Duration::from_secs(90)) }),
+            standing(known("alice"), Stands::Unusable),
+        ];
+        Standings { buckets, strangers: vec!["thv:rl:{a:b}:user:%61lice".to_owned()], complete: false }
+    }
+
+    #[test]
+    fn every_bucket_is_told_and_read_back() {
+        let told = Told::of(&found(), Users::Named);
+        let json = serde_json::to_value(&told).expect("it can be written");
+        let key = "thv:rl:{a:b}:user:alice";
+        let level = |user: &str, wait: Option<f64>| json!({"limit": "perUser", "user": user, "key": key, "tokens": 0.5, "maxTokens": 10, "waitSeconds": wait, "fullInSeconds": 57.0, "ttlSeconds": null});
+        let hashed = format!("sha256:{}", "07".repeat(32));
+        assert_eq!(
+            json,
+            json!({
+                "buckets": [
+                    level("alice", Some(3.5)),
+                    level("\u{fffd}[2Jbob\u{fffd}", None),
+                    {"limit": "perUser", "user": hashed, "key": key, "tokens": null, "unlimited": true, "ttlSeconds": 90.0},
+                    {"limit": "perUser", "user": "alice", "key": key, "unusable": true},
+                ],
+                "strangers": ["thv:rl:{a:b}:user:%61lice"],
+                "complete": false,
+            })
+        );
+        assert_eq!(serde_json::from_value::<Told>(json).expect("it can be read"), told);
+    }
+
+    #[test]
+    fn a_digest_tells_users_apart_and_names_none() {
+        let told = Told::of(&found(), Users::Digested);
+        let users: Vec<_> = told.buckets.iter().map(|bucket| bucket.user.as_deref().expect("a user's")).collect();
+        // printf alice | sha256sum
+        assert_eq!((users[0], users[2], users[3]), ("sha256:2bd806c97f0e", "sha256:070707070707", users[0]));
+        let text = serde_json::to_string(&told).expect("it can be written");
+        assert!(!["lice", "bob", "thv:rl"].iter().any(|told| text.contains(told)), "{text}");
+    }
+}
