@@ -25,16 +25,19 @@
 //! | [`source`], [`follow`] | where limits come from, and what happens when they change |
 //! | [`store`] | where buckets are |
 //! | [`access`], `metrics`, `operations` | what is told about it |
+//! | [`live`], `tally` | the buckets as they stand, and what became of calls |
 
 pub mod access;
 pub mod callers;
 pub mod follow;
 mod front;
 mod hop;
+pub mod live;
 mod metrics;
 mod operations;
 pub mod source;
 pub mod store;
+mod tally;
 mod upstream;
 
 use std::{error::Error, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -46,7 +49,9 @@ use thiserror::Error;
 use tokio::{sync::watch, task::JoinSet};
 
 pub use self::{access::AccessLog, upstream::UpstreamError};
-use self::{callers::Callers, follow::Followed, metrics::Metrics, source::Source, store::Buckets, upstream::Upstream};
+use self::{
+    callers::Callers, follow::Followed, live::Lookout, metrics::Metrics, source::Source, store::Buckets, tally::Tally, upstream::Upstream,
+};
 use crate::{
     limiter::{Limiter, Observer, Policy},
     listener::{
@@ -64,7 +69,7 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// A certificate, for HTTPS.
     pub tls: Option<Files>,
-    /// Where health and metrics are, in plain HTTP.
+    /// Where health, metrics and buckets are, in plain HTTP.
     pub metrics_listen: SocketAddr,
     /// What connections have to keep to.
     pub limits: Limits,
@@ -133,6 +138,8 @@ struct Gateway {
     callers: Callers,
     upstream: Upstream,
     metrics: Metrics,
+    tally: Arc<Tally>,
+    lookout: Lookout,
     rejection: Rejection,
     rate_limit_fields: bool,
     shadow: bool,
@@ -191,12 +198,16 @@ impl Proxy {
         let upstream = Upstream::new(&settings.upstream, settings.upstream_ca.as_deref(), settings.answer_within)?;
         let (front, address) = bind(settings.listen, identity.clone(), settings.limits).await?;
         let (operations, metrics_address) = bind(settings.metrics_listen, None, settings.limits).await?;
+        let tally = Arc::new(Tally::new());
+        let observer = Arc::new((observer, Arc::clone(&tally)));
         let gateway = Gateway {
             limiter: Limiter::new(Observed::new(buckets, observer), policy(&source, settings.shadow)),
             served: ArcSwap::from_pointee(Served::of(&source, settings.optimizer)),
             callers,
             upstream,
             metrics: Metrics::new(registry),
+            tally,
+            lookout: Lookout::default(),
             rejection: settings.rejection,
             rate_limit_fields: settings.rate_limit_fields,
             shadow: settings.shadow,
@@ -221,7 +232,7 @@ impl Proxy {
         self.address
     }
 
-    /// Where health and metrics are.
+    /// Where health, metrics and buckets are.
     pub fn metrics_address(&self) -> SocketAddr {
         self.metrics_address
     }

@@ -1,4 +1,4 @@
-//! `GET /healthz`, `/readyz`, `/metrics`, on a listener of their own.
+//! `GET /healthz`, `/readyz`, `/metrics`, `/buckets`, on a listener of their own.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::{
 };
 use tokio::sync::watch;
 
-use super::Gateway;
+use super::{Gateway, live};
 use crate::listener::Phase;
 
 pub(super) fn router(gateway: Arc<Gateway>, phase: watch::Receiver<Phase>) -> Router {
@@ -21,13 +21,18 @@ pub(super) fn router(gateway: Arc<Gateway>, phase: watch::Receiver<Phase>) -> Ro
             (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
         }
     };
+    let buckets = {
+        let gateway = gateway.clone();
+        move || live::buckets(gateway)
+    };
     let metrics = move || async move {
         match gateway.metrics.encode() {
             Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
             Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     };
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready)).route("/metrics", get(metrics))
+    let router = Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready));
+    router.route("/metrics", get(metrics)).route("/buckets", get(buckets))
 }
 
 /// A store that is away makes a proxy unready only when it refuses calls without it: otherwise it does what it was told to.

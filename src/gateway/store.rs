@@ -1,7 +1,10 @@
 //! Where the proxy's buckets are: in this process, or in Redis behind a guard.
 
 use crate::{
-    limiter::{Answer, Plan, Store, StoreError},
+    limiter::{
+        Answer, Bounds, Inspect, InspectError, Plan, ServerId, Store, StoreError,
+        inspect::{Listing, Sample},
+    },
     stores::{Guard, Memory, Redis},
 };
 
@@ -14,12 +17,35 @@ pub enum Buckets {
     Redis(Guard<Redis>),
 }
 
+/// The buckets that decide at the moment.
+enum Deciding<'a> {
+    /// In this process, be it that they stand in for Redis.
+    Here(&'a Memory),
+    Redis(&'a Guard<Redis>),
+}
+
 impl Buckets {
     /// Whether the store answers, as far as is known.
     pub(super) fn is_answering(&self) -> bool {
         match self {
             Self::Memory(_) => true,
             Self::Redis(guard) => guard.is_asking(),
+        }
+    }
+
+    /// Which buckets decide at the moment, as people are told.
+    pub(super) fn name(&self) -> &'static str {
+        match (self, self.deciding()) {
+            (Self::Memory(_), _) => "memory",
+            (Self::Redis(_), Deciding::Here(_)) => "local",
+            (Self::Redis(_), Deciding::Redis(_)) => "redis",
+        }
+    }
+
+    fn deciding(&self) -> Deciding<'_> {
+        match self {
+            Self::Memory(memory) => Deciding::Here(memory),
+            Self::Redis(guard) => guard.stand_in().map_or(Deciding::Redis(guard), Deciding::Here),
         }
     }
 }
@@ -36,6 +62,30 @@ impl Store for Buckets {
         match self {
             Self::Memory(memory) => memory.probe().await,
             Self::Redis(redis) => redis.probe().await,
+        }
+    }
+}
+
+/// Looks into the buckets that decide at the moment.
+impl Inspect for Buckets {
+    async fn read(&self, keys: &[String]) -> Result<Vec<Sample>, InspectError> {
+        match self.deciding() {
+            Deciding::Here(memory) => memory.read(keys).await,
+            Deciding::Redis(redis) => redis.read(keys).await,
+        }
+    }
+
+    async fn list(&self, server: &ServerId, bounds: Bounds) -> Result<Listing, InspectError> {
+        match self.deciding() {
+            Deciding::Here(memory) => memory.list(server, bounds).await,
+            Deciding::Redis(redis) => redis.list(server, bounds).await,
+        }
+    }
+
+    async fn reset(&self, key: &str) -> Result<bool, InspectError> {
+        match self.deciding() {
+            Deciding::Here(memory) => memory.reset(key).await,
+            Deciding::Redis(redis) => redis.reset(key).await,
         }
     }
 }

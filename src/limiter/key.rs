@@ -23,6 +23,7 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// How the keys of all buckets begin.
@@ -33,7 +34,7 @@ pub const LONGEST_USER: usize = 255;
 const HASHED: &str = "%sha256:";
 
 /// Which server the limits are of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ServerId {
     /// `metadata.namespace`.
     pub namespace: String,

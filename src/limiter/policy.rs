@@ -103,6 +103,14 @@ impl Policy {
         &self.server_id
     }
 
+    /// Its limits: the server's, then those of each tool by name.
+    pub fn limits(&self) -> Vec<Limit> {
+        let mut tools: Vec<_> = self.tools.iter().collect();
+        tools.sort_unstable_by_key(|(name, _)| Arc::clone(name));
+        let levels = std::iter::once(&self.server).chain(tools.into_iter().map(|(_, level)| level));
+        levels.flat_map(|level| level.global.iter().chain(&level.per_user)).map(|counter| counter.limit.clone()).collect()
+    }
+
     /// The same limits, of which those chosen only tell: they decide and take, and deny nothing. `|_| true` puts all in shadow.
     #[must_use]
     pub fn shadow(mut self, chosen: impl Fn(&Limit) -> bool) -> Self {

@@ -43,7 +43,7 @@ pub(in crate::cli) struct ProxyArgs {
     #[arg(long, env = "TOLLGATE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub(super) listen: SocketAddr,
 
-    /// Where /healthz, /readyz and /metrics are, over plain HTTP
+    /// Where /healthz, /readyz, /metrics and /buckets are, over plain HTTP
     #[arg(long, env = "TOLLGATE_METRICS_LISTEN", default_value = "127.0.0.1:9080", value_name = "ADDRESS")]
     pub(super) metrics_listen: SocketAddr,
 

@@ -184,6 +184,11 @@ impl<S> Guard<S> {
     pub fn is_asking(&self) -> bool {
         self.0.breaker().is_closed()
     }
+
+    /// The buckets that decide at the moment instead of the store's, under [`OnStoreError::Local`].
+    pub fn stand_in(&self) -> Option<&Memory> {
+        self.0.local.as_ref().filter(|_| !self.is_asking())
+    }
 }
 
 impl<S: Store + 'static> Store for Guard<S> {
@@ -219,7 +224,8 @@ impl<S: Store + 'static> Store for Guard<S> {
     }
 }
 
-/// Past the deadline and the breaker: whoever looks wants to know about this store. The buckets of [`OnStoreError::Local`] are not looked into.
+/// Past the deadline and the breaker: whoever looks wants to know about this store. The buckets of [`OnStoreError::Local`] are looked into by
+/// [`Guard::stand_in`].
 impl<S: Inspect> Inspect for Guard<S> {
     async fn read(&self, keys: &[String]) -> Result<Vec<Sample>, InspectError> {
         self.0.store.read(keys).await

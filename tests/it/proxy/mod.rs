@@ -3,6 +3,7 @@
 mod bad_input;
 mod ends;
 mod limits;
+mod live;
 mod quickstart;
 mod reload;
 mod sdks;
