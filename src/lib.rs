@@ -45,7 +45,7 @@
 //! | `serve` | [`webhook`] | tokio, hyper, axum, rustls, kube, Prometheus |
 //! | `source` | [`source`]: objects in YAML and JSON texts, with the place of every field | granit-parser |
 //! | `certs` | [`certs`]: a CA and a leaf in a folder | rcgen |
-//! | `cli` (default) | the binary, [`audit`], [`crds`] and [`report`] | all of the above, clap, schemars |
+//! | `cli` (default) | the binary, [`audit`], [`crds`] and [`report`] | all of the above, clap, ratatui, schemars |
 
 #[cfg(feature = "admission")]
 pub mod admission;

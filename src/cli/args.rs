@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use super::{
     audit::AuditArgs, check::CheckArgs, completions::CompletionsArgs, doctor::DoctorArgs, explain::ExplainArgs, limits::LimitsArgs,
-    man::ManArgs, migrate::MigrateArgs, proxy::args::ProxyArgs, version,
+    man::ManArgs, migrate::MigrateArgs, proxy::args::ProxyArgs, top::TopArgs, version,
 };
 use crate::config::{period::Period, rename::Mode};
 
@@ -40,6 +40,7 @@ pub(super) enum Command {
     Serve(Box<ServeArgs>),
     Proxy(Box<ProxyArgs>),
     Limits(Box<LimitsArgs>),
+    Top(Box<TopArgs>),
     Check(CheckArgs),
     Migrate(MigrateArgs),
     Audit(Box<AuditArgs>),

@@ -25,6 +25,7 @@ mod table;
 mod target;
 mod telemetry;
 mod teller;
+mod top;
 mod version;
 
 use std::{
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Proxy(args) => proxy::run(*args),
         Command::Limits(args) => limits::run(*args),
+        Command::Top(args) => top::run(*args),
         Command::Audit(args) => audit::run(*args),
         Command::Check(args) => check::run(args),
         Command::Crds(args) => crds::run(&args),

@@ -23,8 +23,15 @@ use crate::{
 pub(super) struct SourceArgs {
     /// The resource whose limits are meant, or - for stdin
     #[arg(long, short, env = "TOLLGATE_FILE", value_name = "FILE")]
-    file: PathBuf,
+    pub(super) file: PathBuf,
 
+    #[command(flatten)]
+    pub(super) which: WhichArgs,
+}
+
+/// Which server of a file.
+#[derive(Debug, clap::Args)]
+pub(super) struct WhichArgs {
     /// Which server, when the file holds several
     #[arg(long, env = "TOLLGATE_NAME", value_name = "NAME")]
     name: Option<String>,
@@ -109,7 +116,7 @@ pub(super) struct Unworkable {
 impl SourceArgs {
     /// Reads the resource.
     pub(super) fn read(self) -> anyhow::Result<Read> {
-        let Self { file, name, namespace } = self;
+        let Self { file, which: WhichArgs { name, namespace } } = self;
         let text = read(&file)?;
         let source = source(&file, &text, name.as_deref(), &namespace)?;
         let followed = (file.as_os_str() != "-").then_some(Followed { path: file, name, namespace, text });

@@ -13,8 +13,10 @@ use tollgate::certs::ensure_dev;
 
 use crate::support::{
     apiserver::{Cluster, Judging, Names, crds},
+    proxy::Proxy,
     redis,
     serve::{TOLLGATE, clean, command},
+    terminal::Terminal,
 };
 
 fn tollgate(args: &[&str]) -> String {
@@ -45,6 +47,7 @@ struct Stage {
     home: TempDir,
     cluster: Cluster,
     redis: redis::Server,
+    proxy: Proxy,
 }
 
 impl Stage {
@@ -62,7 +65,9 @@ impl Stage {
         fs::copy(home.path().join("manifests/samples/good/mcpserver-global.yaml"), home.path().join("mcpserver.yaml")).expect("copied");
         ensure_dev(home.path(), &["localhost".to_owned()], OffsetDateTime::now_utc()).expect("tls.crt and tls.key");
         let redis = tokio::runtime::Runtime::new().expect("a runtime").block_on(redis::Server::start());
-        Self { home, cluster, redis }
+        let resource = fs::read_to_string(home.path().join("mcpserver.yaml")).expect("copied");
+        let proxy = Proxy::start("http://127.0.0.1:1", &resource, &["--store", "memory"]);
+        Self { home, cluster, redis, proxy }
     }
 
     /// A shell at home, with the binary and kubectl in its path.
@@ -75,7 +80,12 @@ impl Stage {
         shell.args(["-c", line]).env("HOME", self.home.path()).env("PATH", path).env("KUBECONFIG", self.cluster.kubeconfig());
         // The examples' own ports belong to whoever runs them.
         shell.env("TOLLGATE_LISTEN", "127.0.0.1:0").env("TOLLGATE_METRICS_LISTEN", "127.0.0.1:0");
-        shell.env("TOLLGATE_REDIS_URL", self.redis.url());
+        // Who looks at a proxy needs no Redis.
+        if line.contains("tollgate top") && !line.contains(" -f ") {
+            shell.env("TOLLGATE_PROXY", format!("http://{}", self.proxy.metrics));
+        } else {
+            shell.env("TOLLGATE_REDIS_URL", self.redis.url());
+        }
         shell
     }
 
@@ -94,6 +104,14 @@ impl Stage {
         let output = child.wait_with_output().expect("it ends");
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
     }
+
+    /// Runs what takes the whole terminal until something is on it, then quits.
+    fn show(&self, line: &str) -> Result<(), String> {
+        let mut terminal = Terminal::start(&self.shell(&format!("exec {line}")));
+        terminal.wait_for("every bucket is full");
+        terminal.press("q");
+        if terminal.wait().success() { Ok(()) } else { Err(terminal.text()) }
+    }
 }
 
 /// Commands that run until they are told to stop.
@@ -111,6 +129,8 @@ fn every_example_runs() {
             ran += 1;
             let failure = if SERVES.contains(&command.as_str()) || line.contains(STAYS) {
                 stage.serve(&line).err()
+            } else if command == "top" && !line.contains(" --once") {
+                stage.show(&line).err()
             } else {
                 let output = stage.run(&line);
                 // Findings (1) are an answer; 2 is not.

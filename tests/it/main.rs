@@ -34,5 +34,6 @@ mod rules;
 mod samples;
 mod support;
 mod tls;
+mod top;
 mod transparency;
 mod webhook_https;

@@ -16,4 +16,5 @@ pub mod proxy;
 pub mod redis;
 pub mod sdks;
 pub mod serve;
+pub mod terminal;
 pub mod upstream;

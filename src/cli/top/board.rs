@@ -1,0 +1,321 @@
+//! What is on the screen, before it is drawn: rows, their order, what is looked for, how far it is scrolled. Pure: the time is told.
+
+use std::time::{Duration, Instant};
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::rates::Rates;
+use crate::{
+    gateway::live::Live,
+    limiter::told::{ToldBucket, printable},
+};
+
+/// The state of the screen.
+#[derive(Debug)]
+pub(super) struct Board {
+    /// Where samples come from.
+    pub(super) from: String,
+    seen: Option<(Instant, Live)>,
+    trouble: Option<(Instant, String)>,
+    pub(super) rates: Rates,
+    pub(super) order: Order,
+    pub(super) filter: String,
+    /// Whether keys go into the filter.
+    pub(super) typing: bool,
+    pub(super) paused: bool,
+    pub(super) help: bool,
+    scrolled: usize,
+}
+
+/// Which buckets come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Those that deny, then those with the least left.
+    #[default]
+    Drained,
+    /// Those that are drawn on most.
+    Drawn,
+    /// By limit and user.
+    Name,
+}
+
+/// One bucket of the table.
+#[derive(Clone, Debug)]
+pub(super) struct Row<'a> {
+    pub(super) bucket: &'a ToldBucket,
+    /// Calls that its limit denies each second, whoever makes them.
+    pub(super) denied: Option<f64>,
+    /// Tokens drawn from it each second.
+    pub(super) drawn: Option<f64>,
+}
+
+/// What a key was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Stay,
+    Quit,
+}
+
+impl Order {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::Drawn => "drawn",
+            Self::Name => "name",
+        }
+    }
+
+    fn next(self) -> Self {
+        match self {
+            Self::Drained => Self::Drawn,
+            Self::Drawn => Self::Name,
+            Self::Name => Self::Drained,
+        }
+    }
+}
+
+impl Row<'_> {
+    /// From 0, empty, to 1. What counts nothing is full.
+    pub(super) fn share(&self) -> f64 {
+        self.bucket.level().map_or(1.0, |level| (level.tokens / f64::from(level.max_tokens.max(1))).clamp(0.0, 1.0))
+    }
+
+    /// Whether a call on it would be denied.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bucket.level().is_some_and(|level| level.whole_tokens() == 0)
+    }
+}
+
+impl Board {
+    pub(super) fn new(from: String) -> Self {
+        Self {
+            from,
+            seen: None,
+            trouble: None,
+            rates: Rates::default(),
+            order: Order::default(),
+            filter: String::new(),
+            typing: false,
+            paused: false,
+            help: false,
+            scrolled: 0,
+        }
+    }
+
+    /// Takes a sample, or why there is none.
+    pub(super) fn take(&mut self, sample: Result<Live, String>, at: Instant) {
+        let why = match sample {
+            Err(why) => Some(why),
+            Ok(live) => {
+                self.rates.take(&live, at);
+                let why = live.error.clone();
+                // What the buckets were is better than nothing; the totals are news.
+                let live = match (&self.seen, &why) {
+                    (Some((seen, last)), Some(_)) => {
+                        Live { told: last.told.clone(), age_seconds: last.age_seconds + (at - *seen).as_secs_f64(), ..live }
+                    }
+                    _ => live,
+                };
+                self.seen = Some((at, live));
+                why
+            }
+        };
+        self.trouble = why.map(|why| (self.trouble.take().map_or(at, |(since, _)| since), printable(&why)));
+    }
+
+    /// The last sample, and how old its buckets are.
+    pub(super) fn seen(&self, now: Instant) -> Option<(&Live, Duration)> {
+        let (at, live) = self.seen.as_ref()?;
+        let age = Duration::try_from_secs_f64(live.age_seconds).unwrap_or_default();
+        Some((live, age.saturating_add(now.saturating_duration_since(*at))))
+    }
+
+    /// Why there is nothing new, and for how long.
+    pub(super) fn trouble(&self, now: Instant) -> Option<(&str, Duration)> {
+        self.trouble.as_ref().map(|(since, why)| (why.as_str(), now.saturating_duration_since(*since)))
+    }
+
+    /// The buckets that are looked for, in order.
+    pub(super) fn rows(&self) -> Vec<Row<'_>> {
+        let buckets = self.seen.iter().flat_map(|(_, live)| &live.told.buckets);
+        let wanted = buckets.filter(|bucket| {
+            let has = |text: &str| text.to_lowercase().contains(&self.filter.to_lowercase());
+            has(&bucket.limit) || bucket.user.as_deref().is_some_and(has)
+        });
+        let row = |bucket| Row { bucket, denied: self.rates.denied_by(&bucket.limit), drawn: self.rates.drawn_from(bucket) };
+        let mut rows: Vec<_> = wanted.map(row).collect();
+        // Stable: rows that are equal stay as they were told, by name.
+        rows.sort_by(|one, other| match self.order {
+            Order::Drained => {
+                let emptiest = other.is_empty().cmp(&one.is_empty());
+                let denies = |row: &Row<'_>| row.denied.filter(|_| row.is_empty()).unwrap_or_default();
+                emptiest.then(denies(other).total_cmp(&denies(one))).then(one.share().total_cmp(&other.share()))
+            }
+            Order::Drawn => other.drawn.unwrap_or_default().total_cmp(&one.drawn.unwrap_or_default()),
+            Order::Name => (&one.bucket.limit, &one.bucket.user).cmp(&(&other.bucket.limit, &other.bucket.user)),
+        });
+        rows
+    }
+
+    /// How many of `rows` rows are above a page of some lines.
+    pub(super) fn above(&self, rows: usize, page: usize) -> usize {
+        self.scrolled.min(rows.saturating_sub(page))
+    }
+
+    /// Does what a key says, with a page of so many lines on the screen.
+    pub(super) fn key(&mut self, key: KeyEvent, page: usize) -> Told {
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return if key.code == KeyCode::Char('c') { Told::Quit } else { Told::Stay };
+        }
+        if self.typing {
+            self.type_filter(key.code);
+            return Told::Stay;
+        }
+        match key.code {
+            KeyCode::Esc if !self.filter.is_empty() => self.filter.clear(),
+            KeyCode::Char('q') | KeyCode::Esc => return Told::Quit,
+            KeyCode::Char('s') => self.order = self.order.next(),
+            KeyCode::Char('p') => self.paused = !self.paused,
+            KeyCode::Char('/') => self.typing = true,
+            KeyCode::Char('?') => self.help = !self.help,
+            code => self.scroll(code, page),
+        }
+        Told::Stay
+    }
+
+    fn type_filter(&mut self, code: KeyCode) {
+        match code {
+            KeyCode::Enter => self.typing = false,
+            KeyCode::Esc => {
+                self.typing = false;
+                self.filter.clear();
+            }
+            KeyCode::Backspace => {
+                self.filter.pop();
+            }
+            KeyCode::Char(char) => self.filter.push(char),
+            _ => {}
+        }
+        self.scrolled = 0;
+    }
+
+    fn scroll(&mut self, code: KeyCode, page: usize) {
+        let rows = self.rows().len();
+        let (now, page) = (self.above(rows, page), page.max(1));
+        self.scrolled = match code {
+            KeyCode::Up => now.saturating_sub(1),
+            KeyCode::Down => now + 1,
+            KeyCode::PageUp => now.saturating_sub(page),
+            KeyCode::PageDown => now + page,
+            KeyCode::Home => 0,
+            KeyCode::End => rows,
+            _ => now,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::top::tests::{bucket, live, totals};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn keys(board: &mut Board, keys: &[KeyCode]) -> Told {
+        keys.iter().map(|code| board.key(KeyEvent::from(*code), 2)).last().expect("a key")
+    }
+
+    fn limits(board: &Board) -> Vec<&str> {
+        board.rows().iter().map(|row| row.bucket.limit.as_str()).collect()
+    }
+
+    /// `b` is empty, `a` was drawn on most, `c` is half full; five in all with two of users.
+    fn board() -> Board {
+        let mut board = Board::new("here".to_owned());
+        let at = Instant::now() + 100 * SECOND;
+        let levels = |a: f64| {
+            let mut levels = vec![bucket("a", None, a, 100), bucket("b", None, 0.0, 10), bucket("c", None, 5.0, 10)];
+            levels.extend(["Alice", "bob"].map(|user| bucket("d", Some(user), 9.0, 10)));
+            levels
+        };
+        board.take(Ok(live(levels(95.0), None)), at);
+        board.take(Ok(live(levels(65.0), None)), at + SECOND);
+        board
+    }
+
+    #[test]
+    fn orders_are_gone_through() {
+        let mut board = board();
+        assert_eq!(limits(&board), ["b", "c", "a", "d", "d"]);
+        keys(&mut board, &[KeyCode::Char('s')]);
+        assert_eq!((board.order, limits(&board)[0]), (Order::Drawn, "a"));
+        keys(&mut board, &[KeyCode::Char('s')]);
+        assert_eq!(limits(&board), ["a", "b", "c", "d", "d"]);
+        keys(&mut board, &[KeyCode::Char('s')]);
+        assert_eq!(board.order, Order::Drained);
+    }
+
+    #[test]
+    fn who_denies_most_is_first() {
+        let (mut board, at) = (Board::new(String::new()), Instant::now() + SECOND);
+        let buckets = || vec![bucket("global", None, 0.5, 10), bucket("other", None, 0.0, 10)];
+        for (second, denied) in [(1, 0), (2, 20)] {
+            board.take(Ok(live(buckets(), Some(totals(f64::from(second), 0, denied)))), at + second * SECOND);
+        }
+        assert_eq!(limits(&board), ["global", "other"], "that one has more left, and denies");
+    }
+
+    #[test]
+    fn a_filter_is_typed_and_dropped() {
+        let mut board = board();
+        keys(&mut board, &[KeyCode::Char('/'), KeyCode::Char('a'), KeyCode::Char('q'), KeyCode::Backspace, KeyCode::Char('l')]);
+        assert_eq!((board.filter.as_str(), limits(&board)), ("al", vec!["d"]), "of whatever case");
+        assert_eq!(keys(&mut board, &[KeyCode::Enter, KeyCode::Esc]), Told::Stay, "the first Esc drops the filter");
+        assert_eq!(limits(&board).len(), 5);
+        assert_eq!(keys(&mut board, &[KeyCode::Esc]), Told::Quit);
+    }
+
+    #[test]
+    fn scrolling_stays_within_the_rows() {
+        let mut board = board();
+        for (code, above) in [
+            (KeyCode::Up, 0),
+            (KeyCode::Down, 1),
+            (KeyCode::PageDown, 3),
+            (KeyCode::Down, 3),
+            (KeyCode::Up, 2),
+            (KeyCode::End, 3),
+            (KeyCode::PageUp, 1),
+            (KeyCode::Home, 0),
+        ] {
+            keys(&mut board, &[code]);
+            assert_eq!(board.above(5, 2), above, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn control_c_quits_whatever_is_typed() {
+        let mut board = board();
+        keys(&mut board, &[KeyCode::Char('/')]);
+        assert_eq!(board.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL), 2), Told::Quit);
+    }
+
+    #[test]
+    fn what_was_seen_stays_while_nothing_new_comes() {
+        let mut board = board();
+        let (_, age) = board.seen(Instant::now() + 200 * SECOND).expect("a sample");
+        let later = Instant::now() + 110 * SECOND;
+        board.take(Err("gone\x1b[2J".to_owned()), later);
+        board.take(Err("still gone".to_owned()), later + 5 * SECOND);
+        assert_eq!(board.trouble(later + 7 * SECOND), Some(("still gone", 7 * SECOND)), "since it began");
+        assert_eq!(limits(&board).len(), 5);
+        let mut away = live(vec![], Some(totals(9.0, 1, 1)));
+        away.error = Some("Redis is away\x1b[2J".to_owned());
+        board.take(Ok(away), later + 8 * SECOND);
+        assert_eq!(limits(&board).len(), 5, "the buckets are the last that were told");
+        assert!(board.seen(later + 8 * SECOND).expect("a sample").1 > 8 * SECOND && age > 90 * SECOND);
+        assert_eq!(board.trouble(later + 8 * SECOND), Some(("Redis is away\u{fffd}[2J", 8 * SECOND)));
+        board.take(Ok(live(vec![], None)), later + 9 * SECOND);
+        assert_eq!((board.trouble(later), limits(&board).len()), (None, 0));
+    }
+}
