@@ -35,8 +35,7 @@ impl Input {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Stdin => "<stdin>".to_owned(),
-            // As in a change request, where nothing begins with a dot.
-            Self::File(path) => path.strip_prefix(".").unwrap_or(path).display().to_string(),
+            Self::File(path) => shown(path),
         }
     }
 
@@ -58,6 +57,11 @@ impl Input {
     }
 }
 
+/// A path as in a change request, where none begins with a dot.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(".").unwrap_or(path).display().to_string()
+}
+
 /// The texts that paths stand for: a file is itself, a folder its YAML and JSON files in order, without hidden ones and without those
 /// that are to be skipped.
 pub(super) fn expand<'a>(paths: &'a [PathBuf], skips: &'a dyn Fn(&Path) -> bool) -> impl Iterator<Item = Result<Input, Missing>> + 'a {
@@ -69,7 +73,7 @@ pub(super) fn expand<'a>(paths: &'a [PathBuf], skips: &'a dyn Fn(&Path) -> bool)
         } else {
             let found = path.try_exists().map_err(|error| error.to_string());
             let found = found.and_then(|is_there| if is_there { Ok(()) } else { Err("there is no such file".to_owned()) });
-            let missing = |message| Missing { name: path.display().to_string(), message };
+            let missing = |message| Missing { name: shown(path), message };
             Box::new(std::iter::once(found.map(|()| Input::File(path.clone())).map_err(missing)))
         }
     })
@@ -79,11 +83,14 @@ fn in_folder<'a>(folder: &'a Path, skips: &'a dyn Fn(&Path) -> bool) -> impl Ite
     let is_wanted = move |entry: &DirEntry| entry.depth() == 0 || !(is_hidden(entry) || skips(entry.path()));
     let entries = WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(is_wanted);
     entries.filter_map(move |entry| match entry {
-        Ok(entry) => (has_ending(entry.path()) && entry.path().is_file()).then(|| Ok(Input::File(entry.into_path()))),
+        Ok(entry) if has_ending(entry.path()) => match entry.path().metadata() {
+            Ok(there) => there.is_file().then(|| Ok(Input::File(entry.into_path()))),
+            Err(error) => Some(Err(Missing { name: shown(entry.path()), message: format!("leads nowhere: {error}") })),
+        },
+        Ok(_) => None,
         Err(error) => {
-            let name = error.path().unwrap_or(folder).display().to_string();
             let message = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
-            Some(Err(Missing { name, message }))
+            Some(Err(Missing { name: shown(error.path().unwrap_or(folder)), message }))
         }
     })
 }

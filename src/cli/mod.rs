@@ -34,7 +34,7 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{ArgAction, Command as Clap, CommandFactory, FromArgMatches, builder::BoolishValueParser};
 
 use self::{
     args::{Args, Command},
@@ -43,7 +43,7 @@ use self::{
 
 /// Reads the command line, does what it says, and tells how it went.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::from_arg_matches(&lenient(Args::command()).get_matches()).unwrap_or_else(|error| error.exit());
     telemetry::init(args.verbose, args.log_format);
     let result = match args.command {
         Command::Serve(args) => serve::run(*args),
@@ -64,6 +64,15 @@ pub fn main() -> ExitCode {
         Exit::Failed
     });
     exit.into()
+}
+
+/// The variable of a flag that takes no value may say 1, yes or on, as well as true.
+fn lenient(command: Clap) -> Clap {
+    let lenient_arg = |arg: clap::Arg| match arg.get_action() {
+        ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+        _ => arg,
+    };
+    command.mut_args(lenient_arg).mut_subcommands(lenient)
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where errors are shown")]

@@ -13,6 +13,7 @@
 //! | [`rules`] | the rule table TG001-TG106 |
 //! | [`rename`] | the deprecated `shared` becomes `global`, ownership included |
 //! | [`schema`] | which of the two names the installed CRD knows |
+//! | [`spelling`] | the name that a mistyped one is meant for |
 
 pub mod bucket;
 pub mod limits;
@@ -21,6 +22,7 @@ pub mod period;
 pub mod rename;
 pub mod rules;
 pub mod schema;
+pub mod spelling;
 pub mod subject;
 
 /// The API group of the resources.

@@ -7,7 +7,7 @@ use crate::{
         path::FieldPath,
         rules::{Level, RULES, Violation},
     },
-    source::{Broken, Position, Span, Text},
+    source::{Broken, MARK, Position, Span, Text, template},
 };
 
 /// How bad a finding is.
@@ -49,27 +49,79 @@ pub struct Row {
     pub severity: Severity,
     /// When it is found, for a person.
     pub says: &'static str,
+    /// Why that matters, and what to do about it.
+    pub why: &'static str,
 }
 
 /// What is found beside the rules.
-pub const MORE: [Row; 8] = [
-    Row { id: "crd-pruned", severity: Severity::Error, says: "a field that the CRD does not have, so that the API server drops it" },
-    Row { id: "crd-rule", severity: Severity::Error, says: "a validation rule of the CRD itself" },
-    Row { id: "crd-version", severity: Severity::Error, says: "a version that the CRD does not serve" },
+pub const MORE: [Row; 9] = [
+    Row {
+        id: "crd-pruned",
+        severity: Severity::Error,
+        says: "a field that the CRD does not have, so that the API server drops it",
+        why: "The API server drops what a CRD's schema does not name, without a word, and a limit under a dropped name limits nothing. Upgrade \
+              the CRD, or write a name that it has.",
+    },
+    Row {
+        id: "crd-rule",
+        severity: Severity::Error,
+        says: "a validation rule of the CRD itself",
+        why: "The CRD's own rules, in CEL, refuse the object at the API server, whatever else is said of it. Those of `tollgate crds` begin with \
+              the ids of the rules here; others are explained by whoever made the CRD.",
+    },
+    Row {
+        id: "crd-version",
+        severity: Severity::Error,
+        says: "a version that the CRD does not serve",
+        why: "In a version that the CRD does not serve, the API server knows no such kind. Write one that it serves.",
+    },
     Row {
         id: "limits-lost",
         severity: Severity::Error,
         says: "limits that kubectl applied and the object does not hold: dropped by the CRD, or removed by somebody (audit)",
+        why: "kubectl notes what it applied in an annotation of the object. What stands there and not in the object was dropped by a CRD that \
+              does not have the field, or somebody removed it: everybody believes in a limit that is none. Upgrade the CRD and apply again, or \
+              take the limit out of the manifest.",
     },
-    Row { id: "outgoing-auth", severity: Severity::Error, says: "perUser with an MCPExternalAuthConfig that signs no caller in (audit)" },
-    Row { id: "shared-applied", severity: Severity::Warning, says: "a manager whose manifest still says shared (audit)" },
-    Row { id: "unreadable", severity: Severity::Unreadable, says: "a text that cannot be read" },
-    Row { id: "unused-ignore", severity: Severity::Warning, says: "an entry of .tollgate.toml that ignores nothing" },
+    Row {
+        id: "no-version",
+        severity: Severity::Warning,
+        says: "an object of a kind with our name, and without apiVersion",
+        why: "Others have kinds of the same name, so an object without apiVersion is nobody's, and is not judged; the API server would not take \
+              it. Write apiVersion.",
+    },
+    Row {
+        id: "outgoing-auth",
+        severity: Severity::Error,
+        says: "perUser with an MCPExternalAuthConfig that signs no caller in (audit)",
+        why: "Most types of MCPExternalAuthConfig sign the server in elsewhere, and no caller in to the server. Then there is no user to count, \
+              and perUser is passed over at run time. Set spec.oidcConfigRef, or use global.",
+    },
+    Row {
+        id: "shared-applied",
+        severity: Severity::Warning,
+        says: "a manager whose manifest still says shared (audit)",
+        why: "What is stored may say global already; the manifest that says shared will be applied again, and will have to be renamed again. \
+              Write global there: `tollgate migrate` does so.",
+    },
+    Row {
+        id: "unreadable",
+        severity: Severity::Unreadable,
+        says: "a text that cannot be read",
+        why: "What cannot be read cannot be judged: exit code 2, nobody can tell. A broken text that says MCPServer nowhere hides no limits and \
+              only warns; a template that says it nowhere is only counted.",
+    },
+    Row {
+        id: "unused-ignore",
+        severity: Severity::Warning,
+        says: "an entry of .tollgate.toml that ignores nothing",
+        why: "It is misspelt, or what it ignored is gone. Remove it, before it hides something new.",
+    },
 ];
 
 /// Everything that can be found: the rules, then [`MORE`].
 pub fn rows() -> impl Iterator<Item = Row> {
-    let rules = RULES.iter().map(|rule| Row { id: rule.id, severity: rule.level.into(), says: rule.says });
+    let rules = RULES.iter().map(|rule| Row { id: rule.id, severity: rule.level.into(), says: rule.says, why: rule.lesson.why });
     rules.chain(MORE)
 }
 
@@ -94,7 +146,11 @@ impl Object {
 
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind, self.qualified_name())
+        // A name that could not be one may hold what a terminal obeys.
+        for char in format!("{} {}", self.kind, self.qualified_name()).chars() {
+            if char.is_control() { write!(f, "{}", char.escape_default())? } else { write!(f, "{char}")? }
+        }
+        Ok(())
     }
 }
 
@@ -124,10 +180,18 @@ impl Finding {
 
     /// A text that cannot be read, with a word of its own for templates.
     pub fn unreadable(file: &Arc<str>, text: &Text, broken: &Broken, with_templates: &str) -> Self {
-        let template = text.as_str().find("{{");
+        let template = template(text.as_str());
         let message = template.map_or_else(|| broken.message.clone(), |_| format!("this is a template, not YAML: {with_templates}"));
         let at = template.unwrap_or(broken.at).min(text.as_str().len());
         Self::new("unreadable", message).at(Place::new(file, text, &(at..at + 1)))
+    }
+
+    /// A text that cannot be read, and does not name our kinds: a slip of somebody's, which hides no limits.
+    pub fn unread(file: &Arc<str>, text: &Text, broken: &Broken) -> Self {
+        let fault = broken.message.split(": ").next().unwrap_or_default();
+        let message = format!("{fault}: it says {MARK} nowhere, and counts as another kind");
+        let at = broken.at.min(text.as_str().len());
+        Self { severity: Severity::Warning, ..Self::new("unreadable", message) }.at(Place::new(file, text, &(at..at + 1)))
     }
 
     /// This finding about a field.
@@ -192,10 +256,13 @@ pub struct Excerpt {
 }
 
 impl Place {
-    /// The place of some bytes of a text; of several lines, the first.
+    /// The place of some bytes of a text, in whole characters; of several lines, the first.
     pub fn new(file: &Arc<str>, text: &Text, span: &Span) -> Self {
         let around = text.line_around(span.start);
-        let end = span.end.clamp(span.start, around.end.max(span.start));
+        let mut end = span.end.clamp(span.start, around.end.max(span.start));
+        while !text.as_str().is_char_boundary(end) {
+            end += 1;
+        }
         let line = text.as_str().get(around.clone()).unwrap_or_default().to_owned();
         let marked = span.start - around.start..end - around.start;
         let excerpt = Excerpt { line, marked };
@@ -225,6 +292,13 @@ mod tests {
         let place = Place::new(&"f.yaml".into(), &text, &(5..17));
         assert_eq!((place.start.line, place.start.column, place.end.line, place.end.column), (11, 3, 11, 11));
         assert_eq!(place.excerpt.line.get(place.excerpt.marked), Some("tools: ["));
+    }
+
+    #[test]
+    fn a_place_ends_behind_a_character() {
+        let text = Text::new("a: é\n".to_owned(), 1, 0);
+        let place = Place::new(&"f.yaml".into(), &text, &(3..4));
+        assert_eq!((place.end.column, place.excerpt.line.get(place.excerpt.marked)), (5, Some("é")));
     }
 
     #[test]

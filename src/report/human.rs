@@ -55,8 +55,9 @@ fn group<'a>(found: &'a Finding, source: &'a str, object: Option<&'a str>) -> Gr
     } else if let Some(place) = &found.place {
         let origin = annotate_snippets::Origin::path(&*place.file).line(place.start.line).char_column(place.start.column);
         group = group.element(origin);
-    } else if object.is_none() {
-        group = group.element(annotate_snippets::Origin::path(source));
+    } else {
+        // Without a text, the object is the place.
+        return group.element(annotate_snippets::Origin::path(object.unwrap_or(source)));
     }
     group.elements(object.map(|object| Level::NOTE.message(object)))
 }
@@ -83,10 +84,13 @@ fn table(namespaces: &BTreeMap<String, Totals>) -> String {
 const NAMESPACE: &str = "NAMESPACE";
 
 fn totals(summary: &Summary) -> String {
-    let &Summary { judged, skipped, errors, warnings, ignored, unreadable, .. } = summary;
+    let &Summary { judged, skipped, templates, errors, warnings, ignored, unreadable, .. } = summary;
     let mut said = format!("{judged} judged");
     if skipped > 0 {
         said += &format!(", {skipped} of other kinds");
+    }
+    if templates > 0 {
+        said += &format!(", {} not looked into", counted(templates, "template"));
     }
     let counts = [(errors, "error"), (warnings, "warning"), (unreadable, "unreadable"), (ignored, "ignored")];
     let counts: Vec<_> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| counted(*count, word)).collect();
@@ -94,6 +98,6 @@ fn totals(summary: &Summary) -> String {
 }
 
 fn counted(count: usize, word: &str) -> String {
-    let plural = if count > 1 && (word == "error" || word == "warning") { "s" } else { "" };
+    let plural = if count > 1 && matches!(word, "error" | "warning" | "template") { "s" } else { "" };
     format!("{count} {word}{plural}")
 }

@@ -51,6 +51,8 @@ pub struct Summary {
     pub judged: usize,
     /// Objects of other kinds.
     pub skipped: usize,
+    /// Templates that do not name our kinds: only what they give can be judged.
+    pub templates: usize,
     /// Faults.
     pub errors: usize,
     /// Warnings.

@@ -23,6 +23,7 @@ impl<'w> Sarif<'w> {
             "rules": rows().map(|row| json!({
                 "id": row.id,
                 "shortDescription": {"text": row.says},
+                "fullDescription": {"text": row.why},
                 "defaultConfiguration": {"level": row.severity.name()},
             })).collect::<Vec<_>>(),
         });
@@ -52,8 +53,11 @@ impl Report for Sarif<'_> {
 fn result(found: &Finding, judged: &Judged<'_>) -> Value {
     let name = logical_name(found, judged);
     let mut location = json!({"logicalLocations": [{"fullyQualifiedName": name, "kind": "member"}]});
-    if let (Some(place), Some(map)) = (&found.place, location.as_object_mut()) {
-        map.insert("physicalLocation".to_owned(), physical(place));
+    let place = found.place.as_ref().map(physical);
+    // Of a file that cannot be opened, the name is the place; code scanning takes no result without one.
+    let place = place.or_else(|| judged.object.is_none().then(|| json!({"artifactLocation": {"uri": uri(judged.source)}})));
+    if let (Some(place), Some(map)) = (place, location.as_object_mut()) {
+        map.insert("physicalLocation".to_owned(), place);
     }
     let mut result = json!({
         "ruleId": found.id,

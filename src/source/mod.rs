@@ -22,6 +22,7 @@
 //! # Ok::<(), tollgate::source::Broken>(())
 //! ```
 
+mod decode;
 mod fields;
 pub mod migrate;
 mod node;
@@ -29,15 +30,17 @@ mod object;
 mod read;
 mod scalar;
 mod split;
+mod template;
 mod text;
 
 use std::ops::Range;
 
 pub use self::{
     node::{Content, Entry, Located, Node},
-    object::kind_and_version,
+    object::{kind_and_version, unversioned},
     read::{Broken, Piece, read},
     split::{Raw, Splitter},
+    template::template,
     text::{Position, Text},
 };
 

@@ -1,6 +1,6 @@
 //! A stream of lines, cut into documents.
 
-use super::Text;
+use super::{Broken, Text, decode::decode};
 
 /// Cuts lines into pieces at `---`, as `kubectl` does, without looking further into them: by YAML's grammar such a line always begins a
 /// document, and JSON has no such line.
@@ -44,18 +44,15 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// The piece as text; otherwise it is handed back, with the position of the first byte that is none.
+    /// The piece as text.
     ///
     /// # Errors
-    /// When the bytes are not UTF-8.
-    pub fn text(self) -> Result<Text, (Text, usize)> {
-        match String::from_utf8(self.bytes) {
-            Ok(text) => Ok(Text::new(text, self.first_line, self.offset)),
-            Err(error) => {
-                let valid_up_to = error.utf8_error().valid_up_to();
-                let shown = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                Err((Text::new(shown, self.first_line, self.offset), valid_up_to))
-            }
+    /// When the bytes are not UTF-8: what can be shown of them, and why they are no text.
+    pub fn text(self) -> Result<Text, (Text, Broken)> {
+        let Self { bytes, first_line, offset } = self;
+        match decode(bytes) {
+            Ok(text) => Ok(Text::new(text, first_line, offset)),
+            Err((shown, broken)) => Err((Text::new(shown, first_line, offset), broken)),
         }
     }
 }
@@ -132,7 +129,7 @@ mod tests {
     fn bytes_that_are_no_text_are_pointed_at() {
         let mut splitter = Splitter::default();
         assert!(splitter.line(b"a: \xff\n").is_none());
-        let (text, at) = splitter.end().text().expect_err("not UTF-8");
-        assert_eq!((text.as_str(), at), ("a: \u{fffd}\n", 3));
+        let (text, broken) = splitter.end().text().expect_err("not UTF-8");
+        assert_eq!((text.as_str(), broken.at), ("a: \u{fffd}\n", 3));
     }
 }

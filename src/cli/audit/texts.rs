@@ -14,7 +14,7 @@ use crate::{
         subject::{Kind, RefKind, Subject},
     },
     report::{Finding, Object},
-    source::{Broken, Node, Piece, Raw, Text, kind_and_version, read},
+    source::{Node, Piece, Raw, Text, kind_and_version, read},
 };
 
 const TEMPLATES: &str = "audit what a cluster holds, as in `kubectl get -o yaml`";
@@ -71,10 +71,7 @@ impl Read {
     fn document(&mut self, input: &Rc<Input>, file: &Arc<str>, raw: Raw) -> Option<Finding> {
         let text = match raw.text() {
             Ok(text) => Rc::new(text),
-            Err((text, at)) => {
-                let broken = Broken { at, message: "this is no UTF-8 text".to_owned() };
-                return Some(Finding::unreadable(file, &text, &broken, TEMPLATES));
-            }
+            Err((text, broken)) => return Some(Finding::unreadable(file, &text, &broken, TEMPLATES)),
         };
         let end = read(text.as_str(), &mut |piece| {
             let Piece::Object(node) = piece else { return };

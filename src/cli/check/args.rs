@@ -32,7 +32,7 @@ Examples:
   path = \"spec.rateLimiting.tools[0]\" # this field and what is in it
 
   [files]
-  exclude = [\"charts/*/templates\"]    # not looked at in folders
+  exclude = [\"charts/*/templates\"]    # not looked at in folders, nor with --force-exclude
 
 Exit codes: 0 no fault, 1 faults (with --strict also warnings), 2 something could not be read")]
 pub(in crate::cli) struct CheckArgs {
@@ -51,6 +51,10 @@ pub(in crate::cli) struct CheckArgs {
     /// What is ignored, and why [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
     #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+
+    /// Leave out what .tollgate.toml excludes even where it is named, as commit hooks name files
+    #[arg(long, env = "TOLLGATE_FORCE_EXCLUDE")]
+    pub(super) force_exclude: bool,
 
     /// Judge by the CRD that will be installed, too: fields that it drops, and its own rules; a file, or the word cluster; may be repeated
     #[arg(long, env = "TOLLGATE_CRD", value_name = "FILE|cluster", value_delimiter = ',')]

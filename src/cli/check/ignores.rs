@@ -13,6 +13,7 @@ use toml::Spanned;
 
 use crate::{
     cli::inputs::Input,
+    config::spelling,
     report::{Finding, Object, Place, rows},
     source::Text,
 };
@@ -98,6 +99,12 @@ impl Ignores {
         Box::new(move |path| !exclude.is_empty() && relative(path, &folder).is_some_and(|path| exclude.is_match(path)))
     }
 
+    /// Leaves out what lies in an excluded folder, or is an excluded file.
+    pub(in crate::cli) fn leave_out(&self, inputs: &mut Vec<PathBuf>) {
+        let excludes = self.excludes();
+        inputs.retain(|path| !path.ancestors().any(&excludes));
+    }
+
     /// Marks what is ignored of the findings in one object; no entry for a file speaks of stdin.
     pub(in crate::cli) fn apply(&self, input: &Input, object: &Object, findings: &mut [Finding]) {
         for ignore in &self.entries {
@@ -125,8 +132,11 @@ impl Ignores {
 
 impl Ignore {
     fn new(entry: Entry, at: std::ops::Range<usize>) -> anyhow::Result<Self> {
-        if !rows().any(|row| row.id == entry.rule) {
-            bail!("there is no rule {:?}: the README has the ids", entry.rule);
+        let ids: Vec<_> = rows().map(|row| row.id).collect();
+        if !ids.contains(&entry.rule.as_str()) {
+            let advice =
+                spelling::nearest(&entry.rule, &ids).map_or("the README has the ids".to_owned(), |id| format!("did you mean {id}?"));
+            bail!("there is no rule {:?}: {advice}", entry.rule);
         }
         ensure!(!entry.reason.trim().is_empty(), "reason is empty: write why {} is ignored", entry.rule);
         let file = entry.file.as_deref().map(glob).transpose()?.map(|glob| glob.compile_matcher());

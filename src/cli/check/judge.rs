@@ -7,11 +7,13 @@ use serde_json::Value;
 use super::crd::Crds;
 use crate::{
     config::{
+        GROUP, VERSIONS,
+        path::FieldPath,
         rules::{Context, check},
         subject::{Kind, Subject},
     },
     report::{Finding, Object, Place},
-    source::{Broken, MARK, Node, Piece, Raw, Span, Text, kind_and_version, read},
+    source::{MARK, Node, Piece, Raw, Span, Text, kind_and_version, read, template, unversioned},
 };
 
 const TEMPLATES: &str = "judge what it gives, as in `helm template . | tollgate check -`";
@@ -23,8 +25,10 @@ pub(super) struct Verdicts {
     pub(super) objects: Vec<(Object, Vec<Finding>)>,
     /// Objects of other kinds, and texts that hold none of ours.
     pub(super) skipped: usize,
-    /// Why the rest could not be read.
-    pub(super) unreadable: Option<Finding>,
+    /// Templates that do not name our kinds.
+    pub(super) templates: usize,
+    /// What there is to say of the text itself: why the rest of it could not be read, and whose an object is that does not say so.
+    pub(super) of_text: Vec<Finding>,
 }
 
 /// Judges every object of a document; by the CRDs too, where there are some.
@@ -40,20 +44,33 @@ pub(super) fn judge(file: &Arc<str>, raw: Raw, crds: Option<&Crds>) -> Verdicts 
                         let found = found.map(|found| placed(file, &text, &node, found)).collect();
                         verdicts.objects.push((identity(kind, &node), found));
                     }
-                    None => verdicts.skipped += 1,
+                    None => {
+                        verdicts.skipped += 1;
+                        verdicts.of_text.extend(unversioned(&node).map(|kind| nobodys(kind, file, &text, &node)));
+                    }
                 }
             });
             (text, end.err())
         }
-        Err((text, at)) => (text, Some(Broken { at, message: "this is no UTF-8 text".to_owned() })),
+        Err((text, broken)) => (text, Some(broken)),
     };
     match broken {
-        // What does not even name our kinds is not ours to complain about.
-        Some(_) if !text.as_str().contains(MARK) => verdicts.skipped += 1,
-        Some(broken) => verdicts.unreadable = Some(Finding::unreadable(file, &text, &broken, TEMPLATES)),
         None => {}
+        Some(broken) if text.as_str().contains(MARK) => verdicts.of_text.push(Finding::unreadable(file, &text, &broken, TEMPLATES)),
+        // A chart has many of them, and most are somebody else's.
+        Some(_) if template(text.as_str()).is_some() => verdicts.templates += 1,
+        Some(broken) => {
+            verdicts.skipped += 1;
+            verdicts.of_text.push(Finding::unread(file, &text, &broken));
+        }
     }
     verdicts
+}
+
+/// An object that does not say whose it is.
+fn nobodys(kind: Kind, file: &Arc<str>, text: &Text, node: &Node) -> Finding {
+    let message = format!("this {} has no apiVersion, and is not judged: write {GROUP}/{}", kind.name(), VERSIONS[0]);
+    Finding { path: None, ..placed(file, text, node, Finding::new("no-version", message).on(FieldPath::new(["kind"]))) }
 }
 
 /// The kind and the names of an object of ours.

@@ -28,9 +28,12 @@ use crate::{
 };
 
 pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
-    let CheckArgs { inputs, output, strict, config, crd, kubeconfig, context } = args;
+    let CheckArgs { mut inputs, output, strict, config, force_exclude, crd, kubeconfig, context } = args;
     let crds = (!crd.is_empty()).then(|| Crds::load(&crd, &Access { kubeconfig, context })).transpose()?;
     let ignores = Ignores::find(config.as_deref())?;
+    if force_exclude {
+        ignores.leave_out(&mut inputs);
+    }
     let mut out = BufWriter::new(io::stdout().lock());
     let colors = io::stdout().is_terminal() && wants_color();
     let teller = Teller::new(Format::from(output).open(&mut out, colors), strict);
@@ -72,12 +75,13 @@ impl Run<'_> {
         let verdicts = judge::judge(name, raw, self.crds.as_ref());
         self.teller.summary.judged += verdicts.objects.len();
         self.teller.summary.skipped += verdicts.skipped;
+        self.teller.summary.templates += verdicts.templates;
         for (object, mut findings) in verdicts.objects {
             self.ignores.apply(input, &object, &mut findings);
             self.teller.tell(name, Some(&object), findings);
         }
-        if let Some(unreadable) = verdicts.unreadable {
-            self.teller.text(name, vec![unreadable]);
+        if !verdicts.of_text.is_empty() {
+            self.teller.text(name, verdicts.of_text);
         }
     }
 

@@ -178,14 +178,20 @@ impl FileExplained {
 
     /// Explains every object of a document. A document that cannot be read and does not name our kinds is somebody else's.
     fn add(&mut self, raw: Raw, users: u32) -> Result<(), (Position, String)> {
-        let text = raw.text().map_err(|(text, at)| (text.position(at), "this is no UTF-8 text".to_owned()))?;
-        let end = read(text.as_str(), &mut |piece| {
+        let mut each = |piece| {
             let Piece::Object(node) = piece else { return };
             match kind_and_version(&node) {
                 Some((kind, _)) => self.objects.push(Explained::new(Subject::new(kind, &node.to_value()), users)),
                 None => self.skipped += 1,
             }
-        });
+        };
+        let (text, end) = match raw.text() {
+            Ok(text) => {
+                let end = read(text.as_str(), &mut each);
+                (text, end)
+            }
+            Err((text, broken)) => (text, Err(broken)),
+        };
         match end {
             Err(broken) if text.as_str().contains(MARK) => Err((text.position(broken.at), broken.message)),
             Err(_) => {

@@ -34,4 +34,8 @@ pub(in crate::cli) struct MigrateArgs {
     /// Which files are left out in folders [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
     #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+
+    /// Leave out what .tollgate.toml excludes even where it is named, as commit hooks name files
+    #[arg(long, env = "TOLLGATE_FORCE_EXCLUDE")]
+    pub(super) force_exclude: bool,
 }

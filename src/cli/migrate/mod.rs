@@ -21,9 +21,10 @@ use super::{
     unless_reader_left,
 };
 use crate::{
+    config::subject::Scope,
     report::{Finding, Format, Judged, Place, Severity},
     source::{
-        MARK, Splitter, Text,
+        MARK, Raw, Splitter, Text,
         migrate::{Left, Migration, migrate},
     },
 };
@@ -31,8 +32,12 @@ use crate::{
 const TEMPLATES: &str = "write global for shared by hand";
 
 pub(super) fn run(args: MigrateArgs) -> anyhow::Result<Exit> {
-    let MigrateArgs { inputs, write, diff, config } = args;
-    let skips = Ignores::find(config.as_deref())?.excludes();
+    let MigrateArgs { mut inputs, write, diff, config, force_exclude } = args;
+    let ignores = Ignores::find(config.as_deref())?;
+    if force_exclude {
+        ignores.leave_out(&mut inputs);
+    }
+    let skips = ignores.excludes();
     let mut run = Run { out: BufWriter::new(Box::new(io::stdout().lock())), write, diff: diff || !write, exit: Exit::Clean };
     for input in expand(&inputs, &*skips) {
         match input {
@@ -54,7 +59,7 @@ struct Run<'w> {
 impl Run<'_> {
     fn file(&mut self, path: &Path, name: &str) -> anyhow::Result<()> {
         let bytes = fs::read(path).map_err(|error| Box::new(Finding::new("unreadable", error.to_string())));
-        let migrated = bytes.and_then(|bytes| if names_our_kinds(&bytes) { migrated(name, bytes).map(Some) } else { Ok(None) });
+        let migrated = bytes.and_then(|bytes| migrated(name, bytes));
         match migrated {
             Ok(Some(Migrated { text, migration, left })) => {
                 self.change(path, name, &text, &migration)?;
@@ -102,11 +107,6 @@ impl Run<'_> {
     }
 }
 
-/// Whether a file is worth a look; most in a folder are not.
-fn names_our_kinds(bytes: &[u8]) -> bool {
-    bytes.windows(MARK.len()).any(|window| window == MARK.as_bytes())
-}
-
 /// A file's text, and what to do with it.
 struct Migrated {
     text: String,
@@ -114,18 +114,30 @@ struct Migrated {
     left: Vec<Finding>,
 }
 
-/// Decides document by document; a file is changed as a whole or not at all, so one that cannot be read in some part is left alone.
-fn migrated(name: &str, bytes: Vec<u8>) -> Result<Migrated, Box<Finding>> {
+/// Whether a text is worth a look; most in a folder are not.
+fn could_say_shared(text: &str) -> bool {
+    // In quotes, a letter may be written as its number.
+    text.contains(MARK) && (text.contains(Scope::Shared.key()) || text.contains('\\'))
+}
+
+/// Decides document by document; a file is changed as a whole or not at all, so one that cannot be read in some part is left alone. None
+/// where nothing can be left to do.
+fn migrated(name: &str, bytes: Vec<u8>) -> Result<Option<Migrated>, Box<Finding>> {
     let file: Arc<str> = name.into();
-    let text = String::from_utf8(bytes).map_err(|_| Finding::new("unreadable", "this is no UTF-8 text"))?;
+    let text = match (Raw { bytes, first_line: 1, offset: 0 }).text() {
+        Ok(text) | Err((text, _)) if !could_say_shared(text.as_str()) => return Ok(None),
+        Ok(text) => text,
+        Err((text, broken)) => return Err(Finding::unreadable(&file, &text, &broken, TEMPLATES).into()),
+    };
+    let text = text.as_str();
     let (mut migration, mut left) = (Migration::default(), Vec::new());
-    for document in documents(&text) {
+    for document in documents(text) {
         let here = migrate(document.as_str()).map_err(|broken| Finding::unreadable(&file, &document, &broken, TEMPLATES))?;
         left.extend(here.left.iter().map(|left| finding(&file, &document, left)));
         let moved = here.edits.into_iter().map(|edit| edit.moved_by(document.offset()));
         migration.edits.extend(moved);
     }
-    Ok(Migrated { text, migration, left })
+    Ok(Some(Migrated { text: text.to_owned(), migration, left }))
 }
 
 fn documents(text: &str) -> Vec<Text> {

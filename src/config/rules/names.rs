@@ -8,6 +8,7 @@ use super::{Context, Found};
 use crate::config::{
     bucket::{FIELDS, quoted, type_name},
     path::FieldPath,
+    spelling::nearest,
     subject::{Block, Scope, TOOLS},
 };
 
@@ -127,49 +128,8 @@ fn fields_outside(path: &FieldPath, value: &Value, known: &[&str], what: &str) -
         .collect()
 }
 
-/// The known field that a mistyped one is closest to, when it is close enough to say so.
-fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    let key = key.to_lowercase();
-    let close = known.iter().map(|name| (edits(&key, &name.to_lowercase()), *name));
-    close.filter(|(distance, name)| *distance <= name.len() / 3).min().map(|(_, name)| name)
-}
-
-/// Levenshtein's distance, by characters.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    // A hostile key may be long; what differs that much in length is not close anyway.
-    if a.chars().count() > 2 * b.len() {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (above, from) in a.chars().enumerate() {
-        let mut next = vec![above + 1];
-        let columns = row.iter().zip(row.iter().skip(1)).zip(&b);
-        for ((diagonal, up), to) in columns {
-            let left = next.last().copied().unwrap_or_default();
-            next.push((diagonal + usize::from(from != *to)).min(up + 1).min(left + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 fn tool_entries<'a>(block: &Block<'a>) -> Vec<(FieldPath, &'a Value)> {
     let path = block.path.key(TOOLS);
     let entries = block.value.get(TOOLS).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     entries.iter().enumerate().map(|(index, entry)| (path.index(index), entry)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_typo_is_told_apart_from_an_invention() {
-        assert_eq!(nearest("perUsers", &BLOCK_FIELDS), Some("perUser"));
-        assert_eq!(nearest("PERUSER", &BLOCK_FIELDS), Some("perUser"));
-        assert_eq!(nearest("maxToken", &FIELDS), Some("maxTokens"));
-        assert_eq!(nearest("prompts", &BLOCK_FIELDS), None);
-        assert_eq!(nearest(&"x".repeat(100_000), &BLOCK_FIELDS), None);
-    }
 }

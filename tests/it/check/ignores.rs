@@ -82,6 +82,10 @@ fn folders_may_be_left_out() {
     ]);
     assert_eq!(check(&folder, &["."]).stdout, "1 judged: no fault\n");
     assert_eq!(check(&folder, &["x/y.gen.yaml"]).code, 1, "what is named is judged");
+    let ran = check(&folder, &["--force-exclude", "x/y.gen.yaml", "chart/templates/a.yaml", "./good.yaml"]);
+    assert_eq!(ran.stdout, "1 judged: no fault\n", "unless told otherwise");
+    let ran = super::tollgate(&folder, &["migrate", "--force-exclude", "chart/templates/a.yaml"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
 }
 
 #[test]
@@ -89,7 +93,8 @@ fn a_file_that_cannot_be_used_says_why() {
     for (config, says) in [
         ("[[ignore]]\nrule = \"TG104\"\n", "missing field `reason`"),
         ("[[ignore]]\nrule = \"TG104\"\nreason = \" \"\n", "line 1: reason is empty: write why TG104 is ignored"),
-        ("[[ignore]]\nrule = \"TG999\"\nreason = \"x\"\n", "there is no rule \"TG999\""),
+        ("[[ignore]]\nrule = \"TG999\"\nreason = \"x\"\n", "there is no rule \"TG999\": the README has the ids"),
+        ("[[ignore]]\nrule = \"tg104\"\nreason = \"x\"\n", "line 1: there is no rule \"tg104\": did you mean TG104?"),
         ("[[ignores]]\nrule = \"TG104\"\n", "unknown field `ignores`"),
         ("[[ignore]]\nrule = \"TG104\"\nreason = \"x\"\nfile = \"[\"\n", "glob"),
     ] {

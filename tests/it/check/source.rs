@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use tollgate::source::{Content, Node, Piece, read};
+use tollgate::{
+    report::{Finding, Format, Judged},
+    source::{Content, Node, Piece, Text, read},
+};
 
 use super::feed;
 use crate::support::find::neighbour;
@@ -120,7 +123,13 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in "[ab:#\\-\\n\\r\\t'\"{}\\[\\],&*!|>%@<?0 é]{0,60}") {
-        let _ = read(&text, &mut |piece| if let Piece::Object(node) = piece { drop(node.to_value()) });
+    fn no_text_makes_it_panic(text in "[ab:#\\-\\n\\r\\t'\"{}\\[\\],&*!|>%@<?0 é😀]{0,60}") {
+        if let Err(broken) = read(&text, &mut |piece| if let Piece::Object(node) = piece { drop(node.to_value()) }) {
+            let (mut shown, text) = (Vec::new(), Text::new(text, 1, 0));
+            let finding = Finding::unreadable(&"f.yaml".into(), &text, &broken, "as templates are");
+            let judged = Judged { source: "f.yaml", object: None, findings: &[finding] };
+            Format::Human.open(&mut shown, false).judged(&judged).expect("a buffer");
+            prop_assert!(shown.starts_with(b"error[unreadable]: "));
+        }
     }
 }

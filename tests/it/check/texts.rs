@@ -1,8 +1,10 @@
 //! The texts that people have: lists, streams, Windows' line ends, and broken ones.
 
-use std::{fs, io::Write, process::Stdio};
+use std::{fs, io::Write, os::unix::fs::symlink, process::Stdio};
 
-use super::{GOOD, bad, check, check_stdin, folder};
+use serde_json::Value;
+
+use super::{GOOD, bad, check, check_stdin, feed, folder};
 use crate::support::serve::command;
 
 #[test]
@@ -15,14 +17,86 @@ fn a_folder_is_walked_and_what_is_no_manifest_is_left_alone() {
         ("config.yaml", config_map),
         (".git/x.yaml", &bad()),
         ("notes.txt", &bad()),
-        ("broken-but-not-ours.yaml", "a: [\n"),
+        ("chart/templates/service.yaml", "kind: {{ .Values.kind }}\n"),
     ]);
     let ran = check(&folder, &["--output", "json", "."]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert_eq!(ran.findings(), ["TG006 spec.rateLimiting.global.maxTokens 10:18"]);
     assert_eq!(ran.json()["findings"][0]["source"], "b.yaml");
     let summary = &ran.json()["summary"];
-    assert_eq!((&summary["judged"], &summary["skipped"], &summary["errors"]), (&2.into(), &3.into(), &1.into()));
+    assert_eq!((&summary["judged"], &summary["skipped"], &summary["errors"]), (&2.into(), &2.into(), &1.into()));
+    assert_eq!(summary["templates"], 1);
+    let ran = check(&folder, &["."]);
+    assert!(ran.stdout.ends_with("2 judged, 2 of other kinds, 1 template not looked into: 1 error\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_broken_text_that_says_nothing_of_ours_is_told_and_no_fault() {
+    let folder = folder(&[("good.yaml", GOOD), ("typo.yaml", "a: [\nb: \"{{ quoted }}\"\n"), ("noise.yml", "x")]);
+    fs::write(folder.path().join("noise.yml"), [0x9d, 0, 0x80, 0xc3]).expect("a file");
+    let ran = check(&folder, &["--output", "json", "."]);
+    let found = ran.json()["findings"].clone();
+    let told: Vec<_> = [0, 1].map(|at| [&found[at]["source"], &found[at]["severity"], &found[at]["line"]].map(Value::to_string)).into();
+    assert_eq!(told, [[r#""noise.yml""#, r#""warning""#, "1"], [r#""typo.yaml""#, r#""warning""#, "1"]], "{found}");
+    let says = |at: usize| found[at]["message"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(says(0), "this is no UTF-8 text: it says MCPServer nowhere, and counts as another kind");
+    assert!(says(1).ends_with(": it says MCPServer nowhere, and counts as another kind"), "{found}");
+    assert_eq!((ran.code, &ran.json()["summary"]["skipped"]), (0, &2.into()));
+    assert_eq!(check(&folder, &["--strict", "."]).code, 1);
+}
+
+#[test]
+fn texts_of_windows_shells_are_told_what_they_are() {
+    let units = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let (folder, shared) = (folder(&[]), GOOD.replace("global:", "shared:"));
+    fs::write(folder.path().join("marked.yaml"), [vec![0xff, 0xfe], units(&shared)].concat()).expect("a file");
+    fs::write(folder.path().join("plain.yaml"), units(GOOD)).expect("a file");
+    let ran = check(&folder, &["."]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stdout.contains("this is UTF-16 text\n --> marked.yaml:1:1\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("^ save it as UTF-8") && ran.stdout.contains("0 judged: 2 unreadable"), "{}", ran.stdout);
+    for command in ["migrate", "explain"] {
+        let ran = super::tollgate(&folder, &[command, "marked.yaml"]);
+        assert!(ran.code == 2 && ran.stderr.contains("this is UTF-16 text"), "{command}: {ran:?}");
+    }
+}
+
+#[test]
+fn an_object_that_does_not_say_whose_it_is_is_told() {
+    let text = GOOD.replace("apiVersion: toolhive.stacklok.dev/v1beta1\n", "");
+    let ran = check_stdin(&text, &[]);
+    assert_eq!(ran.code, 0);
+    assert!(
+        ran.stdout.starts_with("warning[no-version]: this MCPServer has no apiVersion, and is not judged\n --> <stdin>:1:7\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stdout.contains("^^^^^^^^^ write toolhive.stacklok.dev/v1beta1"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("0 judged, 1 of other kinds: 1 warning\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn links_that_lead_nowhere_or_round_and_round() {
+    let folder = folder(&[("real/good.yaml", GOOD)]);
+    for (to, from) in [("gone.yaml", "dangling.yaml"), ("round.yaml", "round.yaml"), ("..", "real/up"), ("real/good.yaml", "link.yaml")] {
+        symlink(to, folder.path().join(from)).expect("a link");
+    }
+    let ran = check(&folder, &["--output", "json", "."]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    let found = ran.json()["findings"].clone();
+    let sources: Vec<_> = [0, 1].map(|at| found[at]["source"].clone()).into();
+    assert_eq!(sources, ["dangling.yaml", "round.yaml"], "{found}");
+    assert!(found[0]["message"].as_str().is_some_and(|message| message.starts_with("leads nowhere: ")), "{found}");
+    assert_eq!(ran.json()["summary"]["judged"], 2, "the file and a link to it; folders behind links are not walked");
+}
+
+#[test]
+fn names_cannot_tell_a_terminal_what_to_do() {
+    let text = bad().replace("name: fetch", "name: \"\\e[31mfetch\\a\"");
+    for (output, shown) in [("human", "\\u{1b}[31mfetch\\u{7}"), ("github", "\\u{1b}[31mfetch\\u{7}"), ("junit", "name=\"demo/fetch\"")] {
+        let ran = check_stdin(&text, &["--output", output]);
+        assert!(ran.stdout.contains(shown) && !ran.stdout.contains(['\x1b', '\x07']), "{output}: {}", ran.stdout);
+    }
 }
 
 #[test]
@@ -120,6 +194,8 @@ fn what_cannot_be_opened_or_is_no_text_is_told() {
     assert_eq!(ran.json()["findings"][1]["message"], "this is no UTF-8 text");
     assert_eq!((&ran.json()["findings"][1]["line"], &ran.json()["findings"][1]["column"]), (&2.into(), &10.into()));
     assert_eq!(ran.json()["summary"]["judged"], 1, "the rest is judged all the same");
+    let ran = check(&folder, &["latin1.yaml"]);
+    assert!(ran.stdout.contains("2 | name: caf\u{fffd}\n  |          ^\n"), "{ran:?}");
 }
 
 #[test]
@@ -129,6 +205,9 @@ fn warnings_are_faults_when_told_so() {
     let ran = check_stdin(&text, &["--strict"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stdout.starts_with("error[TG101]: spec.rateLimiting.shared: deprecated"), "{}", ran.stdout);
+    let by_variable = |value: &str| feed(command(&folder(&[])).args(["check", "-"]).env("TOLLGATE_STRICT", value), &text).code;
+    assert_eq!(["1", "true", "yes", "0", "false", "no"].map(by_variable), [1, 1, 1, 0, 0, 0]);
+    assert_eq!(by_variable("perhaps"), 2);
 }
 
 #[test]

@@ -142,8 +142,10 @@ fn templates_and_broken_files_are_refused_whole() {
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("error[unreadable]: this is a template, not YAML"), "{}", ran.stderr);
     assert!(ran.stderr.contains("template.yaml:14:1") && ran.stderr.contains("broken.yaml:15:1"), "{}", ran.stderr);
-    assert_eq!((read(&folder, "template.yaml"), read(&folder, "broken.yaml")), (template, broken));
+    assert_eq!((read(&folder, "template.yaml"), read(&folder, "broken.yaml")), (template.clone(), broken));
     assert_eq!(migrate(&folder, &["not-ours.yaml"]).code, 0);
+    fs::write(folder.path().join("nothing-to-do.yaml"), template.replace("shared", "global").replace('"', "")).expect("a file");
+    assert_eq!(migrate(&folder, &["nothing-to-do.yaml"]).code, 0, "a template that does not say shared is left alone");
     let ran = migrate(&folder, &["-"]);
     assert!(ran.code == 2 && ran.stderr.contains("migrate takes files and folders, not -"), "{ran:?}");
     let ran = migrate(&folder, &["gone.yaml"]);

@@ -1,0 +1,44 @@
+//! "Did you mean": the name that somebody meant who wrote another.
+
+/// The known name that a mistyped one is closest to, when it is close enough to say so.
+pub fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    let key = key.to_lowercase();
+    let close = known.iter().map(|name| (edits(&key, &name.to_lowercase()), *name));
+    close.filter(|(distance, name)| *distance <= name.len() / 3).min().map(|(_, name)| name)
+}
+
+/// Levenshtein's distance, by characters.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    // A hostile key may be long; what differs that much in length is not close anyway.
+    if a.chars().count() > 2 * b.len() {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (above, from) in a.chars().enumerate() {
+        let mut next = vec![above + 1];
+        let columns = row.iter().zip(row.iter().skip(1)).zip(&b);
+        for ((diagonal, up), to) in columns {
+            let left = next.last().copied().unwrap_or_default();
+            next.push((diagonal + usize::from(from != *to)).min(up + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIELDS: [&str; 5] = ["global", "shared", "perUser", "tools", "maxTokens"];
+
+    #[test]
+    fn a_typo_is_told_apart_from_an_invention() {
+        assert_eq!(nearest("perUsers", &FIELDS), Some("perUser"));
+        assert_eq!(nearest("PERUSER", &FIELDS), Some("perUser"));
+        assert_eq!(nearest("maxToken", &FIELDS), Some("maxTokens"));
+        assert_eq!(nearest("prompts", &FIELDS), None);
+        assert_eq!(nearest(&"x".repeat(100_000), &FIELDS), None);
+    }
+}
