@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Explained {
     kind: &'static str,
     namespace: String,
-    name: String,
+    pub(super) name: String,
     #[serde(flatten)]
     pub(super) outcome: Outcome,
     /// What the rules say, warnings included.
@@ -126,8 +126,12 @@ impl Explained {
         ServerId::new(&self.namespace, &self.name)
     }
 
+    pub(super) fn qualified_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
     pub(super) fn title(&self) -> String {
-        format!("{} {}/{}", self.kind, self.namespace, self.name)
+        format!("{} {}", self.kind, self.qualified_name())
     }
 
     pub(super) fn human(&self) -> String {

@@ -2,32 +2,35 @@
 //!
 //! | file | what lives there |
 //! |---|---|
+//! | [`finding`] | what is found beside the rules; which of all ids was meant |
 //! | [`rule`] | a rule: why, an example that breaks it and passes, what CRD and webhook do |
 //! | [`limits`] | the limits of an object in words, and the keys that they need in Redis |
 //! | [`load`] | calls as they come: `40,1/s` |
 //! | [`simulate`] | what the limiter says to such calls |
-//! | [`plot`] | the same as a picture |
+//! | [`plot`] | the same as a drawing |
+//! | [`picture`] | the drawing as a file, SVG or PNG |
 //! | [`text`] | paragraphs and large numbers |
 
+mod finding;
 mod limits;
 mod load;
+mod picture;
 mod plot;
 mod rule;
 mod simulate;
 mod text;
 
-use std::{
-    num::NonZeroU32,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, num::NonZeroU32, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Serialize;
 
 use self::{
+    finding::{FindingExplained, meant},
     limits::{Explained, Outcome},
     load::Load,
+    picture::Picture,
     rule::RuleExplained,
     simulate::Simulated,
 };
@@ -43,6 +46,7 @@ use crate::{
         rules::{RULES, Rule},
         subject::Subject,
     },
+    report::MORE,
     source::{MARK, Piece, Position, Raw, kind_and_version, read},
 };
 
@@ -55,19 +59,23 @@ use crate::{
 Examples:
   tollgate explain
       The rules, one a line
-  tollgate explain TG002
+  tollgate explain TG002 crd-pruned
   tollgate explain manifests/samples/good/mcpserver-per-user.yaml --users 2000
   kubectl get mcpservers -A -o yaml | tollgate explain -
   tollgate explain manifests/samples/good/mcpserver-per-user.yaml --load 10,1/m --for 30m
       Ten calls at once and one more every minute, by one user
   tollgate explain manifests/samples/good/mcpserver-per-user.yaml --plot calls.svg
-      A picture of the calls that come and the calls that pass
+      A picture of the calls that come and the calls that pass; calls.png is one, too
 
 Exit codes: 0 explained, 1 a rule denies the limits, 2 cannot tell: an unknown rule, a file that cannot be read")]
 pub(super) struct ExplainArgs {
-    /// Ids of rules, files and folders of manifests (YAML or JSON), - for stdin; without any, all rules are listed
+    /// Ids of rules and other findings, files and folders of manifests (YAML or JSON), - for stdin; without any, all rules are listed
     #[arg(value_name = "RULE|FILE")]
     what: Vec<String>,
+
+    /// Only the server of this name, or namespace/name
+    #[arg(long, env = "TOLLGATE_NAME", value_name = "NAME")]
+    name: Option<String>,
 
     /// How many users to reckon with for the keys in Redis
     #[arg(long, env = "TOLLGATE_USERS", value_name = "N", default_value_t = 500)]
@@ -90,9 +98,9 @@ pub(super) struct ExplainArgs {
     #[arg(long, env = "TOLLGATE_CALLERS", value_name = "N", default_value = "1")]
     callers: NonZeroU32,
 
-    /// Draw the calls into this file, as SVG
-    #[arg(long, env = "TOLLGATE_PLOT", value_name = "FILE.svg")]
-    plot: Option<PathBuf>,
+    /// Draw the calls into this file, as SVG or PNG
+    #[arg(long, env = "TOLLGATE_PLOT", value_name = "FILE.svg|FILE.png")]
+    plot: Option<Picture>,
 
     /// Format
     #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
@@ -104,6 +112,7 @@ pub(super) struct ExplainArgs {
 #[serde(untagged)]
 enum Answer {
     Rule(RuleExplained),
+    Finding(FindingExplained),
     File(FileExplained),
 }
 
@@ -117,16 +126,15 @@ struct FileExplained {
 }
 
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
-    if let Some(path) = args.plot.as_deref().filter(|path| path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("svg")))
-    {
-        bail!("--plot draws SVG, which needs no fonts of this machine: name the file {}", path.with_extension("svg").display());
-    }
     if args.what.is_empty() {
         return list(args.output);
     }
     let mut answers = Vec::new();
     for what in &args.what {
         answers.extend(explain(what, args)?);
+    }
+    if let Some(name) = &args.name {
+        keep_only(name, &mut answers)?;
     }
     simulate_in(&mut answers, args)?;
     print(&match args.output {
@@ -149,9 +157,11 @@ fn explain(what: &str, args: &ExplainArgs) -> anyhow::Result<Vec<Answer>> {
     if let Some(rule) = Rule::by_id(what) {
         return Ok(vec![Answer::Rule(RuleExplained::new(rule)?)]);
     }
-    let looks_like_an_id = what.len() == 5 && what.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("TG"));
-    if looks_like_an_id && !Path::new(what).exists() {
-        bail!("there is no rule {what}: `tollgate explain` lists them");
+    if let Some(row) = MORE.iter().find(|row| row.id.eq_ignore_ascii_case(what)) {
+        return Ok(vec![Answer::Finding(row.into())]);
+    }
+    if what != "-" && fs::symlink_metadata(what).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        bail!("there is neither a rule nor a file {what}: {}", meant(what));
     }
     let paths = [PathBuf::from(what)];
     let files = expand(&paths, &|_| false).map(|input| match input {
@@ -203,22 +213,37 @@ impl FileExplained {
     }
 }
 
+fn files(answers: &mut [Answer]) -> impl Iterator<Item = &mut FileExplained> {
+    answers.iter_mut().filter_map(|answer| if let Answer::File(file) = answer { Some(file) } else { None })
+}
+
+/// Leaves the objects of a name.
+fn keep_only(name: &str, answers: &mut [Answer]) -> anyhow::Result<()> {
+    let names: Vec<_> = files(answers).flat_map(|file| &file.objects).map(Explained::qualified_name).collect();
+    let is_meant = |object: &Explained| object.qualified_name() == name || object.name == name;
+    files(answers).for_each(|file| file.objects.retain(is_meant));
+    if files(answers).all(|file| file.objects.is_empty()) {
+        bail!("there is no {name} among {}", if names.is_empty() { "what was named".to_owned() } else { names.join(", ") });
+    }
+    Ok(())
+}
+
 /// Where calls are asked for, makes them; where a picture is asked for, draws it.
 fn simulate_in(answers: &mut [Answer], args: &ExplainArgs) -> anyhow::Result<()> {
     let asked = args.load.is_some() || args.plot.is_some() || args.duration.is_some();
     if !asked {
         return Ok(());
     }
-    let files = answers.iter_mut().filter_map(|answer| if let Answer::File(file) = answer { Some(file) } else { None });
-    let mut limited: Vec<_> = files.flat_map(|file| &mut file.objects).filter(|object| object.limits().is_some()).collect();
+    let mut limited: Vec<_> = files(answers).flat_map(|file| &mut file.objects).filter(|object| object.limits().is_some()).collect();
     let [object] = limited.as_mut_slice() else {
-        bail!("--load and --plot are about one object with limits, and here are {}", limited.len());
+        let count = limited.len();
+        let choice = if count > 1 { ": choose one with --name" } else { "" };
+        bail!("--load, --for and --plot are about one object with limits, and here are {count}{choice}");
     };
     let Some(limits) = object.limits().cloned() else { return Ok(()) };
     let simulated = Simulated::run(&object.server(), &limits, args)?;
-    if let Some(path) = &args.plot {
-        let svg = plot::svg(&object.title(), &simulated);
-        std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;
+    if let Some(picture) = &args.plot {
+        picture.write(plot::svg(&object.title(), &simulated))?;
     }
     object.simulated = Some(simulated);
     Ok(())
@@ -227,6 +252,7 @@ fn simulate_in(answers: &mut [Answer], args: &ExplainArgs) -> anyhow::Result<()>
 fn human(answer: &Answer) -> String {
     match answer {
         Answer::Rule(rule) => rule.human(),
+        Answer::Finding(found) => found.human(),
         Answer::File(file) => {
             let mut parts: Vec<_> = file.objects.iter().map(Explained::human).collect();
             if file.objects.is_empty() {

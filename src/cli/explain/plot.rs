@@ -43,9 +43,9 @@ pub(super) fn svg(title: &str, run: &Simulated) -> String {
     let _ = writeln!(out, "<path class=\"come\" d=\"{}\"/>", staircase(&scale, &run.curve, |point| point.asked));
     let _ = writeln!(out, "<path class=\"pass\" d=\"{pass}\"/>");
     if let Some(denied) = run.denied.first() {
-        let (x, y) = (RIGHT - 8.0, BOTTOM - 10.0);
-        let words = escaped(&format!("{}: {}", denied.limit, denied.pace));
-        let _ = writeln!(out, "<text class=\"quiet\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{words}</text>");
+        // Under the axis, where no curve runs through it.
+        let words = escaped(&format!("{}: {}", fitting(&denied.limit, 30), denied.pace));
+        let _ = writeln!(out, "<text class=\"quiet\" x=\"{LEFT}\" y=\"{}\">{words}</text>", SIZE.1 - 8.0);
     }
     out.push_str("</svg>\n");
     out
@@ -68,13 +68,8 @@ impl Scale {
 }
 
 fn headings(out: &mut String, title: &str, run: &Simulated) {
-    let _ = writeln!(
-        out,
-        "<text class=\"title\" x=\"{LEFT}\" y=\"24\">{}: calls of {} {}</text>",
-        escaped(title),
-        escaped(&run.tool),
-        run.by()
-    );
+    let heading = fitting(&format!("{title}: calls of {} {}", run.tool, run.by()), 68);
+    let _ = writeln!(out, "<text class=\"title\" x=\"{LEFT}\" y=\"24\">{}</text>", escaped(&heading));
     let come = format!("{} come: {}", thousands(run.asked), run.load);
     let pass = [format!("{} pass", thousands(run.admitted)), run.denials()].join("; ");
     for (class, text, y) in [("come", come.as_str(), 48), ("pass", pass.trim_end_matches("; "), 68)] {
@@ -83,7 +78,7 @@ fn headings(out: &mut String, title: &str, run: &Simulated) {
             "<path class=\"{class}\" d=\"M{LEFT} {}h24\"/><text x=\"{}\" y=\"{y}\">{}</text>",
             y - 4,
             LEFT + 32.0,
-            escaped(text)
+            escaped(&fitting(text, 88))
         );
     }
 }
@@ -109,7 +104,9 @@ fn grid(out: &mut String, scale: &Scale, duration: Duration) {
         }
         let x = scale.x(at);
         let _ = writeln!(out, "<path class=\"grid\" d=\"M{x:.1} {BOTTOM}v6\"/>");
-        let _ = writeln!(out, "<text class=\"quiet\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>", BOTTOM + 22.0, told(at));
+        // Under its mark, unless that is where the picture ends.
+        let (x, anchor) = if at == duration { (SIZE.0 - 8.0, "end") } else { (x, "middle") };
+        let _ = writeln!(out, "<text class=\"quiet\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>", BOTTOM + 22.0, told(at));
     }
     let _ = writeln!(
         out,
@@ -155,6 +152,14 @@ fn nice_step(duration: Duration) -> Duration {
     steps.next().unwrap_or(duration / 8)
 }
 
+/// As much of a text as there is room for.
+fn fitting(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
+}
+
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -183,6 +188,7 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_their_text() {
+        assert_eq!((fitting("short", 5), fitting("longer", 5)), ("short".to_owned(), "lo...".to_owned()));
         assert_eq!(escaped("<a b=\"&\">"), "&lt;a b=&quot;&amp;&quot;&gt;");
     }
 }

@@ -1,0 +1,39 @@
+//! What is found beside the rules, and which of all ids somebody meant.
+
+use serde::Serialize;
+
+use super::text::paragraph;
+use crate::{
+    config::spelling::nearest,
+    report::{Row, rows},
+};
+
+/// Something that is found beside the rules.
+#[derive(Debug, Serialize)]
+pub(super) struct FindingExplained {
+    id: &'static str,
+    level: &'static str,
+    says: &'static str,
+    why: &'static str,
+}
+
+impl From<&'static Row> for FindingExplained {
+    fn from(row: &'static Row) -> Self {
+        Self { id: row.id, level: row.severity.name(), says: row.says, why: row.why }
+    }
+}
+
+impl FindingExplained {
+    pub(super) fn human(&self) -> String {
+        format!("{} ({}): {}\n\nWhy\n{}", self.id, self.level, self.says, paragraph(self.why, 2))
+    }
+}
+
+/// The rule that somebody may have meant.
+pub(super) fn meant(what: &str) -> String {
+    let ids: Vec<_> = rows().map(|row| row.id).collect();
+    // TG2 is TG002.
+    let number = what.get(2..).and_then(|number| number.parse::<u16>().ok());
+    let padded = number.map_or_else(|| what.to_owned(), |number| format!("TG{number:03}"));
+    nearest(&padded, &ids).map_or_else(|| "`tollgate explain` lists the rules".to_owned(), |id| format!("did you mean {id}?"))
+}
