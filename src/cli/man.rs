@@ -16,15 +16,15 @@ use super::{args::Args, exit::Exit, print, version::VERSION};
 #[command(after_help = "\
 Examples:
   tollgate man > tollgate.1
-  tollgate man serve > tollgate-serve.1
+  tollgate man limits ls > tollgate-limits-ls.1
   tollgate man --dir ~/.local/share/man/man1
       A page for each command; the folder is made when it is not there
 
 Exit codes: 0 printed or written, 2 failed")]
 pub(super) struct ManArgs {
-    /// The command; without, tollgate itself
+    /// The command, such as serve or limits ls; without, tollgate itself
     #[arg(value_name = "COMMAND", conflicts_with = "dir")]
-    command: Option<String>,
+    command: Vec<String>,
 
     /// Write all pages into this folder
     #[arg(long, env = "TOLLGATE_DIR", value_name = "DIR")]
@@ -34,31 +34,34 @@ pub(super) struct ManArgs {
 pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
     let mut tollgate = Args::command().disable_help_subcommand(true);
     tollgate.build();
-    match (&args.dir, &args.command) {
-        (Some(dir), _) => write_all(&tollgate, dir)?,
-        (None, None) => print(&page(&tollgate)?)?,
-        (None, Some(name)) => match tollgate.find_subcommand(name) {
-            Some(command) => print(&page(command)?)?,
-            None => bail!("there is no command {name}: `tollgate --help` lists them"),
-        },
+    if let Some(dir) = &args.dir {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        write_all(&tollgate, dir)?;
+        return Ok(Exit::Clean);
     }
+    let mut command = &tollgate;
+    for name in &args.command {
+        command = match command.find_subcommand(name) {
+            Some(command) => command,
+            None => bail!("there is no command {}: `tollgate --help` lists them", args.command.join(" ")),
+        };
+    }
+    print(&page(command)?)?;
     Ok(Exit::Clean)
 }
 
-fn write_all(tollgate: &Command, dir: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    for command in std::iter::once(tollgate).chain(tollgate.get_subcommands()) {
-        let path = dir.join(Man::new(command.clone()).get_filename());
-        std::fs::write(&path, page(command)?).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+/// Writes the page of a command, and of those below it, to which it refers.
+fn write_all(command: &Command, dir: &Path) -> anyhow::Result<()> {
+    let path = dir.join(Man::new(command.clone()).get_filename());
+    std::fs::write(&path, page(command)?).with_context(|| format!("cannot write {}", path.display()))?;
+    command.get_subcommands().try_for_each(|below| write_all(below, dir))
 }
 
 /// A page: what the generator makes of the arguments, and the examples and exit codes as sections of their own.
 fn page(command: &Command) -> anyhow::Result<String> {
-    let man = Man::new(command.clone()).source(format!("tollgate {VERSION}"));
+    let man = Man::new(command.clone());
     let mut page = Vec::new();
-    man.render_title(&mut page)?;
+    title(command).to_writer(&mut page)?;
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;
@@ -74,15 +77,45 @@ fn page(command: &Command) -> anyhow::Result<String> {
     Ok(String::from_utf8(page)?)
 }
 
-/// `Title: text` becomes a section with that title, and what is indented stays as it is.
+/// The generator's own leaves the date out, so that troff takes the version for it.
+fn title(command: &Command) -> Roff {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    let mut title = Roff::new();
+    title.control("TH", [name, "1", "\"\"", &format!("tollgate {VERSION}")]);
+    title
+}
+
+/// `Examples:` and `Exit codes: ..` become sections, other paragraphs notes.
 fn after_help(help: &str, page: &mut Roff) {
-    for section in help.split("\n\n") {
-        let Some((title, text)) = section.split_once(':') else { continue };
-        page.control("SH", [title.to_uppercase().as_str()]);
-        page.control("nf", []);
-        text.trim_matches('\n').lines().for_each(|line| {
-            page.text([roman(line.strip_prefix(' ').unwrap_or(line))]);
-        });
+    let mut in_notes = false;
+    for paragraph in help.split("\n\n") {
+        let titled = paragraph.split_once(':').filter(|(title, _)| TITLES.contains(title));
+        let title = titled.map_or("NOTES".to_owned(), |(title, _)| title.to_uppercase());
+        if titled.is_some() || !in_notes {
+            page.control("SH", [title.as_str()]);
+        } else {
+            page.control("PP", []);
+        }
+        in_notes = titled.is_none();
+        lines(titled.map_or(paragraph, |(_, text)| text), page);
+    }
+}
+
+/// What makes a paragraph a section.
+const TITLES: [&str; 2] = ["Examples", "Exit codes"];
+
+/// Lines that are indented stay as they are; others are a text.
+fn lines(text: &str, page: &mut Roff) {
+    let mut is_verbatim = false;
+    for line in text.trim_matches('\n').lines() {
+        let is_indented = line.starts_with("  ");
+        if is_indented != is_verbatim {
+            page.control(if is_indented { "nf" } else { "fi" }, []);
+        }
+        is_verbatim = is_indented;
+        page.text([roman(line.strip_prefix(' ').unwrap_or(line))]);
+    }
+    if is_verbatim {
         page.control("fi", []);
     }
 }

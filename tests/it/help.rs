@@ -160,6 +160,7 @@ fn a_manual_page_for_each_command() {
     for command in commands() {
         let page = fs::read_to_string(dir.join(format!("tollgate-{command}.1"))).unwrap_or_else(|error| panic!("{command}: {error}"));
         assert_eq!(page, tollgate(&["man", &command]), "{command}");
+        assert!(page.contains(&format!(".TH tollgate-{command} 1 \"\" \"tollgate {}\"\n", env!("CARGO_PKG_VERSION"))), "{page}");
         for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES", "EXIT CODES"] {
             let heading = [format!(".SH {section}\n"), format!(".SH \"{section}\"\n")];
             assert!(heading.iter().any(|heading| page.contains(heading)), "tollgate-{command}.1 has no {section}:\n{page}");
@@ -171,6 +172,9 @@ fn a_manual_page_for_each_command() {
         }
     }
     assert_eq!(fs::read_to_string(dir.join("tollgate.1")).expect("written"), tollgate(&["man"]));
+    assert_eq!(fs::read_to_string(dir.join("tollgate-limits-ls.1")).expect("written"), tollgate(&["man", "limits", "ls"]));
+    let check = tollgate(&["man", "check"]);
+    assert!(check.contains("\n.SH NOTES\n\\&.tollgate.toml") && check.contains("exclude = ["), "notes are whole: {check}");
     let output = Command::new(TOLLGATE).args(["man", "sevre"]).output().expect("the binary starts");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("there is no command sevre"), "{output:?}");
