@@ -1,4 +1,6 @@
-//! `tollgate audit -` on what `kubectl get -o yaml` prints.
+//! `tollgate audit -` on what `kubectl get -o yaml` prints, and of clusters that answer slowly.
+
+mod paging;
 
 use crate::{
     check::{GOOD, Ran, bad, feed, folder},

@@ -32,6 +32,10 @@ pub(super) async fn look(args: &AuditArgs, audit: &mut Audit<'_>) -> anyhow::Res
     if namespaces.is_empty() {
         namespaces.push(None);
     }
+    // One that was named and holds nothing may be misspelt, so it is told with its zeros.
+    for namespace in namespaces.iter().flatten() {
+        audit.teller.summary.namespaces.entry((*namespace).to_owned()).or_default();
+    }
     let mut look = Look {
         client: &cluster.client,
         api: &api,

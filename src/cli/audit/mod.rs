@@ -6,7 +6,7 @@ mod progress;
 mod texts;
 mod watch;
 
-use std::io::{self, BufWriter, IsTerminal};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anyhow::Context;
 
@@ -22,8 +22,10 @@ pub(super) fn run(args: AuditArgs) -> anyhow::Result<Exit> {
         return watch::run(&args);
     }
     let ignores = Ignores::find(args.config.as_deref())?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    let colors = io::stdout().is_terminal() && wants_color();
+    let is_terminal = io::stdout().is_terminal();
+    // Whoever looks on sees findings as they come.
+    let mut out: Box<dyn Write> = if is_terminal { Box::new(io::stdout().lock()) } else { Box::new(BufWriter::new(io::stdout().lock())) };
+    let colors = is_terminal && wants_color();
     let teller = Teller::new(Format::from(args.output).open(&mut out, colors), args.strict);
     let mut audit = Audit { teller, ignores };
     if args.inputs.is_empty() {

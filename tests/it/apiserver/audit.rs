@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
+use tollgate::audit::listing::{Pages, Resource};
 
 use super::{
     installed::install_oidc_configs,
@@ -23,7 +25,10 @@ struct Stock {
 
 impl Stock {
     fn new() -> Self {
-        let cluster = Cluster::start();
+        Self::in_cluster(Cluster::start())
+    }
+
+    fn in_cluster(cluster: Cluster) -> Self {
         cluster.install(crds(Judging::No, Names::SharedOnly));
         install_oidc_configs(&cluster);
         for namespace in ["alpha", "beta"] {
@@ -107,7 +112,11 @@ fn what_went_wrong_before_anybody_judged_is_found() {
     assert_eq!(stock.found(&["--namespace", "alpha"]), alpha);
     assert_eq!(stock.found(&["--namespace", "beta", "--namespace", "alpha,beta"]), all);
 
+    let nowhere =
+        "NAMESPACE  OBJECTS  WITH LIMITS  ERRORS  WARNINGS\nalhpa            0            0       0         0\n\n0 judged: no fault\n";
+    assert_eq!(stock.audit(&["--namespace", "alhpa"]).stdout, nowhere, "a slip of the pen shows");
     let ran = stock.audit(&[]);
+    assert!(ran.stdout.contains(": there is no Secret \"redis\" (yet)\n--> MCPServer alpha/outgoing\n"), "{}", ran.stdout);
     let table = "\
 NAMESPACE  OBJECTS  WITH LIMITS  ERRORS  WARNINGS
 alpha            2            2       2         1
@@ -127,6 +136,46 @@ beta             3            2       1         3
     // Secrets are not in there, and of beta's sign-in configs there is none to show that they were asked for.
     let outside: Vec<_> = all.iter().filter(|found| !found.contains("TG106")).copied().collect();
     assert_eq!(stock.found(&[&file]), outside);
+}
+
+#[test]
+fn a_list_goes_on_when_its_token_has_expired() {
+    // With its cache, it would answer from what it remembers itself, for minutes.
+    let stock = Stock::in_cluster(Cluster::start_with(&["--watch-cache=false"]));
+    let server = |name: &str| named(Place::Server.with("alpha", &json!({"shared": bucket(10)})), name);
+    for name in ["a", "b", "c"] {
+        stock.cluster.apply(&server(name)).expect_ok();
+    }
+    let path = "/apis/toolhive.stacklok.dev/v1beta1/mcpservers";
+    let raw = |query: &str| stock.cluster.kubectl(&["get", "--raw", &format!("{path}?limit=1{query}")]);
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        let kubeconfig = Kubeconfig::read_from(stock.cluster.kubeconfig()).expect("written");
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("of a cluster");
+        let client = kube::Client::try_from(config).expect("a client");
+        let resource = Resource { api: "/apis/toolhive.stacklok.dev/v1beta1", plural: "mcpservers", namespace: None, names_only: false };
+        let mut pages = Pages::of(&client, resource, 1);
+        let mut names = Vec::new();
+        let mut next = async || {
+            let page = pages.next().await.expect("the API server answers")?;
+            let name = |object: &Value| object["metadata"]["name"].as_str().map(str::to_owned);
+            names.extend(page.iter().filter_map(name));
+            Some(())
+        };
+        next().await.expect("a first page");
+        let first: Value = serde_json::from_str(&raw("").expect_ok().stdout).expect("JSON");
+        let old = format!("&continue={}", first["metadata"]["continue"].as_str().expect("there is more"));
+        // What was read is gone, and what was not has changed.
+        stock.cluster.kubectl(&["delete", "mcpserver", "a", "-n", "alpha"]).expect_ok();
+        stock.cluster.apply(&server("d")).expect_ok();
+        stock.cluster.compact();
+        wait_until("the token has expired", || {
+            let said = raw(&old);
+            assert!(said.ok || said.stderr.contains("too old"), "{}", said.stderr);
+            !said.ok
+        });
+        while next().await.is_some() {}
+        assert_eq!(names, ["a", "b", "c", "d"], "each once, none left out, in the state that there is");
+    });
 }
 
 #[test]

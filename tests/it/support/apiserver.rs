@@ -35,6 +35,7 @@ pub struct Cluster {
     kubeconfig: PathBuf,
     /// As the ServiceAccount of `manifests/base`.
     pub tollgate_kubeconfig: PathBuf,
+    etcd_url: String,
 }
 
 /// What kubectl said.
@@ -71,6 +72,11 @@ impl Said {
 impl Cluster {
     /// Starts an etcd and an API server, and waits until it is ready.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with further flags of the API server's.
+    pub fn start_with(flags: &[&str]) -> Self {
         let (etcd, etcd_url) = start_etcd();
         let folder = tempfile::tempdir().expect("a folder").keep();
         let port = free_port();
@@ -81,7 +87,7 @@ impl Cluster {
         fs::write(folder.join("sa.key"), key.serialize_pem()).expect("written");
         fs::write(folder.join("sa.pub"), key.public_key_pem()).expect("written");
         let at = |name: &str| folder.join(name).display().to_string();
-        let args = vec![
+        let mut args = vec![
             format!("--etcd-servers={etcd_url}"),
             format!("--cert-dir={}", at("certs")),
             format!("--secure-port={port}"),
@@ -96,15 +102,28 @@ impl Cluster {
             // Nothing here makes a Service's address lead anywhere; this way the API server dials what its EndpointSlices say.
             "--enable-aggregator-routing=true".to_owned(),
         ];
+        args.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let url = format!("https://127.0.0.1:{port}");
         let kubeconfig = write_kubeconfig(&folder, &url, "admin");
         let tollgate_kubeconfig = write_kubeconfig(&folder, &url, "tollgate");
         let apiserver = Leashed::start(&folder, &neighbour("kube-apiserver"), &args);
-        let cluster = Self { _processes: vec![apiserver, etcd], kubeconfig, tollgate_kubeconfig };
+        let cluster = Self { _processes: vec![apiserver, etcd], kubeconfig, tollgate_kubeconfig, etcd_url };
         let ready = || cluster.kubectl(&["get", "--raw", "/readyz"]).ok;
         let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait_until("a ready API server", ready)));
         assert!(waited.is_ok(), "the API server is not ready: {}", cluster._processes[0].log_tail());
         cluster
+    }
+
+    /// Forgets every state of the cluster but the last, as an API server does every five minutes.
+    pub fn compact(&self) {
+        let etcd = |path: &str, body: &Value| {
+            let request = Command::new("curl").args(["-fsS", &format!("{}{path}", self.etcd_url), "-d", &body.to_string()]).output();
+            let output = request.expect("curl is there");
+            assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+            serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+        };
+        let revision = etcd("/v3/kv/range", &json!({"key": "AA=="}))["header"]["revision"].clone();
+        etcd("/v3/kv/compaction", &json!({"revision": revision, "physical": true}));
     }
 
     /// As an administrator.

@@ -1,5 +1,6 @@
 //! What tests stand on: the real binary, real neighbours, a client.
 
+pub mod api;
 pub mod apiserver;
 pub mod ca;
 pub mod cluster_model;

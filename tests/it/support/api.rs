@@ -1,0 +1,64 @@
+//! An API server of few words: lists of objects, as told by a test, over plain HTTP.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The status and the body of an answer to a GET of a path with its query.
+type Answers = dyn Fn(&str) -> (u16, Value) + Send + Sync;
+
+/// A server that answers until the test process ends.
+#[derive(Debug)]
+pub struct Api {
+    folder: TempDir,
+}
+
+impl Api {
+    pub fn start(answers: impl Fn(&str) -> (u16, Value) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": url}}],
+            "users": [{"name": "test", "user": {}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        });
+        std::fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string()).expect("written");
+        let answers: Arc<Answers> = Arc::new(answers);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let answers = answers.clone();
+                thread::spawn(move || serve(stream, &*answers));
+            }
+        });
+        Self { folder }
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+}
+
+fn serve(mut stream: TcpStream, answers: &Answers) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        let path = line.split(' ').nth(1)?.to_owned();
+        while line.trim() != "" {
+            line.clear();
+            reader.read_line(&mut line).ok()?;
+        }
+        let (status, body) = answers(&path);
+        let body = body.to_string();
+        write!(stream, "HTTP/1.1 {status} .\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).ok()?;
+    }
+}
