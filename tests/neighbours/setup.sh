@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, redis-server; and the languages whose
-# JSON parsers they ask: python3, node, go; and MCP's official SDKs (sdks/README.md).
+# JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); and what runs or judges the files for pipelines.
 # `setup.sh nginx` finds or installs nginx alone, which a benchmark runs beside the proxy.
 #
 # Where each is looked for, first hit wins:
@@ -13,6 +13,7 @@
 #   go              $TOLLGATE_TEST_GO, PATH
 #   nginx           $TOLLGATE_TEST_NGINX, PATH; else the system's packages
 #   MCP's SDKs      cache; else from their registries: pip into a venv, npm, Go and cargo (about 2 minutes, once)
+#   pre-commit, actionlint  cache; else from their registries: pip into a venv, and Go (half a minute, once)
 # The cache is ${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-~/.cache}/tollgate}, one folder a version, outside the build folder.
 # tests/it/support/find.rs looks in the same places, so `cargo test` works once this has run.
 # A neighbour that cannot be had is an error: exit 1, saying what to do.
@@ -26,6 +27,8 @@ MCP_TYPESCRIPT_1_VERSION=1.32.2
 MCP_TYPESCRIPT_2_VERSION=2.4.0
 MCP_GO_VERSION=v1.8.0
 RMCP_VERSION=3.9.0
+PRE_COMMIT_VERSION=4.7.0
+ACTIONLINT_VERSION=v1.7.12
 CACHE=${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tollgate}
 KUBE_DIR=$CACHE/kubernetes-$KUBERNETES_VERSION
 ETCD_DIR=$CACHE/etcd-$ETCD_VERSION
@@ -119,9 +122,9 @@ made() {
 }
 
 # A venv knows its own path, so it is made where it stays.
-python_sdk() {
+python_package() {
     local there=${PWD%.new}
-    "$1" -m venv "$there" && "$there/bin/pip" install --quiet --disable-pip-version-check "mcp==$2" && mv "$there"/* . && rm -rf "$there"
+    "$1" -m venv "$there" && "$there/bin/pip" install --quiet --disable-pip-version-check "$2" && mv "$there"/* . && rm -rf "$there"
 }
 
 typescript_sdk() {
@@ -141,17 +144,24 @@ rust_sdk() {
     CARGO_TARGET_DIR=target cargo build --quiet --locked && mv target/debug/rmcp-neighbour . && rm -rf target
 }
 
-sdks() {
+actionlint() {
+    GOFLAGS=-mod=mod CGO_ENABLED=0 GOBIN=$PWD go install -trimpath "github.com/rhysd/actionlint/cmd/actionlint@$ACTIONLINT_VERSION"
+}
+
+# MCP's SDKs, and the tools for pipelines.
+from_registries() {
     local python
     python=$(found python3 "${TOLLGATE_TEST_PYTHON3:-}" "$CACHE/python3")
     command -v npm >/dev/null || package npm npm || die "npm is not to be had: install it, for MCP's TypeScript SDKs"
     "$python" -c 'import ensurepip, venv' 2>/dev/null || package python3 python3-venv || die "python3 has no venv: install python3-venv, for MCP's Python SDKs"
-    made "$CACHE/mcp-python-$MCP_PYTHON_1_VERSION" -- python_sdk "$python" "$MCP_PYTHON_1_VERSION"
-    made "$CACHE/mcp-python-$MCP_PYTHON_2_VERSION" -- python_sdk "$python" "$MCP_PYTHON_2_VERSION"
+    made "$CACHE/mcp-python-$MCP_PYTHON_1_VERSION" -- python_package "$python" "mcp==$MCP_PYTHON_1_VERSION"
+    made "$CACHE/mcp-python-$MCP_PYTHON_2_VERSION" -- python_package "$python" "mcp==$MCP_PYTHON_2_VERSION"
     made "$CACHE/mcp-typescript-$MCP_TYPESCRIPT_1_VERSION" -- typescript_sdk "@modelcontextprotocol/sdk@$MCP_TYPESCRIPT_1_VERSION"
     made "$CACHE/mcp-typescript-$MCP_TYPESCRIPT_2_VERSION" -- typescript_sdk "@modelcontextprotocol/client@$MCP_TYPESCRIPT_2_VERSION"
     made "$CACHE/mcp-go-$MCP_GO_VERSION" "$SDKS/go/main.go" -- go_sdk
     made "$CACHE/rmcp-$RMCP_VERSION" "$SDKS"/rmcp/Cargo.* "$SDKS/rmcp/src/main.rs" -- rust_sdk
+    made "$CACHE/pre-commit-$PRE_COMMIT_VERSION" -- python_package "$python" "pre-commit==$PRE_COMMIT_VERSION"
+    made "$CACHE/actionlint-$ACTIONLINT_VERSION" -- actionlint
 }
 
 # package NAME PACKAGE: from the system's packages, where there are such and we may
@@ -212,7 +222,7 @@ main() {
     packaged python3 TOLLGATE_TEST_PYTHON3 python3
     packaged node TOLLGATE_TEST_NODE nodejs
     packaged go TOLLGATE_TEST_GO golang-go
-    sdks
+    from_registries
 }
 
 main "$@"

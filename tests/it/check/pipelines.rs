@@ -1,4 +1,5 @@
-//! The pre-commit hooks and the GitHub action, as far as they can be run without pre-commit and GitHub: their commands are.
+//! The pre-commit hooks, run by the real pre-commit; and the GitHub action, as far as it can be run without GitHub: actionlint reads it, and
+//! its steps are run.
 
 use std::{fs, path::Path, process::Command};
 
@@ -6,7 +7,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{GOOD, Ran, bad, folder};
-use crate::support::serve::{TOLLGATE, clean};
+use crate::{
+    migrate::git,
+    support::{
+        find::installed,
+        serve::{TOLLGATE, clean},
+    },
+};
 
 fn shipped(file: &str) -> Value {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect("it is shipped");
@@ -27,28 +34,118 @@ fn ran(mut shell: Command) -> Ran {
     Ran::of(shell.output().expect("bash is there"))
 }
 
-#[test]
-fn hooks_run_on_the_files_that_pre_commit_names() {
-    let shared = GOOD.replace("global:", "shared:");
-    let hooks = shipped(".pre-commit-hooks.yaml");
-    let mut ids = Vec::new();
-    for hook in hooks.as_array().expect("a list") {
-        let text = |key: &str| hook[key].as_str().unwrap_or_else(|| panic!("{hook} lacks {key}")).to_owned();
-        assert_eq!(text("language"), "rust", "built from this repository");
-        assert!(!text("name").is_empty() && !text("description").is_empty());
-        assert_eq!(hook["types_or"], serde_json::json!(["yaml", "json"]));
-        let folder = folder(&[("good.yaml", GOOD), ("shared.yaml", &shared), ("bad one.yaml", &bad()), ("other.json", "{\"a\": 1}")]);
-        let run = |files: &str| ran(shell(&folder, &format!("{} {files}", text("entry"))));
-        assert_eq!(run("good.yaml shared.yaml other.json").code, 0);
-        let says_global = fs::read_to_string(folder.path().join("shared.yaml")).expect("a file") == GOOD;
-        match text("id").as_str() {
-            "tollgate-check" => assert!(run("good.yaml 'bad one.yaml'").code == 1 && !says_global),
-            "tollgate-migrate" => assert!(says_global, "pre-commit fails the commit when files change"),
-            other => panic!("{other} is not tested"),
+/// A repository that uses the hooks of this one.
+struct Committer {
+    hooks: TempDir,
+    folder: TempDir,
+}
+
+impl Committer {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let definition = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".pre-commit-hooks.yaml")).expect("it is shipped");
+        let hooks = folder(&[(".pre-commit-hooks.yaml", &definition)]);
+        for args in [&["init", "-q"][..], &["add", "-A"], &["commit", "-qm", "hooks"], &["tag", "v1.0.0"]] {
+            assert_eq!(git(hooks.path(), args).code, 0);
         }
-        ids.push(text("id"));
+        // Where the definition says rust, pre-commit would build what is built already.
+        let hook = |id: &str| format!("  - id: {id}\n    language: unsupported\n");
+        let config = format!(
+            "repos:\n- repo: {}\n  rev: v1.0.0\n  hooks:\n{}{}",
+            hooks.path().display(),
+            hook("tollgate-migrate"),
+            hook("tollgate-check"),
+        );
+        let folder = folder(&[files, &[(".pre-commit-config.yaml", &config)]].concat());
+        for args in [&["init", "-q"][..], &["add", "-A"]] {
+            assert_eq!(git(folder.path(), args).code, 0);
+        }
+        Self { hooks, folder }
     }
-    assert_eq!(ids, ["tollgate-check", "tollgate-migrate"]);
+
+    /// Runs the real pre-commit.
+    fn run(&self, args: &[&str]) -> Ran {
+        let program = installed("pre-commit", "PRE_COMMIT_VERSION", "bin/pre-commit");
+        let mut shell = shell(&self.folder, &format!("exec {} \"$@\"", program.display()));
+        shell.arg("pre-commit").args(args).env("PRE_COMMIT_HOME", self.hooks.path().join("home")).env("PRE_COMMIT_COLOR", "never");
+        ran(shell)
+    }
+
+    /// The hooks on everything that is there: how they ended, and what was said.
+    fn run_all(&self) -> (i32, String) {
+        let ran = self.run(&["run", "--all-files"]);
+        (ran.code, ran.stdout + &ran.stderr)
+    }
+}
+
+#[test]
+fn pre_commit_lets_good_manifests_pass_and_stops_bad_ones() {
+    let good = Committer::new(&[("good.yaml", GOOD), ("notes.txt", &bad()), ("values.json", "{\"a\": 1}")]);
+    let (code, said) = good.run_all();
+    assert!(code == 0 && said.matches("Passed\n").count() == 2, "{said}");
+
+    let faulty = Committer::new(&[("good.yaml", GOOD), ("a b/bad one.yaml", &bad())]);
+    let (code, said) = faulty.run_all();
+    assert!(code == 1 && said.contains("- hook id: tollgate-check\n- exit code: 1\n"), "{said}");
+    assert!(said.contains("error[TG006]: spec.rateLimiting.global.maxTokens: is 0\n  --> a b/bad one.yaml:10:18\n"), "{said}");
+    assert_eq!(faulty.run(&["install"]).code, 0);
+    let mut commit = shell(&faulty.folder, "git -c user.name=test -c user.email=test@example.com commit -m bad");
+    commit.env("PRE_COMMIT_HOME", faulty.hooks.path().join("home")).env("GIT_CONFIG_GLOBAL", "/dev/null");
+    let commit = ran(commit);
+    assert!(commit.code == 1 && commit.stderr.contains("error[TG006]"), "{commit:?}");
+}
+
+#[test]
+fn pre_commit_has_shared_renamed_and_leaves_alone_what_is_excluded() {
+    let template = format!("{{{{- if .Values.on }}}}\n{}{{{{- end }}}}\n", bad());
+    let committer = Committer::new(&[
+        ("shared.yaml", &GOOD.replace("global:", "shared:")),
+        ("chart/templates/server.yaml", &template),
+        (".tollgate.toml", "[files]\nexclude = [\"chart/templates\"]\n"),
+    ]);
+    let (code, said) = committer.run_all();
+    assert!(code == 1 && said.contains("- hook id: tollgate-migrate\n- files were modified by this hook\n"), "{said}");
+    assert_eq!(fs::read_to_string(committer.folder.path().join("shared.yaml")).expect("a file"), GOOD);
+    assert_eq!(git(committer.folder.path(), &["add", "-A"]).code, 0);
+    let (code, said) = committer.run_all();
+    assert!(code == 0 && said.matches("Passed\n").count() == 2, "{said}");
+}
+
+#[test]
+fn pre_commit_takes_the_definition_as_it_is() {
+    let committer = Committer::new(&[]);
+    let definition = Path::new(env!("CARGO_MANIFEST_DIR")).join(".pre-commit-hooks.yaml");
+    let ran = committer.run(&["validate-manifest", &definition.display().to_string()]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    for hook in shipped(".pre-commit-hooks.yaml").as_array().expect("a list") {
+        assert_eq!(hook["language"], "rust", "built from this repository, where nobody has installed it");
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml").exists(), "what cargo install --path . takes");
+    }
+}
+
+#[test]
+fn a_workflow_may_use_the_action_as_the_readme_says() {
+    let workflow = |inputs: &str| {
+        format!(
+            "on: push\njobs:\n  check:\n    runs-on: ubuntu-latest\n    steps:\n    - uses: actions/checkout@v4\n    \
+             - uses: ./.github/actions/check\n      with:\n{inputs}"
+        )
+    };
+    let lint = |inputs: &str| {
+        let action = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/actions/check/action.yml")).expect("shipped");
+        let folder = folder(&[(".github/actions/check/action.yml", &action), (".github/workflows/ci.yml", &workflow(inputs))]);
+        assert_eq!(git(folder.path(), &["init", "-q"]).code, 0);
+        let mut actionlint = clean(&installed("actionlint", "ACTIONLINT_VERSION", "actionlint").display().to_string(), &folder);
+        ran({
+            actionlint.args(["-no-color", "-oneline", "-shellcheck=", "-pyflakes="]);
+            actionlint
+        })
+    };
+    let inputs = shipped(".github/actions/check/action.yml")["inputs"].clone();
+    let all: String = inputs.as_object().expect("a map").keys().map(|name| format!("        {name}: \"true\"\n")).collect();
+    let ran = lint(&all);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
+    let ran = lint("        no-such: 1\n");
+    assert!(ran.code == 1 && ran.stdout.contains("input \"no-such\" is not defined in action \"tollgate check\""), "{ran:?}");
 }
 
 /// Runs the steps of the action with its inputs as GitHub fills them in.

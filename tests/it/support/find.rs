@@ -47,8 +47,15 @@ fn cached(name: &str) -> PathBuf {
     cache().join(folder).join(name)
 }
 
+/// What `setup.sh` has put in its cache, under a version that it pins.
+pub fn installed(name: &str, variable: &str, path: &str) -> PathBuf {
+    let path = cache().join(format!("{name}-{}", version(variable))).join(path);
+    assert!(path.exists(), "{} is not there: run `make neighbours` once", path.display());
+    path
+}
+
 /// Where `setup.sh` puts what it makes.
-pub fn cache() -> PathBuf {
+fn cache() -> PathBuf {
     env::var_os("TOLLGATE_TEST_CACHE").map(PathBuf::from).unwrap_or_else(|| {
         let home = || Path::new(&env::var_os("HOME").unwrap_or_default()).join(".cache");
         env::var_os("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(home).join("tollgate")

@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    find::{cache, neighbour, version},
+    find::{installed, neighbour, version},
     leash::Leashed,
     port::free_port,
 };
@@ -147,11 +147,4 @@ fn rmcp() -> PathBuf {
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/neighbours/sdks").join(name)
-}
-
-/// What `setup.sh` has put in the cache.
-fn installed(name: &str, variable: &str, path: &str) -> PathBuf {
-    let path = cache().join(format!("{name}-{}", version(variable))).join(path);
-    assert!(path.exists(), "{} is not there: run `make neighbours` once", path.display());
-    path
 }
