@@ -11,6 +11,12 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
+use super::doctor::cluster::Trouble;
+use crate::{
+    audit::listing::served_versions,
+    config::{GROUP, VERSIONS},
+};
+
 /// Which cluster.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Access {
@@ -30,6 +36,13 @@ pub(super) fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::R
 /// A client; nothing is asked yet.
 pub(super) async fn connect(access: &Access) -> anyhow::Result<Client> {
     Client::try_from(config(access.kubeconfig.as_deref(), access.context.as_deref()).await?).context("cannot make a Kubernetes client")
+}
+
+/// The newest version of our group that is served; `None` where the group is not installed.
+pub(super) async fn newest_version(client: &Client) -> anyhow::Result<Option<&'static str>> {
+    let served = served_versions(client).await.map_err(Trouble::from);
+    let served = served.with_context(|| format!("cannot ask what of {GROUP} is served"))?;
+    Ok(VERSIONS.into_iter().find(|version| served.iter().any(|served| served == version)))
 }
 
 /// As kubectl would: the kubeconfig that is named, `$KUBECONFIG`, `~/.kube/config`; then the service account of the pod.

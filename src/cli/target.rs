@@ -1,6 +1,7 @@
 //! The server that a command is about: its resource in a file, and the store where its calls are counted.
 
 use std::{
+    fmt::Display,
     io::Read as _,
     path::{Path, PathBuf},
 };
@@ -107,24 +108,31 @@ pub(super) enum StoreSettings {
 
 /// Limits that cannot work: the one fault with an exit code of its own.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {error}")]
+#[error("{from}: {error}")]
 pub(super) struct Unworkable {
-    path: String,
+    from: String,
     error: SourceError,
 }
 
 impl SourceArgs {
     /// Reads the resource.
     pub(super) fn read(self) -> anyhow::Result<Read> {
-        let Self { file, which: WhichArgs { name, namespace } } = self;
-        let text = read(&file)?;
-        let source = source(&file, &text, name.as_deref(), &namespace)?;
+        self.which.read(self.file)
+    }
+}
+
+impl WhichArgs {
+    /// Reads the resource from a file.
+    pub(super) fn read(self, file: PathBuf) -> anyhow::Result<Read> {
+        let Self { name, namespace } = self;
+        let text = text_of(&file)?;
+        let source = workable(&file.display(), Source::read(&text, name.as_deref(), &namespace))?;
         let followed = (file.as_os_str() != "-").then_some(Followed { path: file, name, namespace, text });
         Ok(Read { source, followed })
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<String> {
+fn text_of(file: &Path) -> anyhow::Result<String> {
     if file.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("cannot read stdin")?;
@@ -133,10 +141,11 @@ fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-fn source(file: &Path, text: &str, name: Option<&str>, namespace: &str) -> anyhow::Result<Source> {
-    Source::read(text, name, namespace).map_err(|error| match error {
-        SourceError::Violations(_) => Unworkable { path: file.display().to_string(), error }.into(),
-        error => anyhow::anyhow!("{}: {error}", file.display()),
+/// What was read, or an error that says from where.
+pub(super) fn workable(from: &dyn Display, read: Result<Source, SourceError>) -> anyhow::Result<Source> {
+    read.map_err(|error| match error {
+        SourceError::Violations(_) => Unworkable { from: from.to_string(), error }.into(),
+        error => anyhow::anyhow!("{from}: {error}"),
     })
 }
 

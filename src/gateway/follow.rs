@@ -1,13 +1,16 @@
-//! Follows the file that limits come from: read again when its text changes, taken over when it is good.
+//! Limits change while the proxy runs: what is read anew is taken over when it is good.
 //!
-//! Compared by content every second, since kubelet swaps a symlink under mounted files. Streams and buckets go on; what needs a restart
-//! (another server, Redis or sign-in) is said and left as it was.
+//! Streams and buckets go on; what needs a restart (another server, Redis or sign-in) is said and left as it was. A file is compared by
+//! content every second, since kubelet swaps a symlink under mounted files.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt::Display, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Gateway, Served, source::Source};
+use super::{
+    Gateway, Served,
+    source::{Source, SourceError},
+};
 
 const POLL: Duration = Duration::from_secs(1);
 
@@ -24,47 +27,74 @@ pub struct Followed {
     pub text: String,
 }
 
-/// Follows for ever.
-pub(super) async fn follow(gateway: Arc<Gateway>, mut followed: Followed, mut source: Source) {
+/// Follows a file for ever.
+pub async fn file(mut followed: Followed, mut in_force: InForce) {
     let mut ticks = interval(POLL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         // A file that is gone for a moment is being replaced.
         let Ok(text) = tokio::fs::read_to_string(&followed.path).await else { continue };
-        if text == followed.text {
-            continue;
+        if text != followed.text {
+            in_force.read_again(&followed.path.display(), Source::read(&text, followed.name.as_deref(), &followed.namespace));
+            followed.text = text;
         }
-        let path = followed.path.display();
-        match Source::read(&text, followed.name.as_deref(), &followed.namespace) {
-            Ok(new) => gateway.take_over(&mut source, new),
-            Err(error) => {
-                gateway.metrics.reloaded(false);
-                tracing::warn!(%path, %error, "the file changed and cannot be used; the old limits stay in force");
-            }
-        }
-        followed.text = text;
     }
 }
 
-impl Gateway {
-    /// Takes over other limits for the same server.
-    pub(super) fn take_over(&self, source: &mut Source, new: Source) {
-        if new == *source {
+/// The limits of a proxy that runs, and the way to put others in their place.
+#[derive(Debug)]
+pub struct InForce {
+    gateway: Arc<Gateway>,
+    source: Source,
+    /// What was read last, where it could not be used.
+    refused: Option<Result<Source, SourceError>>,
+}
+
+impl InForce {
+    pub(super) fn new(gateway: Arc<Gateway>, source: Source) -> Self {
+        Self { gateway, source, refused: None }
+    }
+
+    /// Takes over what was read anew, unless it is what is in force. What cannot be used is told once, by where it is `from`.
+    pub fn read_again(&mut self, from: &dyn Display, read: Result<Source, SourceError>) {
+        if self.refused.as_ref() == Some(&read) {
             return;
         }
-        if (&new.server, &new.storage, &new.sign_in) != (&source.server, &source.storage, &source.sign_in) {
-            self.metrics.reloaded(false);
-            tracing::warn!("another server, Redis or sign-in needs a restart; the old limits stay in force");
-            return;
+        self.refused = None;
+        match read {
+            Ok(new) if new == self.source => {}
+            Ok(new) if runs_as(&new, &self.source) => self.take_over(new),
+            Ok(new) => {
+                tracing::warn!(%from, "another server, Redis or sign-in needs a restart; the old limits stay in force");
+                self.refuse(Ok(new));
+            }
+            Err(error) => {
+                tracing::warn!(%from, %error, "changed, and cannot be used; the old limits stay in force");
+                self.refuse(Err(error));
+            }
         }
+    }
+
+    fn take_over(&mut self, new: Source) {
         for warning in &new.warnings {
             tracing::warn!("{warning}");
         }
-        self.limiter.reload(self.shadowed(&new));
-        self.served.store(Arc::new(Served::of(&new, self.optimizer)));
-        self.metrics.reloaded(true);
+        let gateway = &self.gateway;
+        gateway.limiter.reload(gateway.shadowed(&new));
+        gateway.served.store(Arc::new(Served::of(&new, gateway.optimizer)));
+        gateway.metrics.reloaded(true);
         tracing::info!(tools = new.limits.tools.len(), "other limits are in force");
-        *source = new;
+        self.source = new;
     }
+
+    fn refuse(&mut self, read: Result<Source, SourceError>) {
+        self.gateway.metrics.reloaded(false);
+        self.refused = Some(read);
+    }
+}
+
+/// Whether all that a proxy has to be started with is the same.
+fn runs_as(new: &Source, old: &Source) -> bool {
+    (&new.server, &new.storage, &new.sign_in) == (&old.server, &old.storage, &old.sign_in)
 }

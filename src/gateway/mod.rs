@@ -50,7 +50,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 pub use self::{access::AccessLog, upstream::UpstreamError};
 use self::{
-    callers::Callers, follow::Followed, live::Lookout, metrics::Metrics, source::Source, store::Buckets, tally::Tally, upstream::Upstream,
+    callers::Callers, follow::InForce, live::Lookout, metrics::Metrics, source::Source, store::Buckets, tally::Tally, upstream::Upstream,
 };
 use crate::{
     limiter::{Limiter, Observer, Policy},
@@ -238,8 +238,11 @@ impl Proxy {
     }
 
     /// Serves until `shutdown` resolves, then drains: everything is served for [`Settings::drain`], then nothing new is accepted and streams
-    /// have their grace to end. Follows a file meanwhile.
-    pub async fn run(self, followed: Option<Followed>, shutdown: impl Future<Output = ()>) {
+    /// have their grace to end. Meanwhile, `follow` may put other limits in force; it is dropped at the end.
+    pub async fn run<F>(self, follow: impl FnOnce(InForce) -> F, shutdown: impl Future<Output = ()>)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let (tell, phase) = watch::channel(Phase::Serving);
         let front = Router::new().fallback(front::serve).with_state(self.gateway.clone());
         let operations = operations::router(self.gateway.clone(), phase.clone());
@@ -247,9 +250,7 @@ impl Proxy {
         if let Some(identity) = self.identity {
             background.spawn(keep_fresh(identity));
         }
-        if let Some(followed) = followed {
-            background.spawn(follow::follow(self.gateway.clone(), followed, self.source));
-        }
+        background.spawn(follow(InForce::new(self.gateway.clone(), self.source)));
         let (stop_operations, operations_phase) = watch::channel(Phase::Serving);
         let operations = tokio::spawn(self.operations.serve(operations, operations_phase));
         let front = tokio::spawn(self.front.serve(front, phase));

@@ -79,10 +79,6 @@ impl Source {
                 Some(Err(_)) | None => {}
             }
         }
-        for server in &mut servers {
-            let described = server.sign_in.take().map(|sign_in| documents.iter().flat_map(items).fold(sign_in, SignIn::described_by));
-            server.sign_in = described;
-        }
         servers.retain(|server| name.is_none_or(|name| server.server.name == name));
         if let Some(fault) = faults.into_iter().next() {
             return Err(fault);
@@ -91,7 +87,7 @@ impl Source {
         let mut servers = servers.into_iter();
         match (servers.next(), servers.next()) {
             (None, _) => Err(SourceError::Nothing),
-            (Some(server), None) => Ok(server),
+            (Some(server), None) => Ok(documents.iter().flat_map(items).fold(server, Self::described_by)),
             (Some(_), Some(_)) => Err(SourceError::Several(names)),
         }
     }
@@ -102,6 +98,12 @@ impl Source {
     /// As [`Source::read`].
     pub fn of_object(object: &Value) -> Result<Self, SourceError> {
         Self::of(object, "default").ok_or(SourceError::Nothing)?.map_err(|(_, fault)| fault)
+    }
+
+    /// Fills in how callers sign in from an object that the resource names; any other object is passed over.
+    #[must_use]
+    pub fn described_by(self, object: &Value) -> Self {
+        Self { sign_in: self.sign_in.map(|sign_in| sign_in.described_by(object)), ..self }
     }
 
     /// `None` for what is neither; a fault with the server's name.

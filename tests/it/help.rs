@@ -63,6 +63,8 @@ impl Stage {
         let copied = Command::new("cp").arg("-r").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests")).arg(home.path()).status();
         assert!(copied.expect("cp is there").success());
         fs::copy(home.path().join("manifests/samples/good/mcpserver-global.yaml"), home.path().join("mcpserver.yaml")).expect("copied");
+        cluster.kubectl(&["create", "namespace", "tollgate-demo"]).expect_ok();
+        cluster.kubectl(&["apply", "-f", &home.path().join("mcpserver.yaml").display().to_string()]).expect_ok();
         ensure_dev(home.path(), &["localhost".to_owned()], OffsetDateTime::now_utc()).expect("tls.crt and tls.key");
         let redis = tokio::runtime::Runtime::new().expect("a runtime").block_on(redis::Server::start());
         let resource = fs::read_to_string(home.path().join("mcpserver.yaml")).expect("copied");

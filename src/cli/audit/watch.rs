@@ -5,18 +5,15 @@ use tracing::info;
 
 use super::AuditArgs;
 use crate::{
-    audit::{
-        listing::served_versions,
-        watch::{Scope, Watch},
-    },
+    audit::watch::{Scope, Watch},
     cli::{
-        cluster::{Access, connect},
+        cluster::{Access, connect, newest_version},
         doctor::cluster::{Cluster, Trouble},
         exit::Exit,
         print,
         signals::Signals,
     },
-    config::{GROUP, VERSIONS, schema::merges_conditions, subject::Kind},
+    config::{GROUP, schema::merges_conditions, subject::Kind},
     webhook::cluster::documents,
 };
 
@@ -50,10 +47,7 @@ async fn watch(args: &AuditArgs) -> anyhow::Result<Exit> {
 
 /// The newest version that is served.
 pub(super) async fn version(cluster: &Cluster) -> anyhow::Result<&'static str> {
-    let served = served_versions(&cluster.client).await.map_err(Trouble::from);
-    let served = served.with_context(|| format!("cannot ask what of {GROUP} is served"))?;
-    let version = VERSIONS.into_iter().find(|version| served.iter().any(|served| served == version));
-    version.with_context(|| format!("no version of {GROUP} is served: there is nothing to audit"))
+    newest_version(&cluster.client).await?.with_context(|| format!("no version of {GROUP} is served: there is nothing to audit"))
 }
 
 /// Where a CRD does not merge conditions by type, applying one would take the operator's away.

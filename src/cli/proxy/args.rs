@@ -4,18 +4,20 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
+use super::watch::ObjectName;
 use crate::{
     cli::{
         args::Drain,
-        target::{SourceArgs, StoreArgs},
+        target::{StoreArgs, WhichArgs},
     },
     config::period::Period,
 };
 
 /// Run an MCP reverse proxy that enforces the limits of a resource.
 ///
-/// Takes the YAML that kubectl apply takes (MCPServer or VirtualMCPServer), or ToolHive's middleware JSON, and follows the file: changed
-/// limits are in force within a second. Only tools/call is limited; everything else passes.
+/// Takes the YAML that kubectl apply takes (MCPServer or VirtualMCPServer), or ToolHive's middleware JSON, or the object in a cluster, and
+/// follows it: changed limits are in force within a second. Limits that cannot work, or whose file or object is gone, leave the old ones in
+/// force. Only tools/call is limited; everything else passes.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -25,11 +27,27 @@ Examples:
       Counting in Redis, together with other proxies
   tollgate proxy -f mcpserver.yaml --upstream https://mcp --tls-cert tls.crt --tls-key tls.key
       Over HTTPS on both sides
+  tollgate proxy --watch tollgate-demo/fetch --upstream http://127.0.0.1:9000/mcp
+      The limits of the object in the cluster of the current kubeconfig; in a pod, its own
+
+--watch needs list and watch on mcpservers, virtualmcpservers (or the one kind that is named) and mcpoidcconfigs in the namespace:
+manifests/components/proxy has them.
 
 Exit codes: 0 stopped as told, 1 the limits cannot work, 2 could not start, or was told twice to stop")]
 pub(in crate::cli) struct ProxyArgs {
     #[command(flatten)]
-    pub(super) source: SourceArgs,
+    pub(super) from: FromArgs,
+
+    #[command(flatten)]
+    pub(super) which: WhichArgs,
+
+    /// Kubeconfig for --watch [default: as kubectl's: $KUBECONFIG, ~/.kube/config; then the pod's service account]
+    #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE", conflicts_with = "file")]
+    pub(super) kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig, unless its current one
+    #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME", conflicts_with = "file")]
+    pub(super) context: Option<String>,
 
     /// The MCP server, such as http://127.0.0.1:9000/mcp; https:// and h2c:// too
     #[arg(long, env = "TOLLGATE_UPSTREAM", value_name = "URL")]
@@ -116,6 +134,19 @@ pub(in crate::cli) struct ProxyArgs {
     /// How long streams may go on after that
     #[arg(long, env = "TOLLGATE_GRACE", value_name = "DURATION", default_value = "30s")]
     pub(super) grace: Drain,
+}
+
+/// Where the limits are.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(in crate::cli) struct FromArgs {
+    /// The resource whose limits are meant, or - for stdin
+    #[arg(long, short, env = "TOLLGATE_FILE", value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+
+    /// The object in a cluster whose limits are meant. KIND (MCPServer or VirtualMCPServer) chooses where both have the name
+    #[arg(long, env = "TOLLGATE_WATCH", value_name = "[KIND/]NAMESPACE/NAME", conflicts_with_all = ["name", "namespace"])]
+    pub(super) watch: Option<ObjectName>,
 }
 
 /// Who is calling.

@@ -57,6 +57,13 @@ pub(super) fn resolve(args: CallerArgs, source: &Source) -> anyhow::Result<Calle
     Ok(CallerSettings { mode, identity, user_header, resource: resource.map(Arc::new), pass_token })
 }
 
+impl CallerArgs {
+    /// Whether the resource has to say who issues tokens.
+    pub(super) fn needs_issuer(&self) -> bool {
+        self.oidc_issuer.is_none() && !matches!(self.auth, Some(AuthArg::None))
+    }
+}
+
 impl CallerSettings {
     /// Begins to read the issuer's keys; in a runtime.
     pub(super) fn start(self) -> anyhow::Result<Callers> {

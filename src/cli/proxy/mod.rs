@@ -2,7 +2,9 @@
 
 pub(super) mod args;
 mod callers;
+mod object;
 mod settings;
+mod watch;
 
 use std::sync::Arc;
 
@@ -31,22 +33,23 @@ use crate::{
 pub(super) fn run(args: ProxyArgs) -> anyhow::Result<Exit> {
     // Redis and the upstream may both want the process' provider of cryptography; there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let settings = match resolve(args) {
-        Ok(settings) => settings,
-        Err(error) if error.is::<Unworkable>() => {
-            tell_error(&error);
-            return Ok(Exit::Found);
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?.block_on(async {
+        match resolve(args).await {
+            Ok(settings) => serve(settings).await,
+            Err(error) if error.is::<Unworkable>() => {
+                tell_error(&error);
+                Ok(Exit::Found)
+            }
+            Err(error) => Err(error),
         }
-        Err(error) => return Err(error),
-    };
-    open_files::raise(settings.proxy.limits.connections as u64);
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?.block_on(serve(settings))
+    })
 }
 
 async fn serve(settings: ProxySettings) -> anyhow::Result<Exit> {
     // Before anything is served, so that a signal is never missed.
     let signals = Signals::watch()?;
     let ProxySettings { proxy, source, followed, store, callers } = settings;
+    open_files::raise(proxy.limits.connections as u64);
     for warning in &source.warnings {
         warn!("{warning}");
     }
@@ -67,7 +70,7 @@ async fn serve(settings: ProxySettings) -> anyhow::Result<Exit> {
         proxy.address(),
         proxy.metrics_address(),
     ))?;
-    Ok(signals.run(|told| proxy.run(followed, told.wait())).await)
+    Ok(signals.run(|told| proxy.run(|in_force| followed.follow(in_force), told.wait())).await)
 }
 
 async fn open(store: StoreSettings, observer: Arc<dyn Observer>) -> anyhow::Result<Buckets> {

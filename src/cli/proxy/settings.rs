@@ -1,35 +1,62 @@
 //! What `tollgate proxy` will do, from the arguments that were typed.
 
+use anyhow::Context;
+
 use super::{
-    args::{AccessLogArg, ProxyArgs, RejectStatusArg},
+    args::{AccessLogArg, FromArgs, ProxyArgs, RejectStatusArg},
     callers::{self, CallerSettings},
+    watch::{self, Watched},
 };
 use crate::{
     cli::{
         args::Drain,
+        cluster::Access,
         target::{Read, StoreSettings},
     },
-    gateway::{AccessLog, Settings, follow::Followed, source::Source},
+    gateway::{
+        AccessLog, Settings,
+        follow::{self, InForce},
+        source::Source,
+    },
     listener::{Limits, tls::Files},
     mcp::{RejectStatus, Rejection},
 };
 
 /// Everything that `proxy` needs to know.
-#[derive(Debug)]
 pub(super) struct ProxySettings {
     pub(super) proxy: Settings,
     pub(super) source: Source,
-    /// The file, unless it was stdin.
-    pub(super) followed: Option<Followed>,
+    pub(super) followed: Followed,
     pub(super) store: StoreSettings,
     pub(super) callers: CallerSettings,
 }
 
-/// Resolves what was typed, and reads the files that it names.
-pub(super) fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
+/// What is followed while the proxy runs.
+pub(super) enum Followed {
+    /// Stdin is read once.
+    Nothing,
+    File(follow::Followed),
+    Object(Box<Watched>),
+}
+
+impl Followed {
+    pub(super) async fn follow(self, in_force: InForce) {
+        match self {
+            Self::Nothing => {}
+            Self::File(file) => follow::file(file, in_force).await,
+            Self::Object(object) => object.follow(in_force).await,
+        }
+    }
+}
+
+/// Resolves what was typed, and reads the files, or the object, that it names.
+pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
     // Naming every field makes a flag that nobody reads a compile error.
     let ProxyArgs {
-        source,
+        from: FromArgs { file, watch },
+        which,
+        kubeconfig,
+        context,
         upstream,
         upstream_ca,
         listen,
@@ -53,7 +80,16 @@ pub(super) fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         drain: Drain(drain),
         grace: Drain(grace),
     } = args;
-    let Read { source, followed } = source.read()?;
+    let (source, followed) = match watch {
+        Some(object) => {
+            let (source, watched) = watch::find(&object, &Access { kubeconfig, context }, callers.needs_issuer()).await?;
+            (source, Followed::Object(Box::new(watched)))
+        }
+        None => {
+            let Read { source, followed } = which.read(file.context("name a resource with -f or --watch")?)?;
+            (source, followed.map_or(Followed::Nothing, Followed::File))
+        }
+    };
     let store = store.resolve(source.storage.as_ref())?;
     let callers = callers::resolve(callers, &source)?;
     let needs_store = matches!(store, StoreSettings::Redis { is_needed: true, .. });

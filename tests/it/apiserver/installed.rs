@@ -91,7 +91,7 @@ pub(super) fn apply_rbac(cluster: &Cluster) {
 }
 
 /// ToolHive's definition, as far as a lookup by name needs it.
-pub(super) fn install_oidc_configs(cluster: &Cluster) {
+pub fn install_oidc_configs(cluster: &Cluster) {
     let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     for (kind, plural) in [("MCPOIDCConfig", "mcpoidcconfigs"), ("MCPExternalAuthConfig", "mcpexternalauthconfigs")] {
         let definition = json!({

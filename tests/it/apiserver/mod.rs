@@ -3,7 +3,7 @@
 mod alias;
 mod audit;
 pub mod doctor;
-mod installed;
+pub mod installed;
 mod places;
 mod rules;
 mod watched;

@@ -47,6 +47,15 @@ impl Proxy {
         Self::launch("127.0.0.1:0", Some(ca), upstream, resource, args)
     }
 
+    /// With the limits of an object in a cluster.
+    pub fn watching(kubeconfig: &Path, object: &str, upstream: &str, args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = command(&folder);
+        command.args(["proxy", "--watch", object, "--listen", "127.0.0.1:0", "--upstream", upstream, "--kubeconfig"]);
+        command.arg(kubeconfig).args(args);
+        Self::begin(folder, &mut command)
+    }
+
     fn launch(listen: &str, ca: Option<&Path>, upstream: &str, resource: &str, args: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut command = command(&folder);
@@ -58,8 +67,12 @@ impl Proxy {
 
     fn run(mut command: Command, folder: TempDir, listen: &str, upstream: &str, resource: &str, args: &[&str]) -> Self {
         std::fs::write(folder.path().join("resource.yaml"), resource).expect("the folder is ours");
-        let listen = ["proxy", "-f", "resource.yaml", "--listen", listen, "--metrics-listen", "127.0.0.1:0"];
-        let mut process = Process::start(command.args(listen).args(["--upstream", upstream]).args(args));
+        command.args(["proxy", "-f", "resource.yaml", "--listen", listen, "--upstream", upstream]).args(args);
+        Self::begin(folder, &mut command)
+    }
+
+    fn begin(folder: TempDir, command: &mut Command) -> Self {
+        let mut process = Process::start(command.args(["--metrics-listen", "127.0.0.1:0"]));
         let greeting = process.line();
         let address = address_after(&greeting, " on https://").or_else(|| address_after(&greeting, " on http://"));
         let (Some(address), Some(metrics)) = (address, address_after(&greeting, "metrics on http://")) else {

@@ -1,0 +1,142 @@
+//! One object of the cluster, followed: what is known of it, and whether it is still so.
+//!
+//! Where a watch breaks, the object is listed afresh: API servers end watches as they like, so only a list that fails says that the
+//! cluster is away, and one that succeeds that it is back. Lists and watches carry the object's name as a field selector, which is what
+//! lets RBAC grant them by `resourceNames`.
+
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+    runtime::watcher::{self, DefaultBackoff, watch_object},
+};
+use serde_json::Value;
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use crate::{cli::doctor::cluster::Trouble, config::GROUP};
+
+/// Which object.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named<'a> {
+    /// The version of our group by which it is read.
+    pub(super) version: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) plural: &'a str,
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+}
+
+type News = Pin<Box<dyn Stream<Item = Result<Option<DynamicObject>, watcher::Error>> + Send>>;
+
+/// An object that was there.
+pub(super) struct Object {
+    /// As last seen.
+    pub(super) value: Value,
+    /// `KIND NAMESPACE/NAME`
+    pub(super) label: String,
+    api: Api<DynamicObject>,
+    name: String,
+    /// `None` after a failure, until the next try.
+    news: Option<News>,
+    pauses: DefaultBackoff,
+    is_deleted: bool,
+    is_lost: bool,
+}
+
+impl Object {
+    /// Begins to follow; `None` where there is no such object, or no such kind.
+    pub(super) async fn begin(client: Client, named: Named<'_>) -> Result<Option<Self>, Trouble> {
+        let Named { version, kind, plural, namespace, name } = named;
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, version, kind), plural);
+        let api = Api::namespaced_with(client, namespace, &resource);
+        let mut news = news(&api, name);
+        let found = match news.next().await.transpose().map_err(trouble) {
+            Err(Trouble::Absent(_)) => None,
+            found => found?.flatten(),
+        };
+        Ok(found.map(|object| Self {
+            value: json(&object),
+            label: format!("{kind} {namespace}/{name}"),
+            api,
+            name: name.to_owned(),
+            news: Some(news),
+            pauses: DefaultBackoff::default(),
+            is_deleted: false,
+            is_lost: false,
+        }))
+    }
+
+    /// Waits until the object may have changed. One that is deleted, or cannot be seen, stays as it was last seen; that is told once.
+    pub(super) async fn changed(&mut self) {
+        loop {
+            match self.next().await {
+                Ok(found) => {
+                    if std::mem::take(&mut self.is_lost) {
+                        info!(object = self.label, "seen in the cluster again");
+                    }
+                    if self.is_there(found) {
+                        return;
+                    }
+                }
+                Err(error @ watcher::Error::InitialListFailed(_)) => {
+                    if !std::mem::replace(&mut self.is_lost, true) {
+                        let error = trouble(error);
+                        warn!(object = self.label, %error, "lost sight of it in the cluster; what it said stays in force");
+                    }
+                }
+                Err(error) => debug!(object = self.label, %error, "watch failed; trying again"),
+            }
+        }
+    }
+
+    /// What the cluster says next. May be dropped and called again.
+    async fn next(&mut self) -> Result<Option<DynamicObject>, watcher::Error> {
+        if self.news.is_none() {
+            sleep(self.pauses.next().unwrap_or_default()).await;
+        }
+        let news = self.news.get_or_insert_with(|| news(&self.api, &self.name));
+        let next = news.next().await.transpose();
+        if !matches!(next, Ok(Some(_))) {
+            self.news = None;
+        }
+        next.map(Option::flatten)
+    }
+
+    /// Takes what was found, if anything was.
+    fn is_there(&mut self, found: Option<DynamicObject>) -> bool {
+        match found {
+            Some(object) => {
+                if std::mem::take(&mut self.is_deleted) {
+                    info!(object = self.label, "in the cluster again");
+                }
+                self.value = json(&object);
+                true
+            }
+            None => {
+                if !std::mem::replace(&mut self.is_deleted, true) {
+                    warn!(object = self.label, "deleted in the cluster; what it said stays in force");
+                }
+                false
+            }
+        }
+    }
+}
+
+fn news(api: &Api<DynamicObject>, name: &str) -> News {
+    Box::pin(watch_object(api.clone(), name))
+}
+
+fn trouble(error: watcher::Error) -> Trouble {
+    match error {
+        watcher::Error::InitialListFailed(error) => error.into(),
+        error => Trouble::Failed(error.to_string()),
+    }
+}
+
+/// An object that is no JSON would be as good as none.
+fn json(object: &DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}

@@ -1,0 +1,169 @@
+//! `--watch`: the limits of an object in the cluster, followed for as long as the proxy runs.
+//!
+//! The object's `MCPOIDCConfig` is followed with it, so that callers sign in as it says. What needs a restart is left as it was, as with a
+//! file.
+
+use std::{future::pending, str::FromStr, time::Duration};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use kube::Client;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::object::{Named, Object};
+use crate::{
+    cli::{
+        cluster::{Access, connect, newest_version},
+        doctor::cluster::Trouble,
+        target::workable,
+    },
+    config::{
+        GROUP,
+        subject::{Kind, RefKind},
+    },
+    gateway::{follow::InForce, source::Source},
+};
+
+/// For all that is asked before the proxy can begin.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// An object, as it is named on the command line: `[KIND/]NAMESPACE/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ObjectName {
+    kind: Option<Kind>,
+    namespace: String,
+    name: String,
+}
+
+impl FromStr for ObjectName {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts: Vec<_> = text.split('/').collect();
+        let (kind, namespace, name) = match *parts.as_slice() {
+            [name] => bail!("whose namespace? Write NAMESPACE/NAME, such as default/{name}"),
+            [namespace, name] => (None, namespace, name),
+            [kind, namespace, name] => (Some(kind_of(kind)?), namespace, name),
+            _ => bail!("too many parts: write NAMESPACE/NAME or KIND/NAMESPACE/NAME"),
+        };
+        for part in [namespace, name] {
+            // What the API server takes; anything else would be another path.
+            let is_name = part.starts_with(is_of_name) && part.chars().all(|c| is_of_name(c) || "-.".contains(c));
+            ensure!(is_name, "{part:?} is no name of an object: lower case letters and digits, - and . between them");
+        }
+        Ok(Self { kind, namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit()
+}
+
+/// As kubectl takes kinds: in any case, singular or plural.
+fn kind_of(text: &str) -> anyhow::Result<Kind> {
+    let is_meant = |kind: &Kind| text.eq_ignore_ascii_case(kind.name()) || text.eq_ignore_ascii_case(kind.plural());
+    Kind::ALL.into_iter().find(is_meant).with_context(|| format!("there is no kind {text:?} with limits: MCPServer or VirtualMCPServer"))
+}
+
+/// A server in the cluster, followed.
+pub(super) struct Watched {
+    server: Object,
+    sign_in: Option<Object>,
+}
+
+/// Finds the object, and what it names. `needs_issuer` where no flag says who issues tokens.
+pub(super) async fn find(named: &ObjectName, access: &Access, needs_issuer: bool) -> anyhow::Result<(Source, Watched)> {
+    let client = connect(access).await?;
+    let look = timeout(DEADLINE, look(&client, named, needs_issuer)).await;
+    look.unwrap_or_else(|_| bail!("the cluster has not answered within {DEADLINE:?}"))
+}
+
+async fn look(client: &Client, named: &ObjectName, needs_issuer: bool) -> anyhow::Result<(Source, Watched)> {
+    let version = newest_version(client).await?;
+    let version = version.with_context(|| format!("no version of {GROUP} is served: the CRDs are not installed"))?;
+    let server = the_only(client, version, named).await?;
+    let source = workable(&server.label, Source::of_object(&server.value))?;
+    let sign_in = match sign_in(client, version, &source).await {
+        Err(error) if needs_issuer => return Err(error.context("add --oidc-issuer URL, or let nobody sign in with --auth none")),
+        Err(error) => {
+            warn!("{error:#}");
+            None
+        }
+        Ok(sign_in) => sign_in,
+    };
+    let watched = Watched { server, sign_in };
+    Ok((watched.described(source), watched))
+}
+
+/// The server with this name, of whichever kind.
+async fn the_only(client: &Client, version: &str, named: &ObjectName) -> anyhow::Result<Object> {
+    let ObjectName { kind: wanted, namespace, name } = named;
+    let mut found = Vec::new();
+    let mut unread = None;
+    for kind in Kind::ALL.into_iter().filter(|kind| wanted.is_none_or(|wanted| wanted == *kind)) {
+        match Object::begin(client.clone(), Named { version, kind: kind.name(), plural: kind.plural(), namespace, name }).await {
+            Ok(server) => found.extend(server),
+            Err(trouble) => unread = Some(cannot_read(kind.plural(), &trouble)),
+        }
+    }
+    match (found.pop(), found.is_empty(), unread) {
+        (Some(server), true, _) => Ok(server),
+        (Some(_), false, _) => {
+            let [one, other] = Kind::ALL.map(|kind| format!("--watch {}/{namespace}/{name}", kind.name()));
+            bail!("there are two servers {namespace}/{name}: choose with {one} or {other}")
+        }
+        (None, _, Some(error)) => Err(error),
+        (None, _, None) => {
+            let kind = wanted.map_or("MCPServer or VirtualMCPServer", Kind::name);
+            bail!("the cluster has no {kind} {namespace}/{name}; kubectl get mcpservers,virtualmcpservers -A lists what it has")
+        }
+    }
+}
+
+/// What the server names to say who issues tokens, if it names anything.
+async fn sign_in(client: &Client, version: &str, source: &Source) -> anyhow::Result<Option<Object>> {
+    let (kind, plural) = (RefKind::OidcConfig.name(), RefKind::OidcConfig.plural());
+    let Some(sign_in) = &source.sign_in else { return Ok(None) };
+    let Some(at) = sign_in.elsewhere.as_ref().filter(|at| at.kind == kind) else { return Ok(None) };
+    let wanted = Named { version, kind, plural, namespace: &source.server.namespace, name: &at.name };
+    let found = Object::begin(client.clone(), wanted).await.map_err(|trouble| cannot_read(plural, &trouble))?;
+    let found = found.with_context(|| format!("{} names the {kind} {:?}, which is not there", at.path, at.name))?;
+    let described = sign_in.clone().described_by(&found.value);
+    ensure!(described.issuer.is_some(), "{} says no issuer", found.label);
+    Ok(Some(found))
+}
+
+fn cannot_read(plural: &str, trouble: &Trouble) -> anyhow::Error {
+    let todo = match trouble {
+        Trouble::Forbidden(_) => format!(": grant list and watch on {plural} (manifests/components/proxy does)"),
+        _ => String::new(),
+    };
+    anyhow!("cannot read {plural}: {trouble}{todo}")
+}
+
+impl Watched {
+    /// Follows for ever.
+    pub(super) async fn follow(mut self, mut in_force: InForce) {
+        loop {
+            let sign_in = async {
+                match &mut self.sign_in {
+                    Some(sign_in) => sign_in.changed().await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.server.changed() => {}
+                () = sign_in => {}
+            }
+            let read = Source::of_object(&self.server.value).map(|source| self.described(source));
+            in_force.read_again(&self.server.label, read);
+        }
+    }
+
+    fn described(&self, source: Source) -> Source {
+        match &self.sign_in {
+            Some(sign_in) => source.described_by(&sign_in.value),
+            None => source,
+        }
+    }
+}
