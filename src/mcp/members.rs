@@ -105,6 +105,11 @@ impl<const N: usize> Visitor<'_> for NameAmong<N> {
 
 /// Whether some parser may take `name` for `known`, which is in lower case ASCII.
 fn is_variant(name: &str, known: &str) -> bool {
+    // As good as all names are of ASCII, where cases are simple.
+    if name.is_ascii() {
+        let folded = name.bytes().take_while(|byte| *byte != 0).filter(|byte| !matches!(byte, b'_' | b'-'));
+        return folded.map(|byte| byte.to_ascii_lowercase()).eq(known.bytes().filter(|byte| *byte != b'_'));
+    }
     let folded = name.chars().take_while(|c| *c != '\0').filter(|c| !matches!(c, '_' | '-')).flat_map(fold);
     folded.eq(known.chars().filter(|c| *c != '_'))
 }
@@ -172,6 +177,13 @@ mod tests {
         }
         for (name, known) in [("method ", "method"), ("methods", "method"), ("metho", "method"), ("ıdd", "id"), ("mé", "me")] {
             assert!(!is_variant(name, known), "{name}");
+        }
+    }
+
+    #[test]
+    fn ascii_folds_as_other_letters_do() {
+        for letter in (0..128).map(char::from) {
+            assert!(fold(letter).eq([letter.to_ascii_lowercase()]), "{letter:?}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! What has to hold of the body's text before it is looked at as JSON: one walk over the bytes, with no recursion.
 
+use memchr::memchr2;
+
 use super::refusal::Fault;
 
 /// How deep arrays and objects may be nested. serde_json stops at as many; Python, Node and Go at some thousands.
@@ -14,44 +16,46 @@ pub(super) fn check(body: &[u8]) -> Result<&str, Fault> {
     if text.starts_with('\u{feff}') {
         return Err(Fault::ByteOrderMark);
     }
-    let mut bytes = text.bytes().enumerate();
-    let mut depth = 0_usize;
-    while let Some((at, byte)) = bytes.next() {
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(byte) = body.get(at) {
         match byte {
             b'{' | b'[' if depth == DEEPEST => return Err(Fault::TooDeep { at, limit: DEEPEST }),
             b'{' | b'[' => depth += 1,
             b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => check_string(&mut bytes)?,
+            b'"' => at = end_of_string(body, at + 1)?,
             _ => {}
         }
+        at += 1;
     }
     Ok(text)
 }
 
-/// Walks to the end of a string. Escapes for surrogates have to come in pairs.
-fn check_string(bytes: &mut impl Iterator<Item = (usize, u8)>) -> Result<(), Fault> {
-    let mut high = None;
-    while let Some((at, byte)) = bytes.next() {
-        let unit = if byte == b'\\' { escaped_unit(bytes) } else { None };
+/// Where the string ends whose text begins here: its quote, or the end of the body. Escapes for surrogates have to come in pairs.
+fn end_of_string(body: &[u8], mut at: usize) -> Result<usize, Fault> {
+    // Where the text goes on after half of a pair, and where that half is.
+    let mut high: Option<(usize, usize)> = None;
+    while let Some(found) = body.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)).map(|distance| at + distance) {
+        let is_end = body.get(found) == Some(&b'"');
+        let (unit, next) = if is_end { (None, found) } else { escaped_unit(body, found + 1) };
         match (high.take(), unit) {
-            (None, Some(unit)) if HIGH.contains(&unit) => high = Some(at),
-            (Some(_), Some(unit)) if LOW.contains(&unit) => {}
-            (Some(at), _) => return Err(Fault::LoneSurrogate { at }),
-            (None, Some(unit)) if LOW.contains(&unit) => return Err(Fault::LoneSurrogate { at }),
-            (None, _) if byte == b'"' => break,
+            (Some((next_to, _)), Some(unit)) if next_to == found && LOW.contains(&unit) => {}
+            (Some((_, at)), _) => return Err(Fault::LoneSurrogate { at }),
+            (None, Some(unit)) if HIGH.contains(&unit) => high = Some((next, found)),
+            (None, Some(unit)) if LOW.contains(&unit) => return Err(Fault::LoneSurrogate { at: found }),
+            (None, _) if is_end => return Ok(found),
             (None, _) => {}
         }
+        at = next;
     }
-    Ok(())
+    Ok(body.len())
 }
 
-/// The UTF-16 unit of a `\u` escape, after the backslash. Whether other escapes exist is for the parser.
-fn escaped_unit(bytes: &mut impl Iterator<Item = (usize, u8)>) -> Option<u32> {
-    bytes.next().filter(|(_, byte)| *byte == b'u')?;
-    (0..4).try_fold(0, |unit, _| {
-        let digit = char::from(bytes.next()?.1).to_digit(16)?;
-        Some(unit << 4 | digit)
-    })
+/// The UTF-16 unit of a `\u` escape, of which this is the byte after the backslash; and where the text goes on. Whether other escapes exist
+/// is for the parser.
+fn escaped_unit(body: &[u8], at: usize) -> (Option<u32>, usize) {
+    let digits = body.get(at..at + 5).and_then(|escape| escape.strip_prefix(b"u"));
+    let unit = digits.and_then(|digits| digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?)));
+    (unit, if unit.is_some() { at + 5 } else { at + 1 })
 }
 
 #[cfg(test)]
@@ -76,6 +80,9 @@ mod tests {
             (r#""\ud83dx\ude00""#, 1),
             (r#""\ud83d\n""#, 1),
             (r#""\ud83d\ud83d\ude00""#, 1),
+            (r#""\ud83d\\ude00""#, 1),
+            (r#""\ud83d \"\ude00""#, 1),
+            (r#""\ud83d\u00e9\ude00""#, 1),
             (r#"{"a":"ok\uDC00"}"#, 8),
         ] {
             assert_eq!(check(text.as_bytes()), Err(Fault::LoneSurrogate { at }), "{text}");
