@@ -72,7 +72,7 @@ impl Gateway {
             envelope = Some(read);
         }
         let head = self.head(parts, peer.map(|peer| peer.address.ip()));
-        let mut response = self.upstream.pass(&head, body).await.map_err(|error| Turned::with(no_answer(&error, envelope.as_ref())))?;
+        let mut response = self.upstream.pass(head, body).await.map_err(|error| Turned::with(no_answer(&error, envelope.as_ref())))?;
         for (name, value) in told {
             response.headers_mut().insert(name, value);
         }

@@ -113,11 +113,11 @@ impl Upstream {
     }
 
     /// Passes a request on, with this body, and gives back the answer as it comes.
-    pub(super) async fn pass(&self, head: &Head, body: Bytes) -> Result<Response<Body>, NoAnswer> {
+    pub(super) async fn pass(&self, head: Head, body: Bytes) -> Result<Response<Body>, NoAnswer> {
         let mut request = Request::new(Full::new(body));
-        *request.method_mut() = head.method.clone();
+        *request.method_mut() = head.method;
         *request.uri_mut() = self.uri(&head.uri);
-        *request.headers_mut() = head.headers.clone();
+        *request.headers_mut() = head.headers;
         let answer = timeout(self.answer_within, self.client.request(request)).await.map_err(|_| NoAnswer::Late)?;
         let mut answer = answer
             .map_err(|error| if error.is_connect() { NoAnswer::Unreachable(error.into()) } else { NoAnswer::Broken(error.into()) })?;

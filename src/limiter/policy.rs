@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use foldhash::fast::RandomState;
+
 use super::{key::ServerId, shape::Shape};
 use crate::config::{
     bucket::Bucket,
@@ -31,7 +33,7 @@ pub struct Limit {
 pub struct Policy {
     pub(super) server_id: ServerId,
     pub(super) server: Counters,
-    pub(super) tools: HashMap<Arc<str>, Counters>,
+    pub(super) tools: HashMap<Arc<str>, Counters, RandomState>,
 }
 
 /// The two limits of one level: the server's, or a tool's.

@@ -69,6 +69,7 @@ mod server;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 pub use prometheus_client::{encoding::text::encode, registry::Registry};
 
 use self::{families::Families, server::Server};
@@ -80,7 +81,7 @@ use crate::limiter::{Answer, Observer, Plan, ServerId, Source, StoreError};
 pub struct Metrics {
     families: Families,
     /// Read at each call, changed when a server's first call comes.
-    servers: ArcSwap<HashMap<ServerId, Arc<Server>>>,
+    servers: ArcSwap<HashMap<ServerId, Arc<Server>, RandomState>>,
 }
 
 impl Metrics {
