@@ -24,10 +24,10 @@ use crate::{
 pub(super) struct SourceArgs {
     /// The resource whose limits are meant, or - for stdin
     #[arg(long, short, env = "TOLLGATE_FILE", value_name = "FILE")]
-    pub(super) file: PathBuf,
+    file: PathBuf,
 
     #[command(flatten)]
-    pub(super) which: WhichArgs,
+    which: WhichArgs,
 }
 
 /// Which server of a file.

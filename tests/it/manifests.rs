@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{
     apiserver::{Cluster, MAIN},
     find::neighbour,
-    serve::{TOLLGATE, wait_until},
+    serve::{TOLLGATE, command, wait_until},
 };
 
 fn manifests() -> PathBuf {
@@ -116,4 +116,27 @@ fn kustomize_takes_the_definitions_and_the_component() {
     assert_eq!(kustomize(&manifests().join("crds")).len(), 2);
     let definitions = manifests().join("crds").display().to_string();
     MAIN.kubectl(&["create", "--dry-run=client", "-o", "name", "-k", &definitions]).expect_ok();
+}
+
+#[test]
+fn a_real_api_server_takes_the_overlay_for_a_proxy_whose_flags_are_some() {
+    let overlay = manifests().join("overlays/proxy");
+    let objects = kustomize(&overlay);
+    let binding = of_kind(&objects, "RoleBinding");
+    assert_eq!(binding["subjects"][0]["namespace"], binding["metadata"]["namespace"], "bound where the account is");
+    assert_eq!(binding["roleRef"]["name"], of_kind(&objects, "ClusterRole")["metadata"]["name"]);
+    let namespaced = objects.iter().filter(|object| object["metadata"]["namespace"] == "tollgate-demo").count();
+    assert_eq!(namespaced, objects.len() - 1, "all but the ClusterRole");
+    let in_default = MAIN.kubectl(&["kustomize", &overlay.display().to_string()]).expect_ok().stdout.replace("tollgate-demo", "default");
+    MAIN.kubectl_with(&["apply", "--dry-run=server", "-f", "-"], &in_default).expect_ok();
+
+    let pod = &of_kind(&objects, "Deployment")["spec"]["template"]["spec"];
+    let args = pod["containers"][0]["args"].as_array().expect("args").iter().filter_map(Value::as_str);
+    let args: Vec<_> = args.map(|arg| arg.replace("$(NAMESPACE)", "default")).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = command(&folder);
+    let output = command.args(&args).env("KUBECONFIG", folder.path().join("none")).env("HOME", folder.path()).output().expect("it starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("there is no cluster to look at"), "a flag that does not exist would be named: {stderr}");
+    assert!(pod["terminationGracePeriodSeconds"].as_u64() >= Some(45), "the drain of 10 s and the grace of 30 s have to fit");
 }

@@ -27,7 +27,7 @@ use super::{
     exit::Exit,
     print,
     redis::RedisArgs,
-    target::{Read, SourceArgs, Unworkable, WhichArgs},
+    target::{Read, Unworkable, WhichArgs},
     tell_error,
 };
 use crate::{
@@ -102,7 +102,7 @@ async fn show(args: TopArgs) -> anyhow::Result<Exit> {
     ensure!(interval.as_duration() >= MOST_OFTEN, "--interval: at least {MOST_OFTEN:?}");
     let looked = match file {
         Some(file) => {
-            let Read { source, .. } = SourceArgs { file, which }.read()?;
+            let Read { source, .. } = which.read(file)?;
             let redis = Redis::new(&redis.resolve(source.storage.as_ref())?)?;
             Looked::Redis(Limiter::new(redis, Policy::new(&source.server, &source.limits)))
         }
