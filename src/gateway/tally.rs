@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 
 use super::live::{LimitTotals, Totals};
 use crate::limiter::{Answer, Limit, Observer, Plan, Policy, Source, StoreError, Verdict};
@@ -23,7 +24,7 @@ pub(super) struct Tally {
     undecided: AtomicU64,
     fail_open: AtomicU64,
     /// Read at each call, changed when a limit first counts one.
-    limits: ArcSwap<HashMap<Limit, Arc<Counts>>>,
+    limits: ArcSwap<HashMap<Limit, Arc<Counts>, RandomState>>,
 }
 
 #[derive(Debug, Default)]
