@@ -1,6 +1,14 @@
 //! SIGTERM and SIGINT: once to stop in an orderly way, twice to stop at once.
 
-use std::{future::Future, pin::pin};
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use anyhow::Context;
 use tokio::{
@@ -51,6 +59,29 @@ impl Signals {
             }
         }
     }
+}
+
+/// For work that is not async: becomes true when it is time to stop. Told so twice, the process ends at once.
+pub(super) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for signals")?;
+    let mut signals = {
+        let _within = runtime.enter();
+        Signals::watch()?
+    };
+    let flag = Arc::new(AtomicBool::new(false));
+    let told = flag.clone();
+    thread::spawn(move || {
+        runtime.block_on(signals.told());
+        told.store(true, Ordering::Relaxed);
+        runtime.block_on(signals.told());
+        end_at_once();
+    });
+    Ok(flag)
+}
+
+#[expect(clippy::exit, reason = "the work may never look at its flag again")]
+fn end_at_once() {
+    std::process::exit(Exit::Failed as i32);
 }
 
 /// Resolves when it is time to stop.

@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{self, BufWriter, IsTerminal, Write},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use anyhow::{Context, bail};
@@ -18,6 +18,7 @@ use super::{
     check::Ignores,
     exit::Exit,
     inputs::{Input, expand},
+    signals::stop_flag,
     unless_reader_left,
 };
 use crate::{
@@ -39,7 +40,12 @@ pub(super) fn run(args: MigrateArgs) -> anyhow::Result<Exit> {
     }
     let skips = ignores.excludes();
     let mut run = Run { out: BufWriter::new(Box::new(io::stdout().lock())), write, diff: diff || !write, exit: Exit::Clean };
+    // A run that writes ends behind a file, and leaves nothing beside it.
+    let stop = write.then(stop_flag).transpose()?;
     for input in expand(&inputs, &*skips) {
+        if stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            bail!("told to stop: some files are written, the others are as they were");
+        }
         match input {
             Ok(ref input @ Input::File(ref path)) => run.file(path, &input.name())?,
             Ok(Input::Stdin) => bail!("migrate takes files and folders, not -"),

@@ -7,12 +7,15 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use tempfile::TempDir;
 
-use crate::check::{GOOD, Ran, folder, tollgate};
+use crate::{
+    check::{GOOD, Ran, folder, tollgate},
+    support::serve::wait_until,
+};
 
 /// A manifest that says `shared`, with everything around it that must survive.
 pub fn shared() -> String {
@@ -170,4 +173,21 @@ fn a_run_that_is_killed_leaves_whole_files() {
         seen_both |= texts.contains(&old) && texts.contains(&new);
     }
     assert!(seen_both, "no run was killed while it wrote");
+}
+
+#[test]
+fn a_run_that_is_told_to_stop_leaves_nothing_beside_the_files() {
+    let folder = folder(&[]);
+    let (old, count) = (shared(), 2_000);
+    let new = old.replace("\"shared\"", "\"global\"");
+    (0..count).for_each(|at| fs::write(folder.path().join(format!("{at:04}.yaml")), &old).expect("a file"));
+    let mut command = crate::support::serve::command(&folder);
+    let child = command.args(["migrate", "--write", "."]).stderr(Stdio::piped()).spawn().expect("it starts");
+    wait_until("the first file is written", || read(&folder, "0000.yaml") == new);
+    Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().expect("kill is there");
+    let ran = Ran::of(child.wait_with_output().expect("it ends"));
+    assert_eq!((ran.code, ran.stderr.as_str()), (2, "error: told to stop: some files are written, the others are as they were\n"));
+    assert_eq!(read(&folder, &format!("{:04}.yaml", count - 1)), old, "it did not go on");
+    let entries = fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    assert!(entries.into_iter().all(|name| name.to_string_lossy().ends_with(".yaml")), "something is left behind");
 }
