@@ -132,6 +132,11 @@ fn dropped_by(root: &Value, kind: Kind) -> Vec<FieldPath> {
     dropped
 }
 
+/// Whether a document describes a kind at all.
+pub fn describes(document: &Value, version: &str, kind: Kind) -> bool {
+    component(document, version, kind).is_some()
+}
+
 /// Whether a CRD merges conditions by their type, so that who applies one leaves the others alone. Where it does not say so, the list
 /// belongs as a whole to whoever applies it.
 pub fn merges_conditions(document: &Value, version: &str, kind: Kind) -> bool {

@@ -1,6 +1,10 @@
 //! `tollgate audit --watch`: what has to be known before the watch can begin, and its end.
 
+use std::time::Duration;
+
 use anyhow::{Context, ensure};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::AuditArgs;
@@ -13,9 +17,16 @@ use crate::{
         print,
         signals::Signals,
     },
-    config::{GROUP, schema::merges_conditions, subject::Kind},
+    config::{
+        GROUP,
+        schema::{describes, merges_conditions},
+        subject::Kind,
+    },
     webhook::cluster::documents,
 };
+
+/// Until an API server describes a CRD that it serves already.
+const DESCRIBED_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &AuditArgs) -> anyhow::Result<Exit> {
     // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.
@@ -52,14 +63,27 @@ pub(super) async fn version(cluster: &Cluster) -> anyhow::Result<&'static str> {
 
 /// Where a CRD does not merge conditions by type, applying one would take the operator's away.
 async fn ensure_conditions_merge(cluster: &Cluster, version: &str) -> anyhow::Result<()> {
-    let documents = documents(&cluster.client).await.map_err(Trouble::from).context("cannot read the installed CRDs")?;
+    let documents = described(cluster, version).await?;
     for kind in Kind::ALL {
-        let merges = documents.iter().any(|(of, document)| *of == version && merges_conditions(document, version, kind));
         ensure!(
-            merges,
+            documents.iter().any(|document| merges_conditions(document, version, kind)),
             "the CRD of {} does not merge status.conditions by type, so that writing one would remove the others: upgrade the CRD, or leave out --write-conditions",
             kind.name()
         );
     }
     Ok(())
+}
+
+/// What the API server says of a version. It serves a new CRD for a moment before it describes it, so that is waited for.
+async fn described(cluster: &Cluster, version: &str) -> anyhow::Result<Vec<Value>> {
+    let deadline = Instant::now() + DESCRIBED_WITHIN;
+    loop {
+        let all = documents(&cluster.client).await.map_err(Trouble::from).context("cannot read the installed CRDs")?;
+        let documents: Vec<_> = all.into_iter().filter(|(of, _)| *of == version).map(|(_, document)| document).collect();
+        let is_whole = Kind::ALL.into_iter().all(|kind| documents.iter().any(|document| describes(document, version, kind)));
+        if is_whole || Instant::now() > deadline {
+            return Ok(documents);
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
@@ -30,11 +30,18 @@ impl Watching {
     fn start(cluster: &Cluster, args: &[&str]) -> Self {
         let mut command = Command::new(TOLLGATE);
         command.args(["audit", "--watch", "--metrics-listen", "127.0.0.1:0", "--kubeconfig"]).arg(&cluster.tollgate_kubeconfig).args(args);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary starts");
+        let log = tempfile::NamedTempFile::new().expect("a file");
+        let stderr = log.as_file().try_clone().expect("the same file");
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the binary starts");
         let mut greeting = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut greeting).expect("text");
         let address = greeting.split("http://").nth(1).and_then(|rest| rest.split('/').next()?.parse().ok());
-        Self { child, operations: address.unwrap_or_else(|| panic!("it says {greeting:?}")) }
+        let operations = address.unwrap_or_else(|| {
+            let mut said = String::new();
+            let _ = log.reopen().and_then(|mut log| log.read_to_string(&mut said));
+            panic!("it says {greeting:?}, and {said}")
+        });
+        Self { child, operations }
     }
 
     fn get(&self, path: &str) -> String {
