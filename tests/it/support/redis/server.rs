@@ -10,9 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{Client, ClientTlsConfig, FromRedisValue, IntoConnectionInfo, RedisResult, TlsCertificates, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, FromRedisValue, IntoConnectionInfo, RedisResult, TlsCertificates,
+    aio::MultiplexedConnection,
+};
 
 use crate::support::{ca::Ca, find::neighbour, leash::Leashed, port::free_port, serve::wait_until};
+
+/// For an answer, where there has to be one.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a server is to be started.
 #[derive(Clone)]
@@ -153,22 +159,20 @@ impl Server {
         .expect("a good client")
     }
 
-    /// A connection of the administrator.
+    /// A connection of the administrator, patient enough for a machine that is busy with other tests.
     pub async fn connect(&self) -> MultiplexedConnection {
-        self.client().get_multiplexed_async_connection().await.expect("the server is up")
+        let patient = AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+        self.client().get_multiplexed_async_connection_with_config(&patient).await.expect("the server is up")
     }
 
     /// What it says to a command, its words parted by spaces.
     pub async fn try_ask<T: FromRedisValue>(&self, command: &str) -> RedisResult<T> {
-        let mut words = command.split(' ');
-        let mut cmd = redis::cmd(words.next().unwrap_or_default());
-        cmd.arg(words.collect::<Vec<_>>());
-        cmd.query_async(&mut self.client().get_multiplexed_async_connection().await?).await
+        cmd(command).query_async(&mut self.client().get_multiplexed_async_connection().await?).await
     }
 
     /// The same, where it has to answer.
     pub async fn ask<T: FromRedisValue>(&self, command: &str) -> T {
-        self.try_ask(command).await.unwrap_or_else(|error| panic!("{command}: {error}"))
+        cmd(command).query_async(&mut self.connect().await).await.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
     /// A field of `INFO`, as a number or a text.
@@ -228,6 +232,14 @@ impl Server {
         let status = Command::new("kill").args(["-s", name, &pid]).status().expect("kill is there");
         assert!(status.success(), "the server is gone");
     }
+}
+
+/// A command, its words parted by spaces.
+fn cmd(text: &str) -> Cmd {
+    let mut words = text.split(' ');
+    let mut cmd = redis::cmd(words.next().unwrap_or_default());
+    cmd.arg(words.collect::<Vec<_>>());
+    cmd
 }
 
 /// Polls until something holds, for at most 30 s.
