@@ -11,7 +11,7 @@ use crate::{
     cli::{
         args::Drain,
         cluster::Access,
-        target::{Read, StoreSettings},
+        target::{Read, StoreSettings, WhichArgs},
     },
     gateway::{
         AccessLog, Settings,
@@ -53,7 +53,7 @@ impl Followed {
 pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
     // Naming every field makes a flag that nobody reads a compile error.
     let ProxyArgs {
-        from: FromArgs { file, watch },
+        from,
         which,
         kubeconfig,
         context,
@@ -80,16 +80,8 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         drain: Drain(drain),
         grace: Drain(grace),
     } = args;
-    let (source, followed) = match watch {
-        Some(object) => {
-            let (source, watched) = watch::find(&object, &Access { kubeconfig, context }, callers.needs_issuer()).await?;
-            (source, Followed::Object(Box::new(watched)))
-        }
-        None => {
-            let Read { source, followed } = which.read(file.context("name a resource with -f or --watch")?)?;
-            (source, followed.map_or(Followed::Nothing, Followed::File))
-        }
-    };
+    let access = Access { kubeconfig, context };
+    let (source, followed) = from.read(which, &access, callers.needs_issuer()).await?;
     let store = store.resolve(source.storage.as_ref())?;
     let callers = callers::resolve(callers, &source)?;
     let needs_store = matches!(store, StoreSettings::Redis { is_needed: true, .. });
@@ -110,26 +102,46 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         answer_within: upstream_timeout.as_duration(),
         max_body: max_body as usize,
         body_within: body_timeout.as_duration(),
-        rejection: Rejection { status: reject_status_of(reject_status), code: reject_code },
+        rejection: Rejection { status: reject_status.into(), code: reject_code },
         rate_limit_fields,
         shadow,
         optimizer,
         needs_store,
-        access_log: match access_log {
-            AccessLogArg::All => AccessLog::All,
-            AccessLogArg::Denials => AccessLog::Denials,
-            AccessLogArg::None => AccessLog::None,
-        },
+        access_log: access_log.into(),
         drain,
     };
     Ok(ProxySettings { proxy, source, followed, store, callers })
 }
 
-fn reject_status_of(status: RejectStatusArg) -> RejectStatus {
-    match status {
-        RejectStatusArg::Auto => RejectStatus::Auto,
-        RejectStatusArg::Always429 => RejectStatus::Always429,
-        RejectStatusArg::Always200 => RejectStatus::Always200,
-        RejectStatusArg::ToolResult => RejectStatus::ToolResult,
+impl FromArgs {
+    /// The resource, and how it is followed.
+    async fn read(self, which: WhichArgs, access: &Access, needs_issuer: bool) -> anyhow::Result<(Source, Followed)> {
+        if let Some(object) = self.watch {
+            let (source, watched) = watch::find(&object, access, needs_issuer).await?;
+            return Ok((source, Followed::Object(Box::new(watched))));
+        }
+        let Read { source, followed } = which.read(self.file.context("name a resource with -f or --watch")?)?;
+        Ok((source, followed.map_or(Followed::Nothing, Followed::File)))
+    }
+}
+
+impl From<AccessLogArg> for AccessLog {
+    fn from(which: AccessLogArg) -> Self {
+        match which {
+            AccessLogArg::All => Self::All,
+            AccessLogArg::Denials => Self::Denials,
+            AccessLogArg::None => Self::None,
+        }
+    }
+}
+
+impl From<RejectStatusArg> for RejectStatus {
+    fn from(mode: RejectStatusArg) -> Self {
+        match mode {
+            RejectStatusArg::Auto => Self::Auto,
+            RejectStatusArg::Always429 => Self::Always429,
+            RejectStatusArg::Always200 => Self::Always200,
+            RejectStatusArg::ToolResult => Self::ToolResult,
+        }
     }
 }
