@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 
-use crate::cli::check::Output;
+use crate::cli::check::FindingArgs;
 
 /// Judge what is stored already.
 ///
@@ -63,15 +63,6 @@ pub(in crate::cli) struct AuditArgs {
     #[arg(long, env = "TOLLGATE_METRICS_LISTEN", default_value = "127.0.0.1:9443", value_name = "ADDRESS")]
     pub(super) metrics_listen: SocketAddr,
 
-    /// How findings are told
-    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
-    pub(super) output: Output,
-
-    /// Warnings are faults too
-    #[arg(long, env = "TOLLGATE_STRICT")]
-    pub(super) strict: bool,
-
-    /// What is ignored, and why [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
-    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) findings: FindingArgs,
 }

@@ -21,12 +21,12 @@ pub(super) fn run(args: AuditArgs) -> anyhow::Result<Exit> {
     if args.watch {
         return watch::run(&args);
     }
-    let ignores = Ignores::find(args.config.as_deref())?;
+    let ignores = Ignores::find(args.findings.config.as_deref())?;
     let is_terminal = io::stdout().is_terminal();
     // Whoever looks on sees findings as they come.
     let mut out: Box<dyn Write> = if is_terminal { Box::new(io::stdout().lock()) } else { Box::new(BufWriter::new(io::stdout().lock())) };
     let colors = is_terminal && wants_color();
-    let teller = Teller::new(Format::from(args.output).open(&mut out, colors), args.strict);
+    let teller = Teller::new(Format::from(args.findings.output).open(&mut out, colors), args.findings.strict);
     let mut audit = Audit { teller, ignores };
     if args.inputs.is_empty() {
         // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.

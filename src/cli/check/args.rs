@@ -40,17 +40,8 @@ pub(in crate::cli) struct CheckArgs {
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub(super) inputs: Vec<PathBuf>,
 
-    /// How findings are told
-    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
-    pub(super) output: Output,
-
-    /// Warnings are faults too
-    #[arg(long, env = "TOLLGATE_STRICT")]
-    pub(super) strict: bool,
-
-    /// What is ignored, and why [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
-    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) findings: FindingArgs,
 
     /// Leave out what .tollgate.toml excludes even where it is named, as commit hooks name files
     #[arg(long, env = "TOLLGATE_FORCE_EXCLUDE")]
@@ -67,6 +58,22 @@ pub(in crate::cli) struct CheckArgs {
     /// Context of the kubeconfig, unless its current one
     #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME")]
     pub(super) context: Option<String>,
+}
+
+/// What becomes of findings.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct FindingArgs {
+    /// How findings are told
+    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
+    pub(in crate::cli) output: Output,
+
+    /// Warnings are faults too
+    #[arg(long, env = "TOLLGATE_STRICT")]
+    pub(in crate::cli) strict: bool,
+
+    /// What is ignored, and why [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
+    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
+    pub(in crate::cli) config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

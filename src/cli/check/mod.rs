@@ -12,7 +12,7 @@ use std::{
 
 use self::crd::Crds;
 pub(super) use self::{
-    args::{CheckArgs, Output},
+    args::{CheckArgs, FindingArgs},
     ignores::Ignores,
 };
 use super::{
@@ -28,7 +28,7 @@ use crate::{
 };
 
 pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
-    let CheckArgs { mut inputs, output, strict, config, force_exclude, crd, kubeconfig, context } = args;
+    let CheckArgs { mut inputs, findings: FindingArgs { output, strict, config }, force_exclude, crd, kubeconfig, context } = args;
     let crds = (!crd.is_empty()).then(|| Crds::load(&crd, &Access { kubeconfig, context })).transpose()?;
     let ignores = Ignores::find(config.as_deref())?;
     if force_exclude {
