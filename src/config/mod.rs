@@ -8,6 +8,7 @@
 //! | [`subject`] | one view over `MCPServer` and `VirtualMCPServer`: where limits, storage and sign-in are |
 //! | [`bucket`] | a token bucket: `maxTokens`, `refillPeriod` |
 //! | [`limits`] | a whole block, parsed: what the limiter enforces |
+//! | [`operator`] | ToolHive's operator, and which names it reads |
 //! | [`period`] | Go durations, to the nanosecond |
 //! | [`path`] | where in an object: `spec.rateLimiting.tools[2].perUser` |
 //! | [`rules`] | the rule table TG001-TG106 |
@@ -17,6 +18,7 @@
 
 pub mod bucket;
 pub mod limits;
+pub mod operator;
 pub mod path;
 pub mod period;
 pub mod rename;
