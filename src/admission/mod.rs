@@ -19,10 +19,10 @@ use self::{
 };
 use crate::config::{
     GROUP,
-    rename::{Case, Fate, Mode, Outcome, Plan, Request, plan},
+    rename::{self, Case, Fate, Mode, Outcome, Plan, Policy, Request},
     rules::{Context, Level, References, Violation, check, ratchet::check_update},
     schema::Schema,
-    subject::{Kind, Subject},
+    subject::{Kind, Scope, Subject},
 };
 
 /// Which webhook was called.
@@ -47,8 +47,8 @@ impl Hook {
 /// What is known around a review.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// What is done about `shared`.
-    pub mode: Mode,
+    /// What is done about `shared`, and what is known of the operator that reads it.
+    pub policy: Policy,
     /// What the installed CRDs know.
     pub schema: &'a Schema,
     /// Where referenced objects are looked up, with cluster access.
@@ -116,10 +116,10 @@ impl Ending {
 /// Answers one call.
 ///
 /// ```
-/// use tollgate::{admission::{Facts, Hook, review}, config::{rename::Mode, schema::Schema}};
+/// use tollgate::{admission::{Facts, Hook, review}, config::{rename::Policy, schema::Schema}};
 ///
 /// let schema = Schema::told(true);
-/// let facts = Facts { mode: Mode::Rename, schema: &schema, references: None };
+/// let facts = Facts { policy: Policy::default(), schema: &schema, references: None };
 /// let body = br#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
 ///     "uid": "42", "operation": "CREATE",
 ///     "kind": {"group": "toolhive.stacklok.dev", "version": "v1beta1", "kind": "MCPServer"},
@@ -150,9 +150,12 @@ pub fn review(hook: Hook, body: &[u8], facts: &Facts<'_>) -> Answer {
 fn judge(hook: Hook, incoming: &Incoming, facts: &Facts<'_>) -> Answer {
     let mut record = incoming.record();
     let Some(kind) = relevant_kind(incoming) else {
-        return respond(incoming, Verdict::default(), record);
+        return respond(hook, incoming, Verdict::default(), record);
     };
     record.kind = kind.name();
+    if incoming.is_only_leaving {
+        return respond(hook, incoming, Verdict::default(), record);
+    }
     let object = &incoming.object;
     if !object.is_object() {
         let why = format!("request.object is {}, not an object", crate::config::bucket::type_name(object));
@@ -162,24 +165,24 @@ fn judge(hook: Hook, incoming: &Incoming, facts: &Facts<'_>) -> Answer {
     let old = incoming.old_object.as_object().map(|_| &incoming.old_object);
     let versions = incoming.versions();
     let request = Request { kind, versions: &versions, object, old, manager: incoming.manager(), force: incoming.force() };
-    let plan = plan(&request, facts.mode, facts.schema);
+    let decide = if hook == Hook::Mutate { rename::plan } else { rename::judge };
+    let plan = decide(&request, facts.policy, facts.schema);
     record.alias = plan.outcomes.iter().map(|outcome| outcome.case).collect();
     match hook {
         Hook::Mutate => {
             if !plan.edits.is_empty() {
                 record.verdict = Ending::Patched;
             }
-            respond(incoming, mutation(plan), record)
+            respond(hook, incoming, mutation(plan), record)
         }
         Hook::Validate => {
-            let leaving = incoming.is_leaving() && old.is_some_and(|old| old.get("spec") == object.get("spec"));
-            let violations = if leaving { Vec::new() } else { violations(&request, &plan, facts) };
+            let violations = violations(&request, &plan, facts);
             record.rules = violations.iter().map(|found| (found.rule, found.level == Level::Deny)).collect();
             let verdict = validation(incoming, violations);
             if verdict.denial.is_some() {
                 record.verdict = Ending::Denied;
             }
-            respond(incoming, verdict, record)
+            respond(hook, incoming, verdict, record)
         }
     }
 }
@@ -196,7 +199,8 @@ fn violations(request: &Request<'_>, plan: &Plan, facts: &Facts<'_>) -> Vec<Viol
     let context = Context::new(Subject::new(request.kind, request.object))
         .kept(plan.kept())
         .references(facts.references)
-        .shared_is_denied(facts.mode == Mode::Deny);
+        .operator(facts.policy.operator)
+        .shared_is_denied(facts.policy.mode == Mode::Deny);
     match request.old {
         Some(old) => check_update(&context, old),
         None => check(&context),
@@ -216,10 +220,16 @@ fn mutation(plan: Plan) -> Verdict {
 fn told_after_mutation(outcome: &Outcome) -> Option<String> {
     let path = &outcome.path;
     match outcome.fate {
-        Fate::Renamed => Some(format!("TG101 {path}.shared: deprecated, renamed to global; write global")),
-        Fate::Mirrored => Some(format!("TG101 {path}.shared: deprecated, kept equal to global; write global")),
-        Fate::Removed => Some(format!("TG101 {path}.global: removed, as shared was dropped from the manifest")),
-        Fate::Kept(_) => None,
+        Fate::Renamed(because) => Some(format!("TG101 {path}.shared: deprecated, renamed to global{because}; write global")),
+        Fate::Mirrored(because) => Some(format!("TG101 {path}.shared: deprecated, kept equal to global{because}; write global")),
+        Fate::Restored(because) => {
+            Some(format!("TG101 {path}.shared: put back beside global{because}; remove both names to remove the limit"))
+        }
+        Fate::Removed(name) => {
+            let (left, dropped) = if name == Scope::Shared { ("shared", "global") } else { ("global", "shared") };
+            Some(format!("TG101 {path}.{left}: removed, as {dropped} was dropped from the manifest"))
+        }
+        Fate::Completed | Fate::Kept(_) => None,
     }
 }
 
@@ -233,8 +243,8 @@ fn validation(incoming: &Incoming, violations: Vec<Violation>) -> Verdict {
     }
 }
 
-fn respond(incoming: &Incoming, verdict: Verdict, record: Record) -> Answer {
-    Answer { status: 200, body: response::encode(&incoming.uid, verdict), record }
+fn respond(hook: Hook, incoming: &Incoming, verdict: Verdict, record: Record) -> Answer {
+    Answer { status: 200, body: response::encode(hook, &incoming.uid, verdict), record }
 }
 
 /// A review that cannot be judged: refused by the webhook that enforces, waved through by the one that only corrects.
@@ -243,5 +253,5 @@ fn malformed(hook: Hook, uid: &str, why: &str, record: Record) -> Answer {
         Hook::Validate => Verdict { denial: Some(response::Status::bad_request(why)), ..Verdict::default() },
         Hook::Mutate => Verdict { warnings: vec![format!("tollgate left this object alone: {why}")], ..Verdict::default() },
     };
-    Answer { status: 200, body: response::encode(uid, verdict), record }
+    Answer { status: 200, body: response::encode(hook, uid, verdict), record }
 }

@@ -1,7 +1,10 @@
 //! The request of an AdmissionReview (`admission.k8s.io/v1`), as far as it is looked at.
 
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::{Value, value::RawValue};
 
 use super::{Record, salvage, seen::Seen};
 
@@ -39,6 +42,9 @@ pub(super) struct Incoming<O = Value> {
     pub(super) old_object: O,
     dry_run: Option<bool>,
     options: Value,
+    /// Whether the object waits for its finalizers, and the request leaves its spec as it is.
+    #[serde(skip)]
+    pub(super) is_only_leaving: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -51,13 +57,51 @@ pub(super) struct GroupVersionKind {
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 
-/// Decodes what is looked at. An object on its way out is compared with the stored one, so of that the whole is decoded.
+/// Decodes what is looked at. Of an object on its way out nothing is, as long as its spec stays: that the last finalizer goes may not depend
+/// on whether an old spec can be read.
 pub(super) fn decode(body: &[u8]) -> Result<Incoming, Unreadable> {
-    let incoming = decode_as::<Seen>(body)?;
-    if incoming.is_leaving() { decode_as::<Value>(body) } else { Ok(incoming) }
+    let incoming = decode_as::<Seen>(body);
+    if incoming.as_ref().is_ok_and(|incoming| !incoming.is_leaving()) {
+        return incoming;
+    }
+    let leaving = decode_objects::<Leaving>(body).ok().filter(|incoming| Leaving::keeps_its_spec(&incoming.object, &incoming.old_object));
+    match leaving {
+        Some(leaving) => Ok(Incoming { is_only_leaving: true, ..leaving.with(Value::Null, Value::Null) }),
+        None => incoming,
+    }
+}
+
+/// As much of an object as tells whether it is on its way out, and unchanged. Texts are compared, and decoded only where they differ.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Leaving {
+    metadata: Deletion,
+    spec: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Deletion {
+    deletion_timestamp: Option<IgnoredAny>,
+}
+
+impl Leaving {
+    fn keeps_its_spec(new: &Option<Self>, old: &Option<Self>) -> bool {
+        let (Some(new), Some(old)) = (new, old) else { return false };
+        let text = |of: &Self| of.spec.as_ref().map(|spec| spec.get().to_owned());
+        let value = |of: &Self| of.spec.as_ref().and_then(|spec| serde_json::from_str::<Value>(spec.get()).ok());
+        let is_same = text(new) == text(old) || value(new).is_some_and(|new| Some(new) == value(old));
+        new.metadata.deletion_timestamp.is_some() && is_same
+    }
 }
 
 pub(super) fn decode_as<O: DeserializeOwned + Default + Into<Value>>(body: &[u8]) -> Result<Incoming, Unreadable> {
+    let mut incoming = decode_objects::<O>(body)?;
+    let [object, old_object] = [&mut incoming.object, &mut incoming.old_object].map(|object| object.take().map_or(Value::Null, O::into));
+    Ok(incoming.with(object, old_object))
+}
+
+fn decode_objects<O: DeserializeOwned>(body: &[u8]) -> Result<Incoming<Option<O>>, Unreadable> {
     let unreadable = |why: String| match salvage::uid(body) {
         Some(uid) => Unreadable::Request { uid, why: format!("the review cannot be decoded: {why}") },
         None if body.is_empty() => Unreadable::NoReview("the body is empty".to_owned()),
@@ -65,7 +109,7 @@ pub(super) fn decode_as<O: DeserializeOwned + Default + Into<Value>>(body: &[u8]
     };
     // Of the whole body, so that it counts for what is skipped too.
     let text = std::str::from_utf8(body).map_err(|error| unreadable(error.to_string()))?;
-    let review: Review<O> = serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?;
+    let review: Review<Option<O>> = serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?;
     if review.kind != "AdmissionReview" || review.api_version != API_VERSION {
         let (version, kind) = (clip(&review.api_version), clip(&review.kind));
         return Err(Unreadable::NoReview(format!("it is {version:?} {kind:?}; register the webhook with admissionReviewVersions: [v1]")));
@@ -74,7 +118,7 @@ pub(super) fn decode_as<O: DeserializeOwned + Default + Into<Value>>(body: &[u8]
     if request.uid.is_empty() {
         return Err(Unreadable::NoReview("request.uid is missing".to_owned()));
     }
-    Ok(request.into_values())
+    Ok(request)
 }
 
 /// As much of a foreign text as an error repeats.
@@ -82,17 +126,30 @@ fn clip(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-impl<O: Into<Value>> Incoming<O> {
-    fn into_values(self) -> Incoming {
-        let Self { uid, kind, request_kind, sub_resource, name, namespace, operation, object, old_object, dry_run, options } = self;
-        let (object, old_object) = (object.into(), old_object.into());
-        Incoming { uid, kind, request_kind, sub_resource, name, namespace, operation, object, old_object, dry_run, options }
+impl<O> Incoming<O> {
+    /// The same request about other objects.
+    fn with(self, object: Value, old_object: Value) -> Incoming {
+        let Self { uid, kind, request_kind, sub_resource, name, namespace, operation, dry_run, options, is_only_leaving, .. } = self;
+        Incoming {
+            uid,
+            kind,
+            request_kind,
+            sub_resource,
+            name,
+            namespace,
+            operation,
+            object,
+            old_object,
+            dry_run,
+            options,
+            is_only_leaving,
+        }
     }
 }
 
 impl Incoming {
     /// Whether the object waits for its finalizers.
-    pub(super) fn is_leaving(&self) -> bool {
+    fn is_leaving(&self) -> bool {
         self.object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use super::request::Incoming;
+use super::{Hook, request::Incoming};
 use crate::config::{GROUP, rename::edit::Edit, rules::Violation};
 
 /// What is answered.
@@ -101,7 +101,7 @@ struct Response<'a> {
 }
 
 /// The whole AdmissionReview, as JSON.
-pub(super) fn encode(uid: &str, verdict: Verdict) -> Vec<u8> {
+pub(super) fn encode(hook: Hook, uid: &str, verdict: Verdict) -> Vec<u8> {
     let patch = (!verdict.patch.is_empty()).then(|| STANDARD.encode(to_json(&verdict.patch)));
     let mut audit_annotations = BTreeMap::new();
     for (key, values) in [("rules", verdict.rules), ("alias", verdict.alias)] {
@@ -118,33 +118,54 @@ pub(super) fn encode(uid: &str, verdict: Verdict) -> Vec<u8> {
             patch_type: patch.is_some().then_some("JSONPatch"),
             patch,
             status: verdict.denial,
-            warnings: shown(verdict.warnings),
+            warnings: shown(&verdict.warnings, most_bytes(hook)),
             audit_annotations,
         },
     })
 }
 
-/// The API server cuts warnings at 256 characters and drops all past 4,096 in total: shorter and fewer, so that none is lost unsaid.
-const LONGEST_WARNING: usize = 120;
-const MOST_WARNINGS: usize = 20;
+/// The API server keeps 256 characters of each warning, and 4,096 of all the warnings of a request: what is longer than that is cut here,
+/// where it is known what matters.
+const LONGEST_WARNING: usize = 256;
 
-fn shown(warnings: Vec<String>) -> Vec<String> {
-    let more = warnings.len().saturating_sub(MOST_WARNINGS);
-    let mut shown: Vec<_> = warnings.iter().take(MOST_WARNINGS).map(|warning| header_safe(warning)).collect();
-    if more > 0 {
-        shown.push(format!("and {more} more warnings"));
+/// The two webhooks of one request share what the API server keeps.
+fn most_bytes(hook: Hook) -> usize {
+    match hook {
+        Hook::Mutate => 1024,
+        Hook::Validate => 4096 - 1024,
+    }
+}
+
+/// The warnings that fit, and how many do not.
+fn shown(warnings: &[String], most_bytes: usize) -> Vec<String> {
+    const ROOM_FOR_THE_LAST: usize = 32;
+    let mut room = most_bytes;
+    let mut shown = Vec::new();
+    for (at, warning) in warnings.iter().enumerate() {
+        let warning = header_safe(warning);
+        let is_last = at + 1 == warnings.len();
+        let needed = warning.len() + if is_last { 0 } else { ROOM_FOR_THE_LAST };
+        if needed > room {
+            shown.push(format!("and {} more warnings", warnings.len() - at));
+            break;
+        }
+        room -= warning.len();
+        shown.push(warning);
     }
     shown
 }
 
-/// A warning becomes an HTTP header: one line, and short.
+/// A warning becomes an HTTP header: one line, and short. What a warning advises stands at its end, so the middle of a long one goes.
 fn header_safe(warning: &str) -> String {
-    let mut safe: String = warning.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_WARNING + 1).collect();
-    if safe.chars().count() > LONGEST_WARNING {
-        safe = safe.chars().take(LONGEST_WARNING - 3).collect();
-        safe.push_str("...");
+    const GAP: &str = " ... ";
+    let safe: String = warning.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if safe.len() <= LONGEST_WARNING {
+        return safe;
     }
-    safe
+    let half = (LONGEST_WARNING - GAP.len()) / 2;
+    let head = (0..=half).rev().find_map(|end| safe.get(..end)).unwrap_or_default();
+    let tail = (safe.len() - half..=safe.len()).find_map(|start| safe.get(start..)).unwrap_or_default();
+    format!("{head}{GAP}{tail}")
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {

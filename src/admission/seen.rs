@@ -9,13 +9,16 @@ use std::fmt;
 use serde::{
     Deserialize, Deserializer,
     de::{
-        DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor,
+        DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
 use serde_json::{Map, Value};
 
-use crate::config::{rename::OPT_OUT_ANNOTATION, subject::RATE_LIMITING};
+use crate::config::{
+    rename::OPT_OUT_ANNOTATION,
+    subject::{RATE_LIMITING, TOOLS},
+};
 
 /// How much of a value is decoded.
 #[derive(Debug)]
@@ -26,9 +29,15 @@ enum Part {
     Members(&'static [(&'static str, Part)]),
     /// The same; of other members the name, with null for a value.
     Names(&'static [(&'static str, Part)]),
-    /// Of a list, this part of each entry.
-    Each(&'static Part),
+    /// All of a map, of these members this part.
+    All(&'static [(&'static str, Part)]),
+    /// Of a list, this part of each entry; more entries than this are refused.
+    Each(usize, &'static Part),
 }
+
+/// No stored object has more, since etcd takes 1.5 MiB and an entry of `managedFields` has 140 bytes at least, a tool with a limit 57.
+const MOST_ENTRIES: usize = 16_384;
+const MOST_TOOLS: usize = 32_768;
 
 /// An object of either kind. What a rule is to read has to be listed here; a test runs every rule through it.
 static OBJECT: Part = Part::Members(&[("metadata", METADATA), ("spec", SPEC)]);
@@ -38,8 +47,9 @@ const METADATA: Part = Part::Members(&[
     ("generateName", Part::Whole),
     ("namespace", Part::Whole),
     ("deletionTimestamp", Part::Whole),
+    ("finalizers", Part::Whole),
     ("annotations", Part::Members(&[(OPT_OUT_ANNOTATION, Part::Whole), ("kubectl.kubernetes.io/last-applied-configuration", Part::Whole)])),
-    ("managedFields", Part::Each(&MANAGED_FIELDS)),
+    ("managedFields", Part::Each(MOST_ENTRIES, &MANAGED_FIELDS)),
 ]);
 
 static MANAGED_FIELDS: Part = Part::Members(&[
@@ -59,9 +69,11 @@ const OWNED_SPEC: Part = Part::Names(&[ITSELF, OWNED_LIMITS, ("f:config", Part::
 const ITSELF: (&str, Part) = (".", Part::Whole);
 const OWNED_LIMITS: (&str, Part) = ("f:rateLimiting", Part::Whole);
 
+const LIMITS: (&str, Part) = (RATE_LIMITING, Part::All(&[(TOOLS, Part::Each(MOST_TOOLS, &Part::Whole))]));
+
 const SPEC: Part = Part::Members(&[
-    (RATE_LIMITING, Part::Whole),
-    ("config", Part::Members(&[(RATE_LIMITING, Part::Whole)])),
+    LIMITS,
+    ("config", Part::Members(&[LIMITS])),
     ("sessionStorage", Part::Whole),
     ("oidcConfig", Part::Whole),
     ("oidcConfigRef", Part::Whole),
@@ -108,16 +120,20 @@ impl<'de> Visitor<'de> for Of {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let (members, keeps_names) = match self.0 {
-            Part::Members(members) => (*members, false),
-            Part::Names(members) => (*members, true),
-            Part::Whole | Part::Each(_) => return Value::deserialize(MapAccessDeserializer::new(map)),
+        let (members, others) = match self.0 {
+            Part::Members(members) => (*members, Others::Skipped),
+            Part::Names(members) => (*members, Others::Named),
+            Part::All(members) => (*members, Others::Decoded),
+            Part::Whole | Part::Each(..) => return Value::deserialize(MapAccessDeserializer::new(map)),
         };
         let mut seen = Map::new();
-        while let Some(name) = map.next_key_seed(NameIn { members, keeps_names })? {
+        while let Some(name) = map.next_key_seed(NameIn { members, others })? {
             match name {
                 Name::Listed(name, part) => {
                     seen.insert(name.to_owned(), map.next_value_seed(Of(part))?);
+                }
+                Name::Kept(name) if others == Others::Decoded => {
+                    seen.insert(name, map.next_value()?);
                 }
                 Name::Kept(name) => {
                     map.next_value::<IgnoredAny>()?;
@@ -130,9 +146,12 @@ impl<'de> Visitor<'de> for Of {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let Part::Each(part) = self.0 else { return Value::deserialize(SeqAccessDeserializer::new(entries)) };
+        let Part::Each(most, part) = self.0 else { return Value::deserialize(SeqAccessDeserializer::new(entries)) };
         let mut seen = Vec::new();
         while let Some(entry) = entries.next_element_seed(Of(part))? {
+            if seen.len() == *most {
+                return Err(A::Error::custom(format_args!("a list has more than {most} entries, which no API server can store")));
+            }
             seen.push(entry);
         }
         Ok(Value::Array(seen))
@@ -166,7 +185,15 @@ impl<'de> Visitor<'de> for Of {
 /// Looks a member's name up among those that are listed.
 struct NameIn {
     members: &'static [(&'static str, Part)],
-    keeps_names: bool,
+    others: Others,
+}
+
+/// What is kept of members that are not listed.
+#[derive(Clone, Copy, PartialEq)]
+enum Others {
+    Skipped,
+    Named,
+    Decoded,
 }
 
 enum Name {
@@ -194,8 +221,8 @@ impl Visitor<'_> for NameIn {
         let listed = self.members.iter().find(|(listed, _)| *listed == name);
         Ok(match listed {
             Some((listed, part)) => Name::Listed(listed, part),
-            None if self.keeps_names => Name::Kept(name.to_owned()),
-            None => Name::Skipped,
+            None if self.others == Others::Skipped => Name::Skipped,
+            None => Name::Kept(name.to_owned()),
         })
     }
 }
@@ -212,7 +239,8 @@ mod tests {
         admission::{Facts, Hook, judge, request::decode_as, review},
         config::{
             GROUP,
-            rename::Mode,
+            operator::Operator,
+            rename::{Mode, Policy},
             rules::{RULES, References},
             schema::Schema,
             subject::RefKind,
@@ -229,7 +257,11 @@ mod tests {
     }
 
     fn with_facts<T>(f: impl FnOnce(&Facts<'_>) -> T) -> T {
-        f(&Facts { mode: Mode::Rename, schema: &Schema::told(true), references: Some(&EmptyCluster) })
+        f(&Facts {
+            policy: Policy { mode: Mode::Rename, operator: Operator::AtWork },
+            schema: &Schema::told(true),
+            references: Some(&EmptyCluster),
+        })
     }
 
     fn body(kind: &str, object: &Value, old: &Value, force: bool) -> Vec<u8> {

@@ -1,11 +1,13 @@
 //! What an object's metadata tells of its past: who applies `shared`, and which limits were applied and lost.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use crate::{
     config::{
         path::FieldPath,
-        rename::{last_applied, owners},
+        rename::{last_applied, owners::Owners},
         rules::{Context, check},
         subject::{Block, Scope, Subject, TOOLS},
     },
@@ -15,9 +17,10 @@ use crate::{
 /// Each manager whose next apply will say `shared` again: by its managed fields, or by kubectl's last-applied annotation.
 pub fn shared_applied(subject: Subject<'_>) -> Vec<Finding> {
     let levels = subject.blocks().into_iter().flat_map(|block| block.levels());
+    let owners = Owners::of(subject.kind, subject.object);
     let server_side = levels.flat_map(|level| {
         let path = level.path.key(Scope::Shared.key());
-        let managers = owners::appliers_of_bucket(subject.object, &level, Scope::Shared);
+        let managers = owners.appliers_of_bucket(&level, Scope::Shared);
         managers.into_iter().map(move |manager| (path.clone(), format!("the manager {manager} applies it (server-side)")))
     });
     let manifest = last_applied::manifest(subject.object).unwrap_or_default();
@@ -34,7 +37,7 @@ pub fn lost(subject: Subject<'_>) -> Vec<Finding> {
     let Some(manifest) = last_applied::manifest(subject.object) else { return Vec::new() };
     let said = Subject::new(subject.kind, &manifest);
     let mut missing = Vec::new();
-    for Block { path, value } in said.blocks() {
+    for Block { path, value, .. } in said.blocks() {
         gather(value, path.find(subject.object), path, &mut missing);
     }
     if missing.is_empty() {
@@ -69,8 +72,10 @@ fn gather_map(said: &Map<String, Value>, held: &Map<String, Value>, path: &Field
         let there = held.get(key).or_else(|| held.get(other_name(key)?)).filter(|held| !held.is_null());
         match (value.as_array().filter(|_| key == TOOLS), there) {
             (Some(tools), Some(Value::Array(held))) => {
+                let name = |tool: &'_ Value| tool.get("name").map(Value::to_string);
+                let held: HashMap<_, _> = held.iter().rev().map(|held| (name(held), held)).collect();
                 for (index, tool) in tools.iter().enumerate() {
-                    gather(tool, held.iter().find(|held| held.get("name") == tool.get("name")), here.index(index), missing);
+                    gather(tool, held.get(&name(tool)).copied(), here.index(index), missing);
                 }
             }
             _ => gather(value, there, here, missing),

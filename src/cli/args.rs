@@ -65,7 +65,7 @@ Examples:
   tollgate serve --kubeconfig ~/.kube/config --context kind-dev
       On this machine, following the CRDs of a cluster
   tollgate serve --shared-alias mirror
-      Keep shared and global equal, for Argo CD's default diff
+      Keep shared and global equal everywhere, for Argo CD's default diff
 
 Exit codes: 0 stopped as told, 2 could not start, or was told twice to stop")]
 pub(super) struct ServeArgs {
@@ -97,9 +97,13 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "TOLLGATE_CLIENT_NAME", value_name = "NAME", requires = "client_ca", value_delimiter = ',')]
     pub(super) client_name: Vec<String>,
 
-    /// What is done about the deprecated `shared`: rename, mirror, warn or deny
+    /// What happens to the deprecated `shared`: rename, mirror, warn, deny; auto mirrors where ToolHive's operator is at work, else renames
     #[arg(long, env = "TOLLGATE_SHARED_ALIAS", value_name = "MODE", default_value = Mode::default().name())]
     pub(super) shared_alias: Mode,
+
+    /// ToolHive's operator reads `global` (no published version does), so auto may rename where it is at work
+    #[arg(long, env = "TOLLGATE_TOOLHIVE_READS_GLOBAL")]
+    pub(super) toolhive_reads_global: bool,
 
     /// Whether the installed CRDs know `global`; auto asks the cluster, and means yes without one
     #[arg(long, env = "TOLLGATE_CRD_GLOBAL", value_name = "WHETHER", default_value = "auto")]

@@ -28,7 +28,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
 }
 
 async fn serve(settings: ServeSettings) -> anyhow::Result<Exit> {
-    let ServeSettings { server, schema, cluster, dev } = settings;
+    let ServeSettings { server, schema, operator, cluster, dev } = settings;
     // Before anything is served, so that a signal is never missed.
     let signals = Signals::watch()?;
     let (world, _following) = match cluster {
@@ -36,7 +36,7 @@ async fn serve(settings: ServeSettings) -> anyhow::Result<Exit> {
             let (world, following) = cluster::follow(access, schema).await?;
             (world, Some(following))
         }
-        None => (World::told(schema.context("without a cluster, the CRDs are told")?), None),
+        None => (World::told(schema.context("without a cluster, the CRDs are told")?, operator), None),
     };
     info!(shared_alias = server.mode.name(), follows_cluster = _following.is_some(), "starting");
     let server = Server::bind(server, world).await?;

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::args::{CrdGlobal, Drain, ServeArgs};
 use crate::{
     certs::{DevCerts, ensure_dev},
-    config::schema::Schema,
+    config::{operator::Operator, schema::Schema},
     listener::{Limits, tls::Files},
     webhook::{
         Settings,
@@ -22,6 +22,8 @@ pub(super) struct ServeSettings {
     pub(super) server: Settings,
     /// What was said about the CRDs; to be asked from the cluster without.
     pub(super) schema: Option<Schema>,
+    /// What was said about ToolHive's operator; to be looked for in the cluster otherwise.
+    pub(super) operator: Operator,
     /// The cluster to follow.
     pub(super) cluster: Option<Access>,
     /// The development certificates, when those are served.
@@ -43,6 +45,7 @@ pub(super) fn resolve(args: ServeArgs) -> anyhow::Result<ServeSettings> {
         client_ca,
         client_name,
         shared_alias,
+        toolhive_reads_global,
         crd_global,
         kubeconfig,
         context,
@@ -77,7 +80,8 @@ pub(super) fn resolve(args: ServeArgs) -> anyhow::Result<ServeSettings> {
             drain: drain.unwrap_or(if dev.is_some() { Duration::ZERO } else { DRAIN }),
         },
         schema,
-        cluster: follows.then_some(Access { kubeconfig, context, secrets_in, schema_poll }),
+        operator: if toolhive_reads_global { Operator::ReadsGlobal } else { Operator::Absent },
+        cluster: follows.then_some(Access { kubeconfig, context, secrets_in, operator_reads_global: toolhive_reads_global, schema_poll }),
         dev,
     })
 }

@@ -47,7 +47,7 @@ impl Limits {
 
     /// What can be read of a block; buckets that cannot are left out, which the rules report.
     fn read(block: &Block<'_>) -> Self {
-        let server = LevelOf { path: block.path.clone(), tool: None, value: block.value };
+        let server = LevelOf { place: block.place, path: block.path.clone(), tool: None, value: block.value };
         let ToolLimits { global, per_user } = read_level(&server);
         let tools = block.tools().filter_map(|level| Some((level.tool?.to_owned(), read_level(&level)))).collect();
         Self { global, per_user, tools }

@@ -11,7 +11,7 @@
 //! | [`operator`] | ToolHive's operator, and which names it reads |
 //! | [`period`] | Go durations, to the nanosecond |
 //! | [`path`] | where in an object: `spec.rateLimiting.tools[2].perUser` |
-//! | [`rules`] | the rule table TG001-TG106 |
+//! | [`rules`] | the rule table TG001-TG107 |
 //! | [`rename`] | the deprecated `shared` becomes `global`, ownership included |
 //! | [`schema`] | which of the two names the installed CRD knows |
 //! | [`spelling`] | the name that a mistyped one is meant for |

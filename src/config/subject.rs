@@ -97,11 +97,11 @@ impl<'a> Subject<'a> {
 
     /// The limits that are there, at whichever places, of whatever type.
     pub fn blocks(&self) -> Vec<Block<'a>> {
-        let places = self.kind.places().iter();
+        let places = self.kind.places().iter().enumerate();
         places
-            .filter_map(|place| {
-                let path = FieldPath::new(place.iter().copied());
-                path.find(self.object).map(|value| Block { path, value })
+            .filter_map(|(place, keys)| {
+                let path = FieldPath::new(keys.iter().copied());
+                path.find(self.object).map(|value| Block { place, path, value })
             })
             .collect()
     }
@@ -212,6 +212,8 @@ pub struct Reference<'a> {
 /// Limits at one place of an object: the value of a `rateLimiting` key that is not null, whatever its type.
 #[derive(Clone, Debug)]
 pub struct Block<'a> {
+    /// Index into [`Kind::places`].
+    pub place: usize,
     /// Where the block stands.
     pub path: FieldPath,
     /// What stands there.
@@ -221,17 +223,17 @@ pub struct Block<'a> {
 impl<'a> Block<'a> {
     /// The server level, then each entry of `tools` that is a map.
     pub fn levels(&self) -> Vec<LevelOf<'a>> {
-        let server = LevelOf { path: self.path.clone(), tool: None, value: self.value };
+        let server = LevelOf { place: self.place, path: self.path.clone(), tool: None, value: self.value };
         std::iter::once(server).chain(self.tools()).collect()
     }
 
     /// Each entry of `tools` that is a map.
     pub fn tools(&self) -> impl Iterator<Item = LevelOf<'a>> + use<'a> {
-        let path = self.path.key(TOOLS);
+        let (place, path) = (self.place, self.path.key(TOOLS));
         let entries = self.value.get(TOOLS).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         entries.iter().enumerate().filter(|(_, entry)| entry.is_object()).map(move |(index, value)| {
             let name = value.get("name").and_then(Value::as_str).unwrap_or_default();
-            LevelOf { path: path.index(index), tool: Some(name), value }
+            LevelOf { place, path: path.index(index), tool: Some(name), value }
         })
     }
 
@@ -244,6 +246,8 @@ impl<'a> Block<'a> {
 /// The server level of a block, or one entry of its `tools`.
 #[derive(Clone, Debug)]
 pub struct LevelOf<'a> {
+    /// Index into [`Kind::places`].
+    pub place: usize,
     /// Where it stands.
     pub path: FieldPath,
     /// The tool's name, empty when it has none; `None` at the server level.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Broken, Content, Entry, MARK, Node, Piece, Span, object, read};
 use crate::config::{
     path::{FieldPath, Step},
-    rename::{Case, Fate, Kept, Mode, Request, plan},
+    rename::{Case, Fate, Kept, Mode, Request, judge},
     rules::{Context, check},
     schema::Schema,
     subject::{Kind, Scope, Subject},
@@ -157,16 +157,16 @@ fn spots(text: &str, piece: usize, node: &Node) -> Vec<Spot> {
     let Some((kind, version)) = object::kind_and_version(node) else { return Vec::new() };
     let object = node.to_value();
     let request = Request { kind, versions: &[version], object: &object, old: None, manager: None, force: None };
-    let outcomes = plan(&request, Mode::Rename, &Schema::told(true)).outcomes;
+    let outcomes = judge(&request, Mode::Rename.into(), &Schema::told(true)).outcomes;
     let spots = outcomes.into_iter().map(|outcome| {
         let path = outcome.path.key(Scope::Shared.key());
         let leave = |rule, is_wanted, why| Action::Leave { rule, why, is_wanted };
         let action = match (outcome.case, outcome.fate) {
-            (Case::BothEqual, Fate::Renamed) => Action::Remove(removal(text, node, &path)),
+            (Case::BothEqual, Fate::Renamed(_)) => Action::Remove(removal(text, node, &path)),
             (_, Fate::Kept(Kept::Disagrees)) => leave("TG008", false, disagreement(kind, &object, &path)),
             (_, Fate::Kept(why)) => leave("TG101", why == Kept::OptedOut, why.to_string()),
             // An object that is being created has nothing else done to it than the rename.
-            (_, Fate::Renamed | Fate::Mirrored | Fate::Removed) => Action::Rename,
+            (_, _) => Action::Rename,
         };
         Spot { piece, key: node.locate(&path).key, path, action }
     });

@@ -19,7 +19,12 @@ use tracing::{error, info};
 use self::{health::Health, metrics::Metrics};
 use crate::{
     admission::Facts,
-    config::{rename::Mode, rules::References, schema::Schema},
+    config::{
+        operator::Operator,
+        rename::{Mode, Policy},
+        rules::References,
+        schema::Schema,
+    },
     listener::{
         Limits, Listener, Phase,
         tls::{Files, Identity, TlsError, keep_fresh},
@@ -71,15 +76,18 @@ pub struct World {
     pub schema: Arc<ArcSwap<Schema>>,
     /// Whether the source of the schema has answered yet; true where there is none to ask.
     pub schema_answered: watch::Receiver<bool>,
+    /// What is known of ToolHive's operator.
+    pub operator: watch::Receiver<Operator>,
     /// Where referenced objects are looked up.
     pub references: Option<Arc<dyn References + Send + Sync>>,
 }
 
 impl World {
     /// A world without a cluster.
-    pub fn told(schema: Schema) -> Self {
+    pub fn told(schema: Schema, operator: Operator) -> Self {
         let (_, schema_answered) = watch::channel(true);
-        Self { schema: Arc::new(ArcSwap::from_pointee(schema)), schema_answered, references: None }
+        let (_, operator) = watch::channel(operator);
+        Self { schema: Arc::new(ArcSwap::from_pointee(schema)), schema_answered, operator, references: None }
     }
 }
 
@@ -95,7 +103,8 @@ impl Shared {
     fn with_facts<T>(&self, f: impl FnOnce(&Facts<'_>) -> T) -> T {
         let schema = self.world.schema.load();
         let references = self.world.references.as_deref().map(|references| references as &dyn References);
-        f(&Facts { mode: self.mode, schema: &schema, references })
+        let policy = Policy { mode: self.mode, operator: *self.world.operator.borrow() };
+        f(&Facts { policy, schema: &schema, references })
     }
 }
 

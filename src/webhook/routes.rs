@@ -204,7 +204,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{rename::Mode, schema::Schema},
+        config::{operator::Operator, rename::Mode, schema::Schema},
         listener::tls::{Files, Identity},
         webhook::{World, metrics::Metrics},
     };
@@ -218,7 +218,7 @@ mod tests {
         std::fs::write(&files.cert, pair.cert.pem()).expect("written");
         std::fs::write(&files.key, pair.signing_key.serialize_pem()).expect("written");
         let metrics = Metrics::new(Arc::new(Identity::open(files).expect("an identity")));
-        let shared = Arc::new(Shared { mode: Mode::Rename, world: World::told(Schema::told(true)), metrics });
+        let shared = Arc::new(Shared { mode: Mode::Rename, world: World::told(Schema::told(true), Operator::Absent), metrics });
         async fn panics() -> &'static str {
             panic!("as a bug would")
         }

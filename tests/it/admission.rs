@@ -3,6 +3,8 @@
 mod alias;
 mod arbitrary;
 mod envelope;
+mod large;
+mod mirror;
 mod modes;
 mod ownership;
 mod verdict;
@@ -11,7 +13,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tollgate::{
     admission::{Answer, Facts, Hook, review},
-    config::{rename::Mode, schema::Schema},
+    config::{
+        operator::Operator,
+        rename::{Mode, Policy},
+        schema::Schema,
+    },
 };
 
 pub const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
@@ -19,23 +25,28 @@ pub const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 /// What the webhook knows while it is asked.
 #[derive(Clone, Debug)]
 pub struct World {
-    pub mode: Mode,
+    pub policy: Policy,
     pub schema: Schema,
 }
 
 impl Default for World {
     fn default() -> Self {
-        Self { mode: Mode::Rename, schema: Schema::told(true) }
+        Self { policy: Mode::Rename.into(), schema: Schema::told(true) }
     }
 }
 
 impl World {
     pub fn mode(mode: Mode) -> Self {
-        Self { mode, ..Self::default() }
+        Self { policy: mode.into(), ..Self::default() }
+    }
+
+    /// The default mode, with what is known of ToolHive's operator.
+    pub fn auto(operator: Operator) -> Self {
+        Self { policy: Policy { operator, ..Policy::default() }, ..Self::default() }
     }
 
     pub fn answer(&self, hook: Hook, body: &[u8]) -> Answer {
-        review(hook, body, &Facts { mode: self.mode, schema: &self.schema, references: None })
+        review(hook, body, &Facts { policy: self.policy, schema: &self.schema, references: None })
     }
 
     /// The `response` of an answer that is a review with our uid.

@@ -3,8 +3,11 @@
 //! The same random operations run against two models of an API server: one with the webhook and manifests that say `shared`, `global` or
 //! both equal; one whose webhook only judges, with manifests that say `global`. After every operation both have to hold the same spec, text and all.
 //!
+//! The same holds where ToolHive's operator is at work and both names are kept, and where it comes and goes between the operations: then
+//! what is compared is the limit that both names have.
+//!
 //! What no webhook can tell apart is left out of the sequences: a two-way patch that only says `shared: null` (Helm 3, dropping the limit,
-//! or renaming it in the chart), and manifests whose two names disagree. And one thing ends a sequence: webhooks are not told whether a
+//! or renaming it in the chart), the same of `global` where both names are kept, and manifests whose two names disagree. And one thing ends a sequence: webhooks are not told whether a
 //! server-side apply is forced, so the two may part there in the way that `rename::Request::force` describes.
 
 use std::collections::BTreeMap;
@@ -14,7 +17,11 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 use tollgate::{
     admission::{Facts, Hook as Webhook, review},
-    config::{rename::Mode, schema::Schema},
+    config::{
+        operator::Operator,
+        rename::{Mode, Policy},
+        schema::Schema,
+    },
 };
 
 use crate::support::cluster_model::{self, Cluster, Crd, Hook, Op, Refused, Request, canonical};
@@ -22,18 +29,23 @@ use crate::support::cluster_model::{self, Cluster, Crd, Hook, Op, Refused, Reque
 /// The webhook under test, through its bytes.
 #[derive(Debug)]
 struct Tollgate {
-    mode: Mode,
+    policy: Policy,
     schema: Schema,
 }
 
 impl Tollgate {
+    /// As it decides by itself, with or without ToolHive's operator at work.
+    fn auto(operator: Operator) -> Self {
+        Self { policy: Policy { mode: Mode::Auto, operator }, schema: Schema::told(true) }
+    }
+
     fn renaming() -> Self {
-        Self { mode: Mode::Rename, schema: Schema::told(true) }
+        Self::auto(Operator::Absent)
     }
 
     /// Changes nothing, and refuses what is refused under either name.
     fn judging() -> Self {
-        Self { mode: Mode::Warn, schema: Schema::told(true) }
+        Self { policy: Mode::Warn.into(), schema: Schema::told(true) }
     }
 
     fn ask(&self, hook: Webhook, request: &Request) -> Value {
@@ -48,7 +60,7 @@ impl Tollgate {
                 "object": object, "oldObject": request.old_object, "options": request.options,
             },
         });
-        let facts = Facts { mode: self.mode, schema: &self.schema, references: None };
+        let facts = Facts { policy: self.policy, schema: &self.schema, references: None };
         let answer = review(hook, review_request.to_string().as_bytes(), &facts);
         assert_eq!(answer.status, 200);
         let answer: Value = serde_json::from_slice(&answer.body).expect("JSON");
@@ -203,7 +215,7 @@ fn patch(place: Place) -> impl Strategy<Value = Value> {
 
 const APPLIERS: [&str; 3] = ["kubectl", "team-a", "team-b"];
 
-fn op(place: Place) -> BoxedStrategy<Op> {
+fn op(place: Place, keeps_both: bool) -> BoxedStrategy<Op> {
     let appliers = || select(&APPLIERS[..]).prop_map(str::to_owned);
     prop_oneof![
         1 => manifest(place).prop_map(|manifest| Op::Create { manifest }),
@@ -213,7 +225,7 @@ fn op(place: Place) -> BoxedStrategy<Op> {
         2 => Just(Op::PutBack),
         2 => patch(place).prop_map(|patch| Op::MergePatch { patch, manager: "patcher".to_owned() }),
         2 => (manifest(place), manifest(place))
-            .prop_filter("a two-way patch that drops or renames shared", |(previous, next)| helm_can_tell(previous, next))
+            .prop_filter("a two-way patch that drops or renames", move |(previous, next)| helm_can_tell(previous, next, keeps_both))
             .prop_map(|(previous, next)| Op::HelmUpgrade { previous, next }),
         1 => Just(Op::Label { key: "k".to_owned(), value: "v".to_owned() }),
     ]
@@ -221,7 +233,7 @@ fn op(place: Place) -> BoxedStrategy<Op> {
 }
 
 /// Whether every level keeps its name between two charts, or gains its first one.
-fn helm_can_tell(previous: &Value, next: &Value) -> bool {
+fn helm_can_tell(previous: &Value, next: &Value, keeps_both: bool) -> bool {
     let names = |manifest: &Value| -> BTreeMap<String, (bool, bool)> {
         let block = manifest.pointer("/spec/rateLimiting").or_else(|| manifest.pointer("/spec/config/rateLimiting"));
         let tools = block.and_then(|block| block["tools"].as_array()).into_iter().flatten();
@@ -231,12 +243,17 @@ fn helm_can_tell(previous: &Value, next: &Value) -> bool {
     let next = names(next);
     names(previous).iter().all(|(level, was)| match next.get(level) {
         None => true,
-        Some(is) => *was == (false, false) || *was == *is || (*was == (false, true) && *is == (false, false)),
+        Some(is) => *was == (false, false) || *was == *is || (!keeps_both && *was == (false, true) && *is == (false, false)),
     })
 }
 
 fn sequences() -> impl Strategy<Value = Vec<Op>> {
-    select(vec![Place::Server, Place::VirtualConfig]).prop_flat_map(|place| vec(op(place), 1..9))
+    select(vec![Place::Server, Place::VirtualConfig]).prop_flat_map(|place| vec(op(place, false), 1..9))
+}
+
+/// Sequences, with what is known of the operator at each operation.
+fn switching(operator: impl Strategy<Value = Operator> + Clone) -> impl Strategy<Value = Vec<(Operator, Op)>> {
+    select(vec![Place::Server, Place::VirtualConfig]).prop_flat_map(move |place| vec((operator.clone(), op(place, true)), 1..9))
 }
 
 /// Whether the two may part here, as force is not told to webhooks. `untouched`: ours left the limits as they were.
@@ -246,6 +263,8 @@ fn may_part(op: &Op, ours: &Result<(), Refused>, oracle: &Result<(), Refused>, u
     let forced = *force || manager == "kubectl";
     match (ours, oracle) {
         (Err(Refused::Denied(message)), Ok(())) => forced && message.contains("TG008"),
+        // But only of the name that it says there.
+        (Err(Refused::Conflict { .. }), Ok(())) => manager == "kubectl",
         (Ok(()), Err(Refused::Conflict { managers, .. })) => {
             let from_updaters = managers.iter().all(|manager| !APPLIERS.contains(&manager.as_str()));
             !force && (from_updaters || untouched)
@@ -258,8 +277,42 @@ fn limits(cluster: &Cluster<impl Hook>) -> Option<Value> {
     cluster.live().map(|object| cluster_model::limits(&object))
 }
 
+/// The spec, with both names of a limit that has both as the one that it is.
 fn spec(cluster: &Cluster<impl Hook>) -> Option<Value> {
-    cluster.live().map(|object| object["spec"].clone())
+    let mut spec = cluster.live()?["spec"].clone();
+    each_level(&mut spec, &mut |level| {
+        if level.get("global").is_some() && level.get("global") == level.get("shared") {
+            level.as_object_mut().expect("a map").remove("shared");
+        }
+    });
+    Some(spec)
+}
+
+/// The names that a level should not have, or should have too.
+fn names(cluster: &Cluster<impl Hook>, operator: Operator) -> Vec<String> {
+    let Some(mut object) = cluster.live() else { return Vec::new() };
+    let mut wrong = Vec::new();
+    each_level(&mut object["spec"], &mut |level| {
+        let is_right = match (level.get("shared"), level.get("global")) {
+            (Some(shared), Some(global)) => operator == Operator::AtWork && shared == global,
+            (Some(_), None) => false,
+            (None, Some(_)) => operator != Operator::AtWork,
+            (None, None) => true,
+        };
+        if !is_right {
+            wrong.push(level.to_string());
+        }
+    });
+    wrong
+}
+
+/// Visits the server level and each tool, at either place.
+fn each_level(spec: &mut Value, visit: &mut impl FnMut(&mut Value)) {
+    for pointer in ["/rateLimiting", "/config/rateLimiting"] {
+        let Some(block) = spec.pointer_mut(pointer) else { continue };
+        visit(block);
+        block.get_mut("tools").and_then(Value::as_array_mut).into_iter().flatten().for_each(&mut *visit);
+    }
 }
 
 /// An object's limits and their owners, in a line.
@@ -286,14 +339,17 @@ fn say(op: &Op) -> String {
     }
 }
 
-fn run(ops: &[Op]) -> Result<(), TestCaseError> {
+fn run(ops: &[(Operator, Op)]) -> Result<(), TestCaseError> {
     let mut ours = Cluster::new(Crd::BOTH, Tollgate::renaming());
     let mut oracle = Cluster::new(Crd::BOTH, Tollgate::judging());
-    for (at, op) in ops.iter().enumerate() {
+    for (at, (operator, op)) in ops.iter().enumerate() {
+        ours = ours.with_hook(Tollgate::auto(*operator));
         let before = (brief(&ours), brief(&oracle));
         let limits_before = limits(&ours);
-        let (result, wanted) = (ours.run(op).map(drop), oracle.run(&canonical(op)).map(drop));
-        let sequence: String = ops.iter().map(|op| format!("  {}\n", say(op))).collect();
+        let outcome = ours.run(op);
+        let has_asked = outcome.as_ref().is_ok_and(|outcome| outcome.request.is_some());
+        let (result, wanted) = (outcome.map(drop), oracle.run(&canonical(op)).map(drop));
+        let sequence: String = ops.iter().map(|(operator, op)| format!("  {operator:?}: {}\n", say(op))).collect();
         let told = format!(
             "operation {at} of\n{sequence}before, ours: {}\nbefore, oracle: {}\nafter, ours: {result:?} {}\nafter, oracle: {wanted:?} {}",
             before.0,
@@ -306,6 +362,9 @@ fn run(ops: &[Op]) -> Result<(), TestCaseError> {
             return Ok(());
         }
         prop_assert_eq!(spec(&ours), spec(&oracle), "{}", told);
+        if has_asked {
+            prop_assert_eq!(names(&ours, *operator), Vec::<String>::new(), "what is stored is not what the operator reads, {}", told);
+        }
         // Doing the same again is a true no-op, as far as it is for the oracle.
         if wanted.is_ok() && matches!(op, Op::ClientApply { .. } | Op::ServerApply { .. } | Op::PutBack) {
             let (again, wanted) = (ours.run(op).map(|outcome| outcome.changed), oracle.run(&canonical(op)).map(|outcome| outcome.changed));
@@ -328,6 +387,16 @@ proptest! {
 
     #[test]
     fn any_sequence_ends_as_if_it_had_said_global(ops in sequences()) {
+        run(&ops.into_iter().map(|op| (Operator::Absent, op)).collect::<Vec<_>>())?;
+    }
+
+    #[test]
+    fn any_sequence_ends_so_where_the_operator_is_at_work(ops in switching(Just(Operator::AtWork))) {
+        run(&ops)?;
+    }
+
+    #[test]
+    fn any_sequence_ends_so_when_the_operator_comes_and_goes(ops in switching(select(vec![Operator::Absent, Operator::AtWork]))) {
         run(&ops)?;
     }
 }

@@ -1,13 +1,13 @@
 //! The table: which row a location falls in, and what that row does. See [`Case`].
 
-use std::cell::OnceCell;
+use std::{borrow::Cow, cell::OnceCell};
 
 use serde_json::{Map, Value};
 
 use super::{
     Case, Request,
     last_applied::{self, Declared},
-    owners::{self, Others},
+    owners::{Held, Others, Owners},
 };
 use crate::config::{
     bucket::{FIELDS, same_meaning},
@@ -23,28 +23,29 @@ pub(super) struct Sides<'a> {
     pub(super) old_global: Option<&'a Value>,
 }
 
+impl Sides<'_> {
+    /// Whether both are there and mean the same.
+    pub(super) fn agree(&self) -> bool {
+        self.shared.zip(self.global).is_some_and(|(shared, global)| same_meaning(shared, global))
+    }
+}
+
 /// What a row does.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Step {
     /// The limit is this; where it is written depends on the mode.
     Settle(Value),
-    /// The limit is gone.
-    RemoveGlobal,
+    /// The limit is gone, under either name.
+    Remove,
     /// Nothing: both keys stay.
     Leave,
-}
-
-/// A location, by place and level.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Spot<'a> {
-    /// Index into the kind's places.
-    pub(super) place: usize,
-    pub(super) level: &'a LevelOf<'a>,
 }
 
 /// What only the whole request can tell.
 pub(super) struct Evidence<'a> {
     request: &'a Request<'a>,
+    owners: OnceCell<Owners<'a>>,
+    owners_before: OnceCell<Owners<'a>>,
     /// What kubectl's annotation declares now, and declared before; read when first asked for.
     declared: OnceCell<Declared>,
     declared_before: OnceCell<Declared>,
@@ -55,45 +56,101 @@ pub(super) struct Evidence<'a> {
 impl<'a> Evidence<'a> {
     pub(super) fn new(request: &'a Request<'a>) -> Self {
         let is_fresh = request.old.is_none_or(|old| last_applied::text(old) != last_applied::text(request.object));
-        Self { request, declared: OnceCell::new(), declared_before: OnceCell::new(), is_fresh }
+        Self {
+            request,
+            owners: OnceCell::new(),
+            owners_before: OnceCell::new(),
+            declared: OnceCell::new(),
+            declared_before: OnceCell::new(),
+            is_fresh,
+        }
+    }
+
+    /// The owners of the object as the request has it.
+    pub(super) fn owners(&self) -> &Owners<'a> {
+        self.owners.get_or_init(|| Owners::of(self.request.kind, self.request.object))
+    }
+
+    /// The owners of the stored object.
+    pub(super) fn owners_before(&self) -> Option<&Owners<'a>> {
+        let old = self.request.old?;
+        Some(self.owners_before.get_or_init(|| Owners::of(self.request.kind, old)))
+    }
+
+    /// Whether kubectl's annotation declares a name at a location.
+    pub(super) fn annotation_says(&self, level: &LevelOf<'_>, scope: Scope) -> bool {
+        self.declared.get_or_init(|| Declared::by(self.request.kind, self.request.object)).says(level, scope)
+    }
+
+    fn annotation_said(&self, level: &LevelOf<'_>, scope: Scope) -> bool {
+        let Some(old) = self.request.old else { return false };
+        self.declared_before.get_or_init(|| Declared::by(self.request.kind, old)).says(level, scope)
+    }
+
+    /// Whether a client-side apply writes an annotation that declares neither name, where the stored one declares `scope`. kubectl keeps the
+    /// annotation when it applies server-side, too; then ownership decides.
+    fn annotation_drops(&self, level: &LevelOf<'_>, scope: Scope) -> bool {
+        let is_server_side = || {
+            let manager = self.request.manager.unwrap_or_default();
+            self.owners().entries().iter().any(|entry| entry.is_apply_of(manager))
+        };
+        self.is_fresh
+            && last_applied::text(self.request.object).is_some()
+            && self.annotation_said(level, scope)
+            && !self.annotation_says(level, Scope::Shared)
+            && !self.annotation_says(level, Scope::Global)
+            && !is_server_side()
+    }
+
+    /// Whether the requester says `global` itself: by what it applies, or by the annotation that it writes.
+    pub(super) fn declares_global(&self, level: &LevelOf<'_>) -> bool {
+        self.applies(level, Scope::Global) || (self.is_fresh && self.annotation_says(level, Scope::Global))
+    }
+
+    fn applies(&self, level: &LevelOf<'_>, scope: Scope) -> bool {
+        self.request.manager.is_some_and(|manager| self.owners().apply_entry_holds(manager, level, scope))
+    }
+
+    fn applied(&self, level: &LevelOf<'_>, scope: Scope) -> bool {
+        self.request.manager.zip(self.owners_before()).is_some_and(|(manager, owners)| owners.apply_entry_holds(manager, level, scope))
     }
 
     /// Whether whoever declared `shared` gave it up and did not declare `global` instead, and nobody else declares `global`.
-    fn gave_up_shared(&self, sides: &Sides<'_>, spot: Spot<'_>) -> bool {
-        let Some(old) = self.request.old else { return false };
+    fn gave_up_shared(&self, sides: &Sides<'_>, level: &LevelOf<'_>) -> bool {
         let is_leftover = sides.old_shared.is_none_or(|shared| sides.global.is_some_and(|global| same_meaning(shared, global)));
-        if !is_leftover || owners::anyone_holds(self.request.object, spot.level, Scope::Global) {
-            return false;
-        }
-        if self.is_fresh && last_applied::text(self.request.object).is_some() {
-            let was = self.declared_before.get_or_init(|| Declared::by(self.request.kind, old));
-            let is = self.declared.get_or_init(|| Declared::by(self.request.kind, self.request.object));
-            let says = |declared: &Declared, scope| declared.says(spot.place, spot.level.tool, scope);
-            if says(was, Scope::Shared) && !says(is, Scope::Shared) && !says(is, Scope::Global) {
-                return true;
-            }
-        }
-        let Some(manager) = self.request.manager else { return false };
-        let holds = |object, scope| owners::apply_entry_holds(object, manager, spot.level, scope);
-        holds(old, Scope::Shared) && !holds(self.request.object, Scope::Shared)
+        let held = || self.owners().held(level).iter();
+        let by_client = || self.annotation_drops(level, Scope::Shared) && !held().any(|held| self.declares_anew(held, level));
+        let by_server = || {
+            let applied = self.applied(level, Scope::Shared) && !self.applies(level, Scope::Shared);
+            applied && !held().any(|held| held.owns(Scope::Global))
+        };
+        self.request.old.is_some() && is_leftover && (by_client() || by_server())
+    }
+
+    /// Whether whoever declared `global` gave it up, and what is left is the `shared` that mirrored it.
+    fn gave_up_global(&self, shared: &Value, sides: &Sides<'_>, level: &LevelOf<'_>) -> bool {
+        let was_mirrored = sides.old_global.is_some_and(|global| same_meaning(shared, global));
+        sides.old_shared == Some(shared) && was_mirrored && self.annotation_drops(level, Scope::Global)
+    }
+
+    /// Whether an entry owns `global` otherwise than beside `shared`, as `mirror` has it.
+    fn declares_anew(&self, held: &Held<'_>, level: &LevelOf<'_>) -> bool {
+        let Some(entry) = self.owners().entry(held).filter(|_| held.owns(Scope::Global)) else { return false };
+        let Some(before) = self.owners_before() else { return true };
+        let is_same = |was: &&Held<'_>| before.entry(was).is_some_and(|was| was.identity() == entry.identity());
+        let was = before.held(level).iter().find(is_same);
+        !was.is_some_and(|was| was.owns(Scope::Shared) && was.owns(Scope::Global))
     }
 
     /// Whether the requester's own manifest says both keys, so that the `global` beside `shared` is no leftover.
-    fn declares_both(&self, spot: Spot<'_>) -> bool {
+    fn declares_both(&self, level: &LevelOf<'_>) -> bool {
         let both = [Scope::Shared, Scope::Global];
-        let by_annotation = self.is_fresh && {
-            let is = self.declared.get_or_init(|| Declared::by(self.request.kind, self.request.object));
-            both.iter().all(|scope| is.says(spot.place, spot.level.tool, *scope))
-        };
-        by_annotation
-            || self
-                .request
-                .manager
-                .is_some_and(|manager| both.iter().all(|scope| owners::apply_entry_holds(self.request.object, manager, spot.level, *scope)))
+        (self.is_fresh && both.iter().all(|scope| self.annotation_says(level, *scope)))
+            || both.iter().all(|scope| self.applies(level, *scope))
     }
 
     /// Whether this is an apply, not known to be forced, whose `shared` disagrees with what another manager owns of `global`.
-    fn conflicts_with_another_manager(&self, shared: &Value, global: &Value, spot: Spot<'_>) -> bool {
+    fn conflicts_with_another_manager(&self, shared: &Value, global: &Value, level: &LevelOf<'_>) -> bool {
         let others = match self.request.force {
             Some(true) => return false,
             Some(false) => Others::Any,
@@ -101,31 +158,31 @@ impl<'a> Evidence<'a> {
         };
         let Some(manager) = self.request.manager else { return false };
         let disagree = |field: &&&str| shared.get(**field).is_some_and(|value| Some(value) != global.get(**field));
-        owners::apply_entry_holds(self.request.object, manager, spot.level, Scope::Shared)
-            && FIELDS.iter().filter(disagree).any(|field| owners::others_hold(self.request.object, manager, others, spot.level, field))
+        self.applies(level, Scope::Shared)
+            && FIELDS.iter().filter(disagree).any(|field| self.owners().others_hold(manager, others, level, field))
     }
 }
 
-/// The row of a location; `None` where there is nothing to say.
-pub(super) fn decide(sides: &Sides<'_>, evidence: &Evidence<'_>, spot: Spot<'_>) -> Option<(Case, Step)> {
+/// The row of a location; `None` where there is nothing to say. `mirrors` is whether both names are kept.
+pub(super) fn decide(sides: &Sides<'_>, evidence: &Evidence<'_>, level: &LevelOf<'_>, mirrors: bool) -> Option<(Case, Step)> {
     let asserted = is_asserted(sides.global, sides.old_global);
-    let Some(shared) = sides.shared else {
-        let given_up = sides.global.is_some() && !asserted && evidence.gave_up_shared(sides, spot);
-        return given_up.then_some((Case::GivenUp, Step::RemoveGlobal));
+    let (shared, global) = match (sides.shared, sides.global) {
+        (None, None) => return None,
+        (None, Some(global)) => return without_shared(global, asserted, sides, evidence, level, mirrors),
+        (Some(shared), None) => return Some(without_global(shared, sides, evidence, level)),
+        (Some(shared), Some(global)) => (shared, global),
     };
-    let Some(global) = sides.global else {
-        let value = match sides.old_global {
-            Some(old_global) if is_partial(shared) => overlay(old_global, shared),
-            _ => shared.clone(),
-        };
-        return Some((Case::Moved, Step::Settle(value)));
-    };
-    let unchanged = sides.old_shared == Some(shared);
+    // What server-side apply left of a name whose other half someone else owns says nothing: it stands for what is stored.
+    let left_of_shared = !is_partial(global) && is_remnant(shared, sides.old_shared);
+    let unchanged = sides.old_shared == Some(shared) || left_of_shared;
+    let is_whole = asserted || same_meaning(shared, global);
+    let whole = if is_whole { Cow::Borrowed(global) } else { Cow::Owned(completed(global, sides.old_global)) };
+    let (shared, global) = (if left_of_shared { sides.old_shared.unwrap_or(shared) } else { shared }, whole.as_ref());
     let equal = same_meaning(shared, global) || (is_partial(shared) && overlay(global, shared) == *global);
     Some(match (asserted, sides.old_shared) {
-        (false, None) if evidence.declares_both(spot) && equal => (Case::BothEqual, Step::Settle(global.clone())),
-        (false, None) if evidence.declares_both(spot) => (Case::Conflict, Step::Leave),
-        (false, None) if evidence.conflicts_with_another_manager(shared, &completed(global, sides.old_global), spot) => {
+        (false, None) if evidence.declares_both(level) && equal => (Case::BothEqual, Step::Settle(global.clone())),
+        (false, None) if evidence.declares_both(level) => (Case::Conflict, Step::Leave),
+        (false, None) if evidence.conflicts_with_another_manager(shared, global, level) => {
             // Two managers that mean the same in other words do not take it from each other for ever.
             if equal { (Case::Reapplied, Step::Settle(global.clone())) } else { (Case::ApplyConflict, Step::Leave) }
         }
@@ -139,6 +196,33 @@ pub(super) fn decide(sides: &Sides<'_>, evidence: &Evidence<'_>, spot: Spot<'_>)
     })
 }
 
+/// Rows 2a to 2c.
+fn without_shared(
+    global: &Value,
+    asserted: bool,
+    sides: &Sides<'_>,
+    evidence: &Evidence<'_>,
+    level: &LevelOf<'_>,
+    mirrors: bool,
+) -> Option<(Case, Step)> {
+    if !asserted && evidence.gave_up_shared(sides, level) {
+        return Some((Case::GivenUp, Step::Remove));
+    }
+    (mirrors && global.is_object()).then(|| (Case::Completed, Step::Settle(global.clone())))
+}
+
+/// Rows 2a and 3.
+fn without_global(shared: &Value, sides: &Sides<'_>, evidence: &Evidence<'_>, level: &LevelOf<'_>) -> (Case, Step) {
+    if evidence.gave_up_global(shared, sides, level) {
+        return (Case::GivenUp, Step::Remove);
+    }
+    let value = match sides.old_global {
+        Some(old_global) if is_partial(shared) => overlay(old_global, shared),
+        _ => shared.clone(),
+    };
+    (Case::Moved, Step::Settle(value))
+}
+
 /// Whether a request really says something about `global`: server-side apply may leave half of a bucket behind, which says nothing.
 fn is_asserted(global: Option<&Value>, old_global: Option<&Value>) -> bool {
     match (global, old_global) {
@@ -147,6 +231,11 @@ fn is_asserted(global: Option<&Value>, old_global: Option<&Value>) -> bool {
         (Some(Value::Object(new)), Some(Value::Object(old))) => !new.iter().all(|(field, value)| old.get(field) == Some(value)),
         (Some(new), Some(old)) => new != old,
     }
+}
+
+/// Whether a bucket is a part of the stored one.
+fn is_remnant(bucket: &Value, stored: Option<&Value>) -> bool {
+    is_partial(bucket) && !is_asserted(Some(bucket), stored)
 }
 
 /// A bucket with what the stored one has and it lacks.

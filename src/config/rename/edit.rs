@@ -5,7 +5,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::config::path::FieldPath;
+use super::owners::scope_key;
+use crate::config::{path::FieldPath, subject::Scope};
 
 /// One operation of a JSON patch, on one key. Paths are JSON pointers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -66,25 +67,24 @@ fn is_written_alike(value: &Value) -> bool {
     }
 }
 
-/// The edits that turn the map at `path` from `before` into `after`, key by key; a key that only changes its name is moved.
+/// The edits that turn the map at `path` from `before` into `after`, key by key. The one key that changes its name is `f:shared`, which is
+/// moved.
 pub(super) fn between(path: &FieldPath, before: &Map<String, Value>, after: &Map<String, Value>, edits: &mut Vec<Edit>) {
-    let mut added: Vec<_> = after.iter().filter(|(key, _)| !before.contains_key(*key)).collect();
+    let (old_name, new_name) = (scope_key(Scope::Shared), scope_key(Scope::Global));
+    let renamed = before.get(old_name).filter(|owned| !after.contains_key(old_name) && after.get(new_name) == Some(*owned));
+    let is_moved = renamed.is_some() && !before.contains_key(new_name);
     for (key, value) in before {
         let at = path.key(key);
         match (value, after.get(key)) {
             (_, Some(same)) if value == same => {}
             (Value::Object(before), Some(Value::Object(after))) => between(&at, before, after, edits),
             (_, Some(other)) => edits.push(Edit::Replace { path: at.pointer(), value: other.clone() }),
-            (_, None) => match added.iter().position(|(_, new)| *new == value) {
-                Some(index) => {
-                    let (to, _) = added.swap_remove(index);
-                    edits.push(Edit::Move { from: at.pointer(), path: path.key(to).pointer() });
-                }
-                None => edits.push(Edit::Remove { path: at.pointer() }),
-            },
+            (_, None) if is_moved && key == old_name => edits.push(Edit::Move { from: at.pointer(), path: path.key(new_name).pointer() }),
+            (_, None) => edits.push(Edit::Remove { path: at.pointer() }),
         }
     }
-    edits.extend(added.into_iter().map(|(key, value)| Edit::Add { path: path.key(key).pointer(), value: value.clone() }));
+    let added = after.iter().filter(|(key, _)| !(before.contains_key(*key) || is_moved && *key == new_name));
+    edits.extend(added.map(|(key, value)| Edit::Add { path: path.key(key).pointer(), value: value.clone() }));
 }
 
 #[cfg(test)]

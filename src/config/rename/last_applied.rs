@@ -9,7 +9,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::config::{
     path::FieldPath,
-    subject::{Block, Kind, Scope, TOOLS},
+    subject::{Block, Kind, LevelOf, Scope, TOOLS},
 };
 
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -41,7 +41,7 @@ impl Declared {
         for (place, keys) in kind.places().iter().enumerate() {
             let path = FieldPath::new(keys.iter().copied());
             let Some(value) = path.find(&manifest) else { continue };
-            for level in (Block { path: path.clone(), value }).levels() {
+            for level in (Block { place, path: path.clone(), value }).levels() {
                 let both = [Scope::Shared, Scope::Global].map(|scope| level.bucket(scope).is_some());
                 declared.insert((place, level.tool.map(str::to_owned)), both);
             }
@@ -50,8 +50,8 @@ impl Declared {
     }
 
     /// Whether the manifest declares a bucket at a location.
-    pub(super) fn says(&self, place: usize, tool: Option<&str>, scope: Scope) -> bool {
-        let [shared, global] = self.0.get(&(place, tool.map(str::to_owned))).copied().unwrap_or_default();
+    pub(super) fn says(&self, level: &LevelOf<'_>, scope: Scope) -> bool {
+        let [shared, global] = self.0.get(&(level.place, level.tool.map(str::to_owned))).copied().unwrap_or_default();
         if scope == Scope::Shared { shared } else { global }
     }
 }

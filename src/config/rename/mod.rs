@@ -5,72 +5,39 @@
 //! `metadata.managedFields`, and the key inside kubectl's last-applied annotation. After that the client itself removes or updates
 //! `global`, an unchanged re-apply changes nothing, and other managers conflict as they would have.
 //!
+//! ToolHive's operator as published reads `shared` only, whatever the CRD says. Where it is at work, both names are kept instead, equal and
+//! with the same owners, so that what is stored is enforced ([`Mode::Mirror`]).
+//!
 //! [`plan`] looks at each location (the server level and each tool, matched by name) and picks a row of the table in [`Case`]; the
-//! files beside this one hold the parts: `decide` the table, `owners` managed fields, `last_applied` the annotation, [`edit`] the patch.
+//! files beside this one hold the parts: `policy` the modes, `decide` the table, `owners` who owns what, `transfer` how that moves,
+//! `last_applied` the annotation, [`edit`] the patch. Time and memory are linear in the tools and the fields that are owned.
 
 mod decide;
 pub mod edit;
 pub mod last_applied;
 pub mod owners;
+mod policy;
 mod rewrite;
+mod transfer;
 
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    str::FromStr,
 };
 
 use serde_json::Value;
 
+pub use self::policy::{Because, Mode, Policy};
 use self::{
-    decide::{Evidence, Sides, Spot, Step, decide},
+    decide::{Evidence, Sides, Step, decide},
     edit::Edit,
     rewrite::Rewrite,
 };
 use super::{
-    bucket::same_meaning,
     path::FieldPath,
     schema::{GlobalKey, Location, Schema},
     subject::{Block, Kind, LevelOf, Scope, Subject},
 };
-
-/// What is done about `shared`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// `shared` becomes `global`.
-    #[default]
-    Rename,
-    /// Both are kept, equal: the only mode in which Argo CD's default diff stays clean.
-    Mirror,
-    /// Nothing but a warning.
-    Warn,
-    /// Objects that say `shared` are refused.
-    Deny,
-}
-
-impl Mode {
-    /// Every mode.
-    pub const ALL: [Self; 4] = [Self::Rename, Self::Mirror, Self::Warn, Self::Deny];
-
-    /// As on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Rename => "rename",
-            Self::Mirror => "mirror",
-            Self::Warn => "warn",
-            Self::Deny => "deny",
-        }
-    }
-}
-
-impl FromStr for Mode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|mode| mode.name() == text);
-        known.ok_or_else(|| format!("there are {}", Self::ALL.map(Self::name).join(", ")))
-    }
-}
 
 /// The annotation that keeps an object's `shared` as it is, with the value `keep`.
 pub const OPT_OUT_ANNOTATION: &str = "tollgate.dev/shared-alias";
@@ -94,14 +61,17 @@ pub struct Request<'a> {
     pub force: Option<bool>,
 }
 
-/// The row of the table that a location falls in; row 0, an object on its way out, has no locations. In words: A is `shared`, G is `global`; A0 and G0 are those of the stored object; G is
-/// *asserted* when the request says something about it that the stored object does not.
+/// The row of the table that a location falls in; row 0, an object on its way out, is not looked at. In words: A is `shared`, G is
+/// `global`; A0 and G0 are those of the stored object; G is *asserted* when the request says something about it that the stored object
+/// does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Case {
     /// `shared` may not be renamed here; [`Kept`] says why.
     NotRenamed,
-    /// Who declared `shared` gave it up, and `global` is what the rename left of it: G removed.
+    /// Who declared one name gave it up, and the other is what tollgate made of it: both removed.
     GivenUp,
+    /// G, no A, where both are kept: A := G.
+    Completed,
     /// A, no G: G := A, over G0 where A is partial.
     Moved,
     /// A beside an unasserted G, no A0: G := A over G.
@@ -128,6 +98,7 @@ impl Case {
         match self {
             Self::NotRenamed => "1",
             Self::GivenUp => "2a",
+            Self::Completed => "2c",
             Self::Moved => "3",
             Self::Reapplied => "4a",
             Self::ApplyConflict => "4a-conflict",
@@ -152,6 +123,10 @@ pub enum Kept {
     OptedOut,
     /// The mode renames nothing.
     Mode(Mode),
+    /// Both names are kept, equal.
+    Mirrored(Because),
+    /// The same, and no manifest is known to say `shared`.
+    Added,
     /// `shared` and `global` disagree.
     Disagrees,
     /// It is no bucket.
@@ -166,7 +141,8 @@ impl fmt::Display for Kept {
             Self::CrdLacksGlobal => f.write_str("not renamed: the installed CRD lacks global"),
             Self::CrdUnread => f.write_str("not renamed: the installed CRD is not read yet"),
             Self::OptedOut => write!(f, "not renamed: {OPT_OUT_ANNOTATION} is keep"),
-            Self::Mode(Mode::Mirror) => f.write_str("kept equal to global"),
+            Self::Mirrored(because) => write!(f, "kept equal to global{because}"),
+            Self::Added => f.write_str("kept equal to global"),
             Self::Mode(mode) => write!(f, "not renamed: --shared-alias is {}", mode.name()),
             Self::Disagrees => f.write_str("not renamed: global says otherwise"),
             Self::NotAMap => f.write_str("not renamed: it is not a map"),
@@ -188,11 +164,15 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// `shared` is now `global`.
-    Renamed,
+    Renamed(Because),
     /// `shared` and `global` are now equal.
-    Mirrored,
-    /// `global` was removed.
-    Removed,
+    Mirrored(Because),
+    /// `global` has got its `shared`, which no one has to write.
+    Completed,
+    /// The same, but this request took `shared` away.
+    Restored(Because),
+    /// The limit was removed, under the name that is left of the two.
+    Removed(Scope),
     /// `shared` is still there.
     Kept(Kept),
 }
@@ -214,46 +194,49 @@ impl Plan {
         let kept = self.outcomes.iter().filter_map(|outcome| match outcome.fate {
             Fate::Kept(why) => Some((outcome.path.clone(), why)),
             // The plan of an object that should have been through the mutating webhook already.
-            Fate::Renamed | Fate::Mirrored => Some((outcome.path.clone(), Kept::NotAsked)),
-            Fate::Removed => None,
+            Fate::Renamed(_) | Fate::Mirrored(_) => Some((outcome.path.clone(), Kept::NotAsked)),
+            Fate::Completed | Fate::Restored(_) | Fate::Removed(_) => None,
         });
         kept.collect()
     }
 }
 
-/// Decides about every location of an object.
-pub fn plan(request: &Request<'_>, mode: Mode, schema: &Schema) -> Plan {
-    let subject = Subject::new(request.kind, request.object);
-    let blocks = subject.blocks();
-    if blocks.is_empty() && request.old.is_none() {
-        return Plan::default();
-    }
-    if is_only_leaving(request) {
-        return Plan::default();
-    }
+/// Decides about every location of an object, and says how to write it.
+pub fn plan(request: &Request<'_>, policy: Policy, schema: &Schema) -> Plan {
     let evidence = Evidence::new(request);
-    let mut rewrite = Rewrite::new(request);
-    let mut outcomes = Vec::new();
-    for (place, keys) in request.kind.places().iter().enumerate() {
-        let path = FieldPath::new(keys.iter().copied());
-        let Some(block) = blocks.iter().find(|block| block.path == path) else { continue };
-        let old = request.old.and_then(|old| path.find(old));
-        let old = old.map(|value| Block { path: path.clone(), value }.levels()).unwrap_or_default();
-        let old: HashMap<_, _> = old.iter().map(|level| (level.tool, level)).collect();
-        let keys = [false, true].map(|in_tool| global_key(request, schema, Location { place, in_tool }));
-        for level in block.levels() {
-            let global_key = if level.tool.is_some() { keys[1] } else { keys[0] };
-            let here = Here { request, mode, global_key, evidence: &evidence, place };
-            outcomes.extend(here.outcome(&level, old.get(&level.tool).copied(), &mut rewrite));
-        }
-    }
+    let mut rewrite = Rewrite::new(request, &evidence);
+    let outcomes = walk(request, policy, schema, &evidence, |change| rewrite.add(&change));
     Plan { edits: rewrite.into_edits(), outcomes }
 }
 
-/// An object that waits for its finalizers, in a request that does not touch its spec.
-fn is_only_leaving(request: &Request<'_>) -> bool {
-    let leaving = FieldPath::new(["metadata", "deletionTimestamp"]).find(request.object).is_some();
-    leaving && request.old.is_some_and(|old| old.get("spec") == request.object.get("spec"))
+/// Decides about every location of an object, as [`plan`] does, and makes no patch.
+pub fn judge(request: &Request<'_>, policy: Policy, schema: &Schema) -> Plan {
+    let outcomes = walk(request, policy, schema, &Evidence::new(request), |_| {});
+    Plan { edits: Vec::new(), outcomes }
+}
+
+fn walk<'a>(
+    request: &Request<'a>,
+    policy: Policy,
+    schema: &Schema,
+    evidence: &Evidence<'_>,
+    mut write: impl FnMut(Change<'_, 'a>),
+) -> Vec<Outcome> {
+    let subject = Subject::new(request.kind, request.object);
+    let mut outcomes = Vec::new();
+    let (mode, because) = policy.for_object(request);
+    for block in subject.blocks() {
+        let old = request.old.and_then(|old| block.path.find(old));
+        let old = old.map(|value| Block { value, ..block.clone() }.levels()).unwrap_or_default();
+        let old: HashMap<_, _> = old.iter().map(|level| (level.tool, level)).collect();
+        let keys = [false, true].map(|in_tool| global_key(request, schema, Location { place: block.place, in_tool }));
+        for level in block.levels() {
+            let global_key = if level.tool.is_some() { keys[1] } else { keys[0] };
+            let here = Here { request, mode, because, global_key, evidence };
+            outcomes.extend(here.outcome(&level, old.get(&level.tool).copied(), &mut write));
+        }
+    }
+    outcomes
 }
 
 /// The worst answer of the versions that the object passes through.
@@ -263,18 +246,36 @@ fn global_key(request: &Request<'_>, schema: &Schema, at: Location) -> GlobalKey
     any(GlobalKey::Dropped).or_else(|| any(GlobalKey::Unread)).unwrap_or(GlobalKey::Kept)
 }
 
-/// One location, with what decides about it.
-struct Here<'a> {
-    request: &'a Request<'a>,
-    mode: Mode,
-    global_key: GlobalKey,
-    evidence: &'a Evidence<'a>,
-    place: usize,
+/// What is to be written at one location.
+struct Change<'c, 'a> {
+    level: &'c LevelOf<'a>,
+    old: Option<&'c LevelOf<'a>>,
+    write: Write,
 }
 
-impl Here<'_> {
-    fn outcome(&self, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>, rewrite: &mut Rewrite<'_>) -> Option<Outcome> {
-        let told = |case, fate| Some(Outcome { path: level.path.clone(), case, fate });
+enum Write {
+    /// The value is called `global` alone.
+    Rename(Value),
+    /// Both names have the value.
+    Mirror(Value),
+    /// Neither name is there.
+    Remove,
+    /// `global` has the half that server-side apply took.
+    CompleteGlobal,
+}
+
+/// One location, with what decides about it.
+struct Here<'e, 'r, 'a> {
+    request: &'e Request<'a>,
+    mode: Mode,
+    because: Because,
+    global_key: GlobalKey,
+    evidence: &'e Evidence<'r>,
+}
+
+impl<'a> Here<'_, '_, 'a> {
+    fn outcome(&self, level: &LevelOf<'a>, old: Option<&LevelOf<'a>>, write: &mut impl FnMut(Change<'_, 'a>)) -> Option<Outcome> {
+        let found = |case, fate| Some(Outcome { path: level.path.clone(), case, fate });
         let sides = Sides {
             shared: level.bucket(Scope::Shared),
             global: level.bucket(Scope::Global),
@@ -282,33 +283,45 @@ impl Here<'_> {
             old_global: old.and_then(|old| old.bucket(Scope::Global)),
         };
         if let Some(why) = self.forbidden(&sides) {
-            return sides.shared.and_then(|_| told(Case::NotRenamed, Fate::Kept(why)));
+            return sides.shared.and_then(|_| found(Case::NotRenamed, Fate::Kept(why)));
         }
-        let (case, step) = decide(&sides, self.evidence, Spot { place: self.place, level })?;
-        match step {
+        let (case, step) = decide(&sides, self.evidence, level, self.mode == Mode::Mirror)?;
+        let mut change = |what| write(Change { level, old, write: what });
+        let fate = match step {
             Step::Leave => {
-                if case == Case::ApplyConflict {
-                    rewrite.complete_global(level, old);
+                if matches!(case, Case::ApplyConflict | Case::OldConflict) {
+                    change(Write::CompleteGlobal);
                 }
-                told(case, Fate::Kept(Kept::Disagrees))
+                Fate::Kept(Kept::Disagrees)
             }
-            Step::RemoveGlobal => {
-                rewrite.remove_global(level);
-                told(case, Fate::Removed)
+            Step::Remove => {
+                change(Write::Remove);
+                Fate::Removed(if sides.shared.is_some() { Scope::Shared } else { Scope::Global })
             }
             Step::Settle(value) if self.mode == Mode::Mirror => {
-                let both_equal = [sides.shared, sides.global].iter().all(|side| side.is_some_and(|side| same_meaning(side, &value)));
-                if both_equal {
-                    return told(Case::NotRenamed, Fate::Kept(Kept::Mode(Mode::Mirror)));
-                }
-                rewrite.mirror(level, &value);
-                told(case, Fate::Mirrored)
+                change(Write::Mirror(value));
+                let fate = self.mirrored(case, &sides, level);
+                return found(if matches!(fate, Fate::Kept(_)) { Case::NotRenamed } else { case }, fate);
             }
             Step::Settle(value) => {
-                rewrite.rename(self.place, level, old, &value);
-                told(case, Fate::Renamed)
+                change(Write::Rename(value));
+                Fate::Renamed(self.because)
             }
+        };
+        found(case, fate)
+    }
+
+    /// What a location that keeps both names comes to.
+    fn mirrored(&self, case: Case, sides: &Sides<'_>, level: &LevelOf<'_>) -> Fate {
+        if case == Case::Completed {
+            let is_dropped = sides.old_shared.is_some() && !self.evidence.declares_global(level);
+            return if is_dropped { Fate::Restored(self.because) } else { Fate::Completed };
         }
+        if !sides.agree() {
+            return Fate::Mirrored(self.because);
+        }
+        let is_declared = self.evidence.annotation_says(level, Scope::Shared);
+        Fate::Kept(if is_declared { Kept::Mirrored(self.because) } else { Kept::Added })
     }
 
     /// Why nothing may be done here.

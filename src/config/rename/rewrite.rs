@@ -3,33 +3,46 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Request,
+    Change, Request, Write,
+    decide::Evidence,
     edit::{self, Edit},
-    last_applied, owners,
+    last_applied,
+    transfer::{Names, Table},
 };
 use crate::config::{
-    bucket::FIELDS,
+    bucket::{FIELDS, same_meaning},
     path::FieldPath,
     subject::{LevelOf, Scope},
 };
 
 /// The changes so far.
-pub(super) struct Rewrite<'a> {
-    request: &'a Request<'a>,
+pub(super) struct Rewrite<'e, 'a> {
+    request: &'e Request<'a>,
+    evidence: &'e Evidence<'a>,
     values: Vec<Edit>,
     /// The managed fields, once something in them changes.
-    owned: Option<owners::Table<'a>>,
+    owned: Option<Table<'e, 'a>>,
     /// The locations that are called `global` from now on, for the annotation: place and tool.
     renamed: Vec<(usize, Option<String>)>,
 }
 
-impl<'a> Rewrite<'a> {
-    pub(super) fn new(request: &'a Request<'a>) -> Self {
-        Self { request, values: Vec::new(), owned: None, renamed: Vec::new() }
+impl<'e, 'a> Rewrite<'e, 'a> {
+    pub(super) fn new(request: &'e Request<'a>, evidence: &'e Evidence<'a>) -> Self {
+        Self { request, evidence, values: Vec::new(), owned: None, renamed: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, change: &Change<'_, '_>) {
+        let Change { level, old, write } = change;
+        match write {
+            Write::Rename(value) => self.rename(level, *old, value),
+            Write::Mirror(value) => self.mirror(level, *old, value),
+            Write::Remove => self.remove(level),
+            Write::CompleteGlobal => self.complete_global(level, *old),
+        }
     }
 
     /// `shared` goes, `global` becomes `value`, and whoever owned the one owns the other.
-    pub(super) fn rename(&mut self, place: usize, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>, value: &Value) {
+    fn rename(&mut self, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>, value: &Value) {
         let (shared_at, global_at) = (level.path.key(Scope::Shared.key()), level.path.key(Scope::Global.key()));
         if let Some(shared) = level.bucket(Scope::Shared) {
             edit::guard(shared_at.pointer(), shared, &mut self.values);
@@ -42,20 +55,24 @@ impl<'a> Rewrite<'a> {
                 self.become_value(&global_at, Some(shared), value);
             }
         }
-        self.owned().rename(level, value, old.and_then(LevelOf::global));
-        self.renamed.push((place, level.tool.map(str::to_owned)));
+        self.owned().settle(level, value, old.and_then(LevelOf::global), Names::Global);
+        self.renamed.push((level.place, level.tool.map(str::to_owned)));
     }
 
-    /// Both keys become `value`.
-    pub(super) fn mirror(&mut self, level: &LevelOf<'_>, value: &Value) {
+    /// Both keys become `value`, unless they mean it already, and whoever owned the one owns both.
+    fn mirror(&mut self, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>, value: &Value) {
         for scope in [Scope::Shared, Scope::Global] {
-            self.become_value(&level.path.key(scope.key()), level.bucket(scope), value);
+            let bucket = level.bucket(scope);
+            if !bucket.is_some_and(|bucket| same_meaning(bucket, value)) {
+                self.become_value(&level.path.key(scope.key()), bucket, value);
+            }
         }
+        self.owned().settle(level, value, old.and_then(LevelOf::global), Names::Both);
     }
 
     /// Of a `global` that server-side apply left half of, the other half comes back: what is refused is then the disagreement, by name, and
     /// not half a bucket, by the schema.
-    pub(super) fn complete_global(&mut self, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>) {
+    fn complete_global(&mut self, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>) {
         let Some(Value::Object(global)) = level.bucket(Scope::Global) else { return };
         let Some(Value::Object(stored)) = old.and_then(|old| old.bucket(Scope::Global)) else { return };
         let at = level.path.key(Scope::Global.key());
@@ -63,11 +80,18 @@ impl<'a> Rewrite<'a> {
         self.values.extend(missing.map(|(field, value)| Edit::Add { path: at.key(field).pointer(), value: value.clone() }));
     }
 
-    /// `global` goes, and the block with it when nothing else is in it.
-    pub(super) fn remove_global(&mut self, level: &LevelOf<'_>) {
-        let others = level.value.as_object().into_iter().flatten().any(|(key, value)| key != Scope::Global.key() && !value.is_null());
-        let path = if level.tool.is_none() && !others { level.path.clone() } else { level.path.key(Scope::Global.key()) };
-        self.values.push(Edit::Remove { path: path.pointer() });
+    /// Both names go, and the block with them when nothing else is in it.
+    fn remove(&mut self, level: &LevelOf<'_>) {
+        let names = [Scope::Shared, Scope::Global];
+        let is_either = |key: &str| names.iter().any(|scope| scope.key() == key);
+        let others = level.value.as_object().into_iter().flatten().any(|(key, value)| !is_either(key) && !value.is_null());
+        if level.tool.is_none() && !others {
+            self.values.push(Edit::Remove { path: level.path.pointer() });
+        } else {
+            let there = names.into_iter().filter(|scope| level.bucket(*scope).is_some());
+            self.values.extend(there.map(|scope| Edit::Remove { path: level.path.key(scope.key()).pointer() }));
+        }
+        self.owned().remove(level);
     }
 
     fn become_value(&mut self, at: &FieldPath, before: Option<&Value>, after: &Value) {
@@ -79,9 +103,10 @@ impl<'a> Rewrite<'a> {
         }
     }
 
-    fn owned(&mut self) -> &mut owners::Table<'a> {
-        let Self { owned, request, .. } = self;
-        owned.get_or_insert_with(|| owners::Table::of(request.object, request.old, request.manager))
+    fn owned(&mut self) -> &mut Table<'e, 'a> {
+        let (request, evidence): (&'e Request<'a>, &'e Evidence<'a>) = (self.request, self.evidence);
+        self.owned
+            .get_or_insert_with(|| Table::new(request.kind, request.object, evidence.owners(), evidence.owners_before(), request.manager))
     }
 
     /// The patch.
@@ -93,7 +118,7 @@ impl<'a> Rewrite<'a> {
             // No guard: it would double the patch with the text, and a replace fails by itself where nothing is.
             edits.push(Edit::Replace { path: last_applied::path().pointer(), value: renamed.into() });
         }
-        edits.extend(self.owned.map(owners::Table::into_edits).unwrap_or_default());
+        edits.extend(self.owned.map(Table::into_edits).unwrap_or_default());
         edits
     }
 }

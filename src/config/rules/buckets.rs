@@ -1,13 +1,15 @@
 //! Rules about single buckets: TG006, TG007, TG008.
 
+use std::cell::LazyCell;
+
 use serde_json::Value;
 
 use super::{Context, Found};
 use crate::config::{
     bucket::{Bucket, BucketFault, MAX_TOKENS, REFILL_PERIOD, quoted, same_meaning},
     path::FieldPath,
-    rename::owners,
-    subject::{LevelOf, Scope},
+    rename::owners::Owners,
+    subject::{LevelOf, Scope, Subject},
 };
 
 pub(super) fn max_tokens(context: &Context<'_>) -> Vec<Found> {
@@ -44,19 +46,29 @@ fn faults(context: &Context<'_>, tell: impl Fn(&FieldPath, &BucketFault) -> Opti
 }
 
 pub(super) fn shared_and_global_disagree(context: &Context<'_>) -> Vec<Found> {
+    let Subject { kind, object } = context.subject;
+    let owners = LazyCell::new(|| Owners::of(kind, object));
     let levels = context.subject.blocks().into_iter().flat_map(|block| block.levels());
     levels
         .filter_map(|level| {
             let (shared, global) = (level.bucket(Scope::Shared)?, level.bucket(Scope::Global)?);
-            (!same_meaning(shared, global)).then(|| disagreement(context, &level, shared, global))
+            (!same_meaning(shared, global)).then(|| disagreement(&owners, &level, shared, global))
         })
         .collect()
 }
 
-fn disagreement(context: &Context<'_>, level: &LevelOf<'_>, shared: &Value, global: &Value) -> Found {
-    let set_by = |scope: Scope| match owners::of_bucket(context.subject.object, level, scope).as_slice() {
-        [] => String::new(),
-        managers => format!(", set by {}", managers.iter().map(|manager| plainly(manager)).collect::<Vec<_>>().join(" and ")),
+/// So many managers are named for each of the two.
+const MOST_MANAGERS: usize = 4;
+
+fn disagreement(owners: &Owners<'_>, level: &LevelOf<'_>, shared: &Value, global: &Value) -> Found {
+    let set_by = |scope: Scope| {
+        let managers = owners.of_bucket(level, scope);
+        let named: Vec<_> = managers.iter().take(MOST_MANAGERS).map(|manager| plainly(manager)).collect();
+        match managers.len() - named.len() {
+            _ if named.is_empty() => String::new(),
+            0 => format!(", set by {}", named.join(" and ")),
+            more => format!(", set by {} and {more} more", named.join(", ")),
+        }
     };
     let message = format!(
         "shared ({}{}) and global ({}{}) disagree: keep only global, with the limit you want",

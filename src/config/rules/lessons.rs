@@ -327,3 +327,25 @@ pub(super) const TG106: Lesson = Lesson {
      perUser: {maxTokens: 10, refillPeriod: 1m0s}",
     ),
 };
+
+pub(super) const TG107: Lesson = Lesson {
+    why: "ToolHive's operator as published reads shared and does not know global, whatever the CRD says: a limit that is stored as global \
+          alone is missing from what it hands to its proxies, while its status says that all is well. And of a VirtualMCPServer it reads \
+          the limits at spec.config.rateLimiting only.",
+    crd: "",
+    webhook: "With --shared-alias auto (the default) or mirror, shared is added where it is missing, so this warns only where neither may \
+              act: under another mode, or where the object opts out. Looks only where it follows a cluster or the operator's finalizer \
+              is on the object.",
+    example: Example(
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
+ metadata:
+   name: search
+   finalizers: [mcpserver.toolhive.stacklok.dev/finalizer]
+ spec:
+   sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
+   rateLimiting:
+     global: {maxTokens: 60, refillPeriod: 1m0s}
++    shared: {maxTokens: 60, refillPeriod: 1m0s}",
+    ),
+};

@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, fmt};
 
 pub use self::lessons::{Example, Lesson};
 use super::{
+    operator::Operator,
     path::FieldPath,
     rename::Kept,
     subject::{RefKind, Subject},
@@ -53,7 +54,7 @@ pub struct Rule {
 }
 
 /// Every rule, by id.
-pub static RULES: [Rule; 17] = [
+pub static RULES: [Rule; 18] = [
     deny("TG001", "limits without sessionStorage.provider: redis", &lessons::TG001, storage::limits_without_redis),
     deny("TG002", "perUser without sign-in, so there are no users to count", &lessons::TG002, names::per_user_without_sign_in),
     deny("TG003", "limits with no bucket and no tool", &lessons::TG003, names::empty_block),
@@ -71,6 +72,7 @@ pub static RULES: [Rule; 17] = [
     warn("TG104", "a bucket that gives back less than one token an hour", &lessons::TG104, warnings::slow_bucket),
     warn("TG105", "users' buckets that Redis keeps for two days or longer", &lessons::TG105, warnings::keys_in_redis),
     warn("TG106", "a reference to an object that is not there (only with cluster access)", &lessons::TG106, warnings::missing_reference),
+    warn("TG107", "limits that this cluster's ToolHive does not read (only with cluster access)", &lessons::TG107, warnings::unread_limits),
 ];
 
 impl Rule {
@@ -96,6 +98,7 @@ pub struct Context<'a> {
     subject: Subject<'a>,
     kept: BTreeMap<FieldPath, Kept>,
     references: Option<&'a dyn References>,
+    operator: Operator,
     shared_is_denied: bool,
 }
 
@@ -108,7 +111,7 @@ pub trait References: fmt::Debug {
 impl<'a> Context<'a> {
     /// An object by itself, as in a file.
     pub fn new(subject: Subject<'a>) -> Self {
-        Self { subject, kept: BTreeMap::new(), references: None, shared_is_denied: false }
+        Self { subject, kept: BTreeMap::new(), references: None, operator: Operator::default(), shared_is_denied: false }
     }
 
     /// With the reasons why a `shared` is still there, by the path of its level.
@@ -123,6 +126,18 @@ impl<'a> Context<'a> {
     pub fn references(mut self, references: Option<&'a dyn References>) -> Self {
         self.references = references;
         self
+    }
+
+    /// With what is known of ToolHive's operator; an object that carries its finalizer says so itself.
+    #[must_use]
+    pub fn operator(mut self, operator: Operator) -> Self {
+        self.operator = operator;
+        self
+    }
+
+    /// Whether the object's limits are read by an operator that does not know `global`.
+    fn is_read_by_published_operator(&self) -> bool {
+        self.operator.seen_on(self.subject.object) == Operator::AtWork
     }
 
     /// With TG101 denying instead of warning.

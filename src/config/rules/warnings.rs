@@ -1,4 +1,4 @@
-//! Rules that only warn: TG101 to TG106.
+//! Rules that only warn: TG101 to TG107.
 
 use std::time::Duration;
 
@@ -6,20 +6,30 @@ use serde_json::Value;
 
 use super::{Context, Found};
 use crate::config::{
-    bucket::{Bucket, quoted},
+    bucket::{Bucket, quoted, same_meaning},
     period::go_duration,
-    subject::{Block, LevelOf, Scope},
+    rename::Kept,
+    subject::{Block, Kind, LevelOf, Scope},
 };
 
 pub(super) fn shared_is_deprecated(context: &Context<'_>) -> Vec<Found> {
     let levels = context.subject.blocks().into_iter().flat_map(|block| block.levels());
     let with_shared = levels.filter(|level| level.bucket(Scope::Shared).is_some());
     with_shared
-        .map(|level| {
-            let why = context.kept.get(&level.path).map(|kept| format!(" ({kept})")).unwrap_or_default();
-            Found::new(level.path.key(Scope::Shared.key()), format!("deprecated, write global{why}"))
+        .filter_map(|level| {
+            let kept = context.kept.get(&level.path);
+            let may_be_ours = kept.is_none() && context.is_read_by_published_operator() && is_mirrored(&level);
+            if may_be_ours || kept == Some(&Kept::Added) {
+                return None;
+            }
+            let why = kept.map(|kept| format!(" ({kept})")).unwrap_or_default();
+            Some(Found::new(level.path.key(Scope::Shared.key()), format!("deprecated, write global{why}")))
         })
         .collect()
+}
+
+fn is_mirrored(level: &LevelOf<'_>) -> bool {
+    level.bucket(Scope::Shared).zip(level.bucket(Scope::Global)).is_some_and(|(shared, global)| same_meaning(shared, global))
 }
 
 pub(super) fn never_binds(context: &Context<'_>) -> Vec<Found> {
@@ -99,4 +109,26 @@ pub(super) fn missing_reference(context: &Context<'_>) -> Vec<Found> {
     let (false, Some(namespace)) = (context.subject.blocks().is_empty(), context.subject.namespace()) else { return Vec::new() };
     let missing = context.subject.references().into_iter().filter(|to| cluster.exists(to.kind, namespace, to.name) == Some(false));
     missing.map(|to| Found::new(to.path, format!("there is no {} {} (yet)", to.kind.name(), quoted(to.name)))).collect()
+}
+
+/// What the operator as published does not read: `global` without its `shared`, and the outer place of a VirtualMCPServer.
+pub(super) fn unread_limits(context: &Context<'_>) -> Vec<Found> {
+    if !context.is_read_by_published_operator() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for block in context.subject.blocks() {
+        if context.subject.kind == Kind::VirtualMcpServer && block.place == 0 {
+            let message = "ToolHive's operator does not read limits here, so they are not enforced: write them at spec.config.rateLimiting";
+            found.push(Found::new(block.path, message));
+            continue;
+        }
+        let unread =
+            block.levels().into_iter().filter(|level| level.bucket(Scope::Global).is_some() && level.bucket(Scope::Shared).is_none());
+        found.extend(unread.map(|level| {
+            let message = "ToolHive's operator reads only shared, so this limit is not enforced: write shared with the same limit too";
+            Found::new(level.path.key(Scope::Global.key()), message)
+        }));
+    }
+    found
 }

@@ -4,6 +4,7 @@
 //! connection) is unknown, and unknown never denies.
 
 mod openapi;
+mod operator;
 mod references;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -18,7 +19,7 @@ use thiserror::Error;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::World;
-use crate::config::schema::Schema;
+use crate::config::{operator::Operator, schema::Schema};
 
 /// Which cluster, and what of it.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,8 @@ pub struct Access {
     pub context: Option<String>,
     /// The namespaces in which Secrets may be listed (names only), for TG106.
     pub secrets_in: Vec<String>,
+    /// Whether ToolHive's operator is known to read `global`, so that it is not looked for.
+    pub operator_reads_global: bool,
     /// How often the installed CRDs are compared with what is known of them.
     pub schema_poll: Duration,
 }
@@ -67,8 +70,27 @@ pub async fn follow(access: Access, told: Option<Schema>) -> Result<(World, Foll
     if asks {
         tasks.spawn(openapi::follow(client.clone(), schema.clone(), answered, access.schema_poll));
     }
+    let (operator, operator_asked) = if access.operator_reads_global {
+        (watch::channel(Operator::ReadsGlobal).1, watch::channel(true).1)
+    } else {
+        operator::follow(&client, &mut tasks)
+    };
+    let (all_answered, answered_once) = watch::channel(false);
+    tasks.spawn(wait_for([schema_answered, operator_asked], all_answered));
     let references = references::follow(&client, &access.secrets_in, &mut tasks);
-    Ok((World { schema, schema_answered, references: Some(Arc::new(references)) }, Following(tasks)))
+    Ok((World { schema, schema_answered: answered_once, operator, references: Some(Arc::new(references)) }, Following(tasks)))
+}
+
+/// Says so when each of these was true once.
+async fn wait_for(answers: [watch::Receiver<bool>; 2], all: watch::Sender<bool>) {
+    for mut answer in answers {
+        if answer.wait_for(|answered| *answered).await.is_err() && !*answer.borrow() {
+            return;
+        }
+    }
+    all.send_replace(true);
+    // The receivers ask for the last value only as long as there is a sender.
+    all.closed().await;
 }
 
 /// The OpenAPI v3 documents of the group's versions. A version that is not served has none.

@@ -6,7 +6,11 @@ use proptest::{collection::vec, option, prelude::*, strategy::ValueTree};
 use serde_json::{Map, Value, json};
 use tollgate::{
     admission::Hook,
-    config::{rename::Mode, schema::Schema},
+    config::{
+        operator::Operator,
+        rename::{Mode, Policy},
+        schema::Schema,
+    },
 };
 
 use super::{UID, World, body, create, json_with, update, warnings};
@@ -176,8 +180,10 @@ fn request() -> impl Strategy<Value = Value> {
 
 fn world() -> impl Strategy<Value = World> {
     let schema = prop_oneof![6 => Just(Schema::told(true)), 1 => Just(Schema::told(false)), 1 => Just(Schema::unread())];
-    let mode = prop_oneof![4 => Just(Mode::Rename), 2 => Just(Mode::Mirror), 1 => Just(Mode::Warn), 1 => Just(Mode::Deny)];
-    (mode, schema).prop_map(|(mode, schema)| World { mode, schema })
+    let mode =
+        prop_oneof![4 => Just(Mode::Auto), 2 => Just(Mode::Rename), 2 => Just(Mode::Mirror), 1 => Just(Mode::Warn), 1 => Just(Mode::Deny)];
+    let operator = prop_oneof![Just(Operator::Absent), Just(Operator::Unknown), Just(Operator::AtWork), Just(Operator::ReadsGlobal)];
+    (mode, operator, schema).prop_map(|(mode, operator, schema)| World { policy: Policy { mode, operator }, schema })
 }
 
 /// What holds of the answer to any bytes.
@@ -204,9 +210,9 @@ fn assert_promises(hook: Hook, response: &Value) {
     assert!(allowed || !message.is_empty(), "{response}");
     assert!(!message.contains(char::is_control), "{message:?}");
     let told = warnings(response);
-    assert!(told.len() <= 21, "{told:#?}");
+    assert!(told.iter().map(String::len).sum::<usize>() <= 4_096, "{told:#?}");
     for warning in told {
-        assert!(warning.chars().count() <= 120 && !warning.contains(char::is_control), "{warning:?}");
+        assert!(warning.len() <= 256 && !warning.contains(char::is_control), "{warning:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What stands in the rename's way: the mode, and a CRD that would drop `global`.
 
 use serde_json::{Value, json};
-use tollgate::config::{rename::Mode, schema::Schema};
+use tollgate::config::{operator::Operator, rename::Mode, schema::Schema};
 
 use super::{World, bucket, causes, create, json_with, limits, server, update, warnings};
 
@@ -46,51 +46,12 @@ fn told_by_validate(world: &World, request: &Value) -> Vec<String> {
 }
 
 #[test]
-fn rename_is_the_default_for_both_versions() {
-    assert_eq!(Mode::default(), Mode::Rename);
+fn without_an_operator_the_default_renames_in_both_versions() {
+    assert_eq!(Mode::default(), Mode::Auto);
     for version in ["v1alpha1", "v1beta1"] {
-        let mutated = World::default().mutate(&converted(version, version));
+        let mutated = World::auto(Operator::Absent).mutate(&converted(version, version));
         assert_eq!(limits(&mutated.object), &json!({"global": bucket(5), "tools": [{"name": "a", "global": bucket(1)}]}), "{version}");
     }
-}
-
-#[test]
-fn mirror_keeps_both_equal() {
-    let world = World::mode(Mode::Mirror);
-    let mutated = world.mutate(&create(&shared()));
-    let both = json!({"shared": bucket(5), "global": bucket(5), "tools": [{"name": "a", "shared": bucket(1), "global": bucket(1)}]});
-    assert_eq!((limits(&mutated.object), mutated.alias.as_str()), (&both, "3"));
-    assert_eq!(mutated.warnings[0], "TG101 spec.rateLimiting.shared: deprecated, kept equal to global; write global");
-    assert_eq!(
-        told_by_validate(&world, &create(&mutated.object)),
-        [
-            "TG101 spec.rateLimiting.shared: deprecated, write global (kept equal to global)",
-            "TG101 spec.rateLimiting.tools[0].shared: deprecated, write global (kept equal to global)"
-        ]
-    );
-
-    let stored = mutated.object;
-    for (edit, case) in [("shared", "4b"), ("global", "5b")] {
-        let mut new = stored.clone();
-        new["spec"]["rateLimiting"][edit]["maxTokens"] = json!(9);
-        let mutated = world.mutate(&update(&stored, &new));
-        assert_eq!((&limits(&mutated.object)["shared"], &limits(&mutated.object)["global"]), (&bucket(9), &bucket(9)), "{edit}");
-        assert!(mutated.alias.contains(case), "{edit}: {}", mutated.alias);
-    }
-}
-
-#[test]
-fn mirror_adds_no_shared_where_nobody_says_it() {
-    let object = server(&json!({"global": bucket(5)}));
-    assert_eq!(World::mode(Mode::Mirror).mutate(&create(&object)).object, object);
-}
-
-#[test]
-fn mirror_still_refuses_a_disagreement() {
-    let both = server(&json!({"global": bucket(5), "shared": bucket(9)}));
-    let world = World::mode(Mode::Mirror);
-    assert_eq!(world.mutate(&create(&both)).object, both);
-    assert_eq!(causes(&world.validate(&create(&both))), ["TG008 spec.rateLimiting.shared"]);
 }
 
 #[test]

@@ -98,13 +98,12 @@ fn warnings_are_short_and_few() {
     object["spec"]["config"] = json!({"rateLimiting": object["spec"]["rateLimiting"].take()});
     let allowed = World::mode(Mode::Warn).validate(&create(&object));
     let mutated = World::default().mutate(&create(&object)).warnings;
-    for told in [warnings(&allowed), mutated] {
-        assert_eq!(told.len(), 21);
-        assert!(told.iter().all(|warning| warning.chars().count() <= 120), "{told:#?}");
-        assert!(told[..20].iter().all(|warning| warning.starts_with("TG10")));
+    for (told, most_bytes) in [(warnings(&allowed), 3_072), (mutated, 1_024)] {
+        let (last, rules) = told.split_last().expect("warnings");
+        assert!(rules.len() >= 3 && rules.iter().all(|warning| warning.starts_with("TG10") && warning.len() <= 256), "{told:#?}");
+        assert!(told.iter().map(String::len).sum::<usize>() <= most_bytes, "{told:#?}");
+        assert!(last.starts_with("and ") && last.ends_with(" more warnings"), "{last}");
     }
-    assert_eq!(warnings(&allowed)[20], "and 180 more warnings");
-    assert!(warnings(&allowed).iter().any(|warning| warning.ends_with("...")), "cut, and seen to be");
 }
 
 #[test]

@@ -1,0 +1,326 @@
+//! Moves ownership with the value: the managed fields of an object while they change, and the edits that this comes to.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use serde_json::{Map, Value};
+
+use super::{
+    edit::{self, Edit},
+    owners::{self, Entry, Owners, scope_key},
+    rewrite::map_of,
+};
+use crate::config::{
+    path::FieldPath,
+    subject::{Kind, LevelOf, Scope, TOOLS},
+};
+
+/// Which names a bucket is owned under from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// `global` alone.
+    Global,
+    /// `shared` and `global` alike.
+    Both,
+}
+
+/// The managed fields of an object while they change.
+#[derive(Debug)]
+pub(super) struct Table<'t, 'a> {
+    kind: Kind,
+    rows: Vec<Row<'a>>,
+    /// The entries as the request has them, which are the first rows, and as stored.
+    new: &'t Owners<'a>,
+    stored: Option<&'t Owners<'a>>,
+    /// The row of each stored entry.
+    row_of_stored: Vec<Option<usize>>,
+    /// How many entries the object has, others' included.
+    entries: usize,
+}
+
+#[derive(Debug)]
+struct Row<'a> {
+    at: At,
+    /// The entry, for its manager and the rest.
+    entry: Entry<'a>,
+    /// Whether this is what the request itself applies.
+    is_requests: bool,
+    before: &'a Map<String, Value>,
+    now: Map<String, Value>,
+    /// The same manager's entry in the stored object.
+    stored: &'a Map<String, Value>,
+}
+
+/// Index into `metadata.managedFields`.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    New(usize),
+    /// Of the stored object: the request took the entry's last field.
+    OldOnly(usize),
+}
+
+static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+
+impl<'t, 'a> Table<'t, 'a> {
+    pub(super) fn new(kind: Kind, object: &Value, new: &'t Owners<'a>, stored: Option<&'t Owners<'a>>, manager: Option<&str>) -> Self {
+        let row = |at, entry: &Entry<'a>, before: &'a Map<String, Value>| Row {
+            at,
+            entry: *entry,
+            is_requests: manager.is_some_and(|manager| entry.is_apply_of(manager)),
+            before,
+            now: before.clone(),
+            stored: &NOTHING,
+        };
+        let entries = owners::list(object).len();
+        let mut rows: Vec<_> = new.entries().iter().map(|entry| row(At::New(entry.index), entry, entry.fields)).collect();
+        let mut known = HashMap::new();
+        for (at, entry) in new.entries().iter().enumerate() {
+            known.entry(entry.identity()).or_insert(at);
+        }
+        let mut row_of_stored = Vec::new();
+        for was in stored.map(Owners::entries).unwrap_or_default() {
+            let at = match known.get(&was.identity()) {
+                // Of two entries of one identity, which no API server wrote, the first counts.
+                Some(at) => rows.get(*at).is_some_and(|row| row.stored.is_empty()).then_some(*at),
+                None if entries == 0 => None,
+                None => {
+                    known.insert(was.identity(), rows.len());
+                    rows.push(row(At::OldOnly(was.index), was, &NOTHING));
+                    Some(rows.len() - 1)
+                }
+            };
+            if let Some(row) = at.and_then(|at| rows.get_mut(at)) {
+                row.stored = was.fields;
+            }
+            row_of_stored.push(at);
+        }
+        Self { kind, rows, new, stored, row_of_stored, entries }
+    }
+
+    /// Gives the owners of either name what [`Names`] says; the limit becomes `value` and was `old`, under either name.
+    ///
+    /// What does not change keeps its owners, also those that lost it only because the client took one name away to say the other. What
+    /// changes belongs to those who said so.
+    pub(super) fn settle(&mut self, level: &LevelOf<'_>, value: &Value, old: Option<&Value>, names: Names) {
+        let change = Change { value, old, shared: level.bucket(Scope::Shared), global: level.bucket(Scope::Global) };
+        for (at, ways) in self.holders(level) {
+            if let Some(row) = self.rows.get_mut(at) {
+                row.settle(&ways, &change, names);
+            }
+        }
+    }
+
+    /// Nobody owns either name any more.
+    pub(super) fn remove(&mut self, level: &LevelOf<'_>) {
+        for (at, ways) in self.holders(level) {
+            if let (Some(row), Some(way)) = (self.rows.get_mut(at), &ways.now) {
+                row.give_up(way);
+            }
+        }
+    }
+
+    /// The rows that own a part of either name at a location, now or as stored, with the ways to it in their fields.
+    fn holders(&self, level: &LevelOf<'_>) -> Vec<(usize, Ways)> {
+        let way = |item: Option<&str>| self.way(level, item);
+        let mut found: Vec<(usize, Ways)> =
+            self.new.held(level).iter().map(|held| (held.entry, Ways { now: Some(way(held.item)), stored: None })).collect();
+        let of_new: HashMap<usize, usize> = found.iter().enumerate().map(|(at, (row, _))| (*row, at)).collect();
+        for held in self.stored.map(|stored| stored.held(level)).unwrap_or_default() {
+            let Some(row) = self.row_of_stored.get(held.entry).copied().flatten() else { continue };
+            let stored = Some(way(held.item));
+            match of_new.get(&row).and_then(|at| found.get_mut(*at)) {
+                Some((_, ways)) => ways.stored = stored,
+                None => found.push((row, Ways { now: None, stored })),
+            }
+        }
+        found
+    }
+
+    /// The keys that lead from the root of an entry to a level: `f:spec`, `f:rateLimiting`, and for a tool `f:tools`, `k:{..}`.
+    fn way(&self, level: &LevelOf<'_>, item: Option<&str>) -> Vec<String> {
+        let place = self.kind.places().get(level.place).copied().unwrap_or_default();
+        let item = item.map(|item| [format!("f:{TOOLS}"), item.to_owned()]);
+        place.iter().map(|key| format!("f:{key}")).chain(item.into_iter().flatten()).collect()
+    }
+
+    /// The patch from how the fields were to how they are; entries left empty go, last first.
+    pub(super) fn into_edits(self) -> Vec<Edit> {
+        let list = FieldPath::new(["metadata", "managedFields"]);
+        let mut edits = Vec::new();
+        let mut emptied = Vec::new();
+        let mut revived = Vec::new();
+        for Row { at, entry, before, now, .. } in self.rows {
+            match at {
+                _ if now == *before => {}
+                At::OldOnly(index) => {
+                    let mut entry = entry.value.clone();
+                    if let Some(fields) = entry.get_mut("fieldsV1") {
+                        *fields = Value::Object(now);
+                    }
+                    revived.push((index, entry));
+                }
+                At::New(index) => {
+                    let at = list.index(index);
+                    edit::guard(at.key("manager").pointer(), &entry.manager().into(), &mut edits);
+                    if now.is_empty() {
+                        emptied.push(Edit::Remove { path: at.pointer() });
+                    } else {
+                        edit::between(&at.key("fieldsV1"), before, &now, &mut edits);
+                    }
+                }
+            }
+        }
+        let left = self.entries - emptied.len();
+        edits.extend(emptied.into_iter().rev());
+        // As near to where they were as the list allows.
+        let revived = (left..).zip(revived).map(|(length, (index, entry))| (index.min(length), entry));
+        edits.extend(revived.map(|(index, entry)| Edit::Add { path: list.index(index).pointer(), value: entry }));
+        edits
+    }
+}
+
+/// The ways to a location in the fields of a row, where it owns something there.
+#[derive(Debug)]
+struct Ways {
+    now: Option<Vec<String>>,
+    stored: Option<Vec<String>>,
+}
+
+/// One bucket, before and after: what the request said under each name, and what it comes to.
+struct Change<'a> {
+    value: &'a Value,
+    old: Option<&'a Value>,
+    shared: Option<&'a Value>,
+    global: Option<&'a Value>,
+}
+
+impl Change<'_> {
+    /// Whether a leaf, `f:maxTokens` or the bucket itself, is not as it was.
+    fn touches(&self, leaf: &str) -> bool {
+        match leaf.strip_prefix("f:") {
+            Some(field) => Some(self.value.get(field)) != self.old.map(|old| old.get(field)),
+            None => self.old.is_none(),
+        }
+    }
+
+    /// Whether one of the two said what a leaf comes to.
+    fn comes_from(&self, said: Option<&Value>, leaf: &str) -> bool {
+        match leaf.strip_prefix("f:") {
+            Some(field) => said.is_some_and(|said| said.get(field) == self.value.get(field)),
+            None => said.is_some(),
+        }
+    }
+}
+
+impl Row<'_> {
+    fn settle(&mut self, ways: &Ways, change: &Change<'_>, names: Names) {
+        let stored_at = |scope| ways.stored.as_ref().map(|way| bucket_at(self.stored, way, scope)).unwrap_or_default();
+        let now_at = |scope| ways.now.as_ref().map(|way| bucket_at(&self.now, way, scope)).unwrap_or_default();
+        // Under either name: who owned the one is to find itself the owner of the other.
+        let mut held_before = stored_at(Scope::Global);
+        held_before.extend(stored_at(Scope::Shared));
+        let (shared, mut global) = (now_at(Scope::Shared), now_at(Scope::Global));
+        if !self.is_requests {
+            global.retain(|leaf, _| !change.touches(leaf) || change.comes_from(change.global, leaf));
+            global.extend(held_before.iter().filter(|(leaf, _)| !change.touches(leaf)).map(|(leaf, own)| (leaf.clone(), own.clone())));
+        }
+        global.extend(shared.into_iter().filter(|(leaf, _)| {
+            let says = change.comes_from(change.shared, leaf);
+            says && (self.entry.is_apply() || change.touches(leaf) || held_before.contains_key(leaf))
+        }));
+        // The node of a tool that went with its last bucket comes back where the stored entry had it.
+        let now = ways.now.as_ref().filter(|way| node(&self.now, way).is_some());
+        let Some(way) = now.or(ways.stored.as_ref()) else { return };
+        if global.is_empty() {
+            self.give_up(way);
+        } else {
+            put(&mut self.now, self.stored, way, closed(global), names);
+        }
+    }
+
+    /// Owns neither name at the end of a way.
+    fn give_up(&mut self, way: &[String]) {
+        if let Some(node) = node_mut(&mut self.now, way) {
+            node.remove(scope_key(Scope::Global));
+            node.remove(scope_key(Scope::Shared));
+        }
+        prune(&mut self.now, self.before, way);
+    }
+}
+
+/// Puts what is owned of a bucket into the map at the end of a way, which is made where it is missing. Maps on the way that the entry owned
+/// as such, it owns again: they went with their last field.
+fn put(now: &mut Map<String, Value>, stored: &Map<String, Value>, way: &[String], owned: Value, names: Names) {
+    let (mut node, mut before) = (now, Some(stored));
+    for key in way {
+        let owns_itself = node.get(key).is_some_and(|node| node.as_object().is_none_or(Map::is_empty));
+        let was = before.and_then(|before| before.get(key));
+        let owned_itself = was.is_some_and(|was| was.as_object().is_none_or(|was| was.is_empty() || was.contains_key(SELF)));
+        let child = node.entry(key.clone()).or_insert(Value::Null);
+        if !child.is_object() {
+            *child = Value::Object(Map::new());
+        }
+        let Value::Object(child) = child else { return };
+        if owns_itself || owned_itself {
+            child.insert(SELF.to_owned(), Value::Object(Map::new()));
+        }
+        (node, before) = (child, was.and_then(Value::as_object));
+    }
+    if names == Names::Both {
+        node.insert(scope_key(Scope::Shared).to_owned(), owned.clone());
+    } else {
+        node.remove(scope_key(Scope::Shared));
+    }
+    node.insert(scope_key(Scope::Global).to_owned(), owned);
+}
+
+/// The key under which an entry says that it owns a map itself, beside what is in it.
+const SELF: &str = ".";
+
+/// A node with all that it owns as members: one without members owns itself, and says so only when there are others.
+fn opened(node: &Value) -> Map<String, Value> {
+    let mut members = map_of(Some(node));
+    if members.is_empty() {
+        members.insert(SELF.to_owned(), Value::Object(Map::new()));
+    }
+    members
+}
+
+/// The node of these members, as API servers write it.
+fn closed(mut members: Map<String, Value>) -> Value {
+    if members.len() == 1 {
+        members.remove(SELF);
+    }
+    Value::Object(members)
+}
+
+fn bucket_at(root: &Map<String, Value>, way: &[String], scope: Scope) -> Map<String, Value> {
+    node(root, way).and_then(|node| node.get(scope_key(scope))).map(opened).unwrap_or_default()
+}
+
+fn node<'a>(root: &'a Map<String, Value>, way: &[String]) -> Option<&'a Map<String, Value>> {
+    way.iter().try_fold(root, |node, key| node.get(key)?.as_object())
+}
+
+fn node_mut<'a>(root: &'a mut Map<String, Value>, way: &[String]) -> Option<&'a mut Map<String, Value>> {
+    way.iter().try_fold(root, |node, key| node.get_mut(key)?.as_object_mut())
+}
+
+/// Closes the maps along a way whose last member went, deepest first: one that owned itself stays, as such; any other goes.
+fn prune(root: &mut Map<String, Value>, before: &Map<String, Value>, way: &[String]) {
+    let mut way = way;
+    while let Some((last, above)) = way.split_last() {
+        let owned_itself = node(before, way).is_some_and(Map::is_empty);
+        let Some(parent) = node_mut(root, above) else { return };
+        let Some(node) = parent.get(last).and_then(Value::as_object) else { return };
+        match node.len() {
+            0 if owned_itself => return,
+            0 => drop(parent.remove(last)),
+            1 if node.contains_key(SELF) => {
+                parent.insert(last.clone(), Value::Object(Map::new()));
+                return;
+            }
+            _ => return,
+        }
+        way = above;
+    }
+}
