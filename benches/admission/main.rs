@@ -21,6 +21,8 @@
 //! | `alone/validate`, `alone/mutate` | 1, HTTP/1.1 | 1 | the same |
 //! | `large/validate`, `large/mutate` | 4, HTTP/1.1 | 4 | the same with 1 MB |
 //!
+//! | `worst/TOOLSxOWNERS` | none: `admission::review` in this process | 1 | the largest objects, see `worst` |
+//!
 //! Every `mutate` review says `shared` and is answered with the whole patch: value, ownership, annotation. Resident memory is read
 //! before the first request, after the small reviews (at least 150,000, topped up where the rounds were fewer), and after the large ones.
 //! CPU time is that of the server alone, by request: of the figures, the one that the client's own work does not blur.
@@ -35,6 +37,7 @@ mod servers;
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 #[path = "../shared/mod.rs"]
 mod shared;
+mod worst;
 
 use std::{io::Write, path::PathBuf, time::Duration};
 
@@ -101,6 +104,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         }
     }
     report.rss_end = rss(pair)?;
+    report.worst = worst::measure(options.rounds, |name| options.wants(name));
     Ok(report)
 }
 

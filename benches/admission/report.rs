@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     load::Tally,
     shared::figures::{median, megabytes, micros, percentile},
+    worst,
 };
 
 const RSS_TARGET_KB: u64 = 20 * 1024;
@@ -49,6 +50,8 @@ pub(super) struct Report {
     pub(super) rss_small: Option<[u64; 2]>,
     pub(super) rss_end: [u64; 2],
     rows: Vec<Row>,
+    /// What the largest objects cost.
+    pub(super) worst: Vec<worst::Row>,
 }
 
 #[derive(Debug)]
@@ -81,7 +84,7 @@ impl Row {
 
 impl Report {
     pub(super) fn new(rss_start: [u64; 2]) -> Self {
-        Self { rss_start, rss_small: None, rss_end: rss_start, rows: Vec::new() }
+        Self { rss_start, rss_small: None, rss_end: rss_start, rows: Vec::new(), worst: Vec::new() }
     }
 
     pub(super) fn add(&mut self, scenario: String, bytes: usize, rounds: Vec<[Round; 2]>) {
@@ -109,6 +112,7 @@ impl Report {
         let rss = |[tollgate, bare]: [u64; 2]| json!({"tollgate": tollgate, "bare": bare});
         json!({
             "scenarios": rows.collect::<Vec<_>>(),
+            "worst": self.worst.iter().map(worst::Row::to_json).collect::<Vec<_>>(),
             "rssKb": {
                 "start": rss(self.rss_start), "afterSmall": self.rss_small.map(rss), "end": rss(self.rss_end), "target": RSS_TARGET_KB,
             },
@@ -150,7 +154,10 @@ impl fmt::Display for Report {
             }
             writeln!(f)?;
         }
-        Ok(())
+        if !self.worst.is_empty() {
+            writeln!(f, "{}", worst::HEAD)?;
+        }
+        self.worst.iter().try_for_each(|row| writeln!(f, "{row}"))
     }
 }
 

@@ -35,6 +35,19 @@ pub(super) fn review(hook: Hook, is_large: bool) -> Bytes {
     Bytes::from(review.to_string())
 }
 
+/// The bytes of a review of a `kubectl create`.
+pub(super) fn create(object: &Value) -> Bytes {
+    let kind = json!({"group": "toolhive.stacklok.dev", "version": "v1beta1", "kind": "MCPServer"});
+    let review = json!({
+        "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+        "request": {
+            "uid": UID, "kind": kind, "requestKind": kind, "name": "fetch", "namespace": "team-a", "operation": "CREATE",
+            "object": object, "oldObject": null, "options": {"kind": "CreateOptions", "fieldManager": "kubectl-create"},
+        },
+    });
+    Bytes::from(review.to_string())
+}
+
 /// An MCPServer whose server-wide bucket is called `key`.
 fn object(key: &str, max_tokens: u32, env_count: usize) -> Value {
     let bucket = json!({"maxTokens": max_tokens, "refillPeriod": "1m0s"});
