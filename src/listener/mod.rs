@@ -8,6 +8,7 @@
 //! `Connection: close`, so that clients go elsewhere by themselves; when *closing*, nothing new is accepted, idle connections end and
 //! requests under way are finished.
 
+pub mod budget;
 mod connection;
 mod leftover;
 mod meter;
