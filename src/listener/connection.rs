@@ -1,6 +1,6 @@
 //! One connection, from its first byte to its last.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, response::Response};
 use http_body_util::BodyExt;
@@ -28,6 +28,7 @@ use super::{
     Limits, Phase,
     leftover::Received,
     meter::{Due, Meter, Metered},
+    places::{Holder, Place},
     tls::Identity,
 };
 
@@ -40,10 +41,21 @@ pub(super) enum Ended {
     Handshake(io::Error),
     #[error("it spoke plain HTTP to the TLS port")]
     PlainHttp,
+    #[error("it was idle, and its place was needed")]
+    Evicted,
     #[error("{0}")]
     Cut(&'static str),
     #[error("{0}")]
     Http(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// How long a connection that had requests has to end when its place is needed.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What a connection holds.
+pub(super) struct Held {
+    pub(super) meter: Meter,
+    pub(super) place: Place<Meter>,
 }
 
 /// What all connections of a listener have in common.
@@ -56,11 +68,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn run(&self, stream: TcpStream, address: SocketAddr) -> Result<(), Ended> {
+    pub(super) async fn run(&self, stream: TcpStream, address: SocketAddr, held: Held) -> Result<(), Ended> {
         // Answers are small and wait for nothing.
         let _ = stream.set_nodelay(true);
         let Some(identity) = &self.tls else {
-            return self.serve(stream, false, Peer { address, certified: false }).await;
+            return self.serve(stream, false, Peer { address, certified: false }, held).await;
         };
         let handshake = async {
             let mut first = [0];
@@ -70,34 +82,53 @@ impl Connection {
             }
             TlsAcceptor::from(identity.config()).accept(stream).await.map_err(Ended::Handshake)
         };
-        let stream = timeout(self.limits.handshake, handshake).await.map_err(|_| Ended::HandshakeLate)??;
+        let stream = tokio::select! {
+            stream = timeout(self.limits.handshake, handshake) => stream.map_err(|_| Ended::HandshakeLate)??,
+            () = held.place.lost() => return Err(Ended::Evicted),
+        };
         let tls = stream.get_ref().1;
         let (is_http2, certified) = (tls.alpn_protocol() == Some(b"h2"), tls.peer_certificates().is_some());
-        self.serve(stream, is_http2, Peer { address, certified }).await
+        self.serve(stream, is_http2, Peer { address, certified }, held).await
     }
 
-    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, is_http2: bool, peer: Peer) -> Result<(), Ended> {
-        let meter = Meter::new(Instant::now());
+    async fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        is_http2: bool,
+        peer: Peer,
+        Held { meter, place }: Held,
+    ) -> Result<(), Ended> {
+        meter.opened(Instant::now());
         let service = {
             let (router, meter, phase) = (self.router.clone(), meter.clone(), self.phase.clone());
             service_fn(move |request| answer(router.clone(), meter.clone(), *phase.borrow(), peer, request))
         };
         let builder = if is_http2 { self.builder.clone().http2_only() } else { self.builder.clone().http1_only() };
-        let mut served = pin!(builder.serve_connection(TokioIo::new(Metered { stream, meter: meter.clone() }), service));
+        let mut served = pin!(builder.serve_connection(TokioIo::new(Metered { stream, meter: meter.clone(), is_http2 }), service));
         let mut phase = self.phase.clone();
         // GOAWAY tells an HTTP/2 client which of its requests count, so it may go out at once; HTTP/1.1 has no such word.
         let farewell_at = if is_http2 { Phase::Draining } else { Phase::Closing };
-        let mut ticks = interval((self.limits.head / 4).min(std::time::Duration::from_secs(1)));
+        let mut ticks = interval((self.limits.head.min(self.limits.first) / 4).min(Duration::from_secs(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut asked_to_end = None;
+        let (mut limits, mut is_lost, mut asked_to_end) = (self.limits, false, None);
         loop {
             tokio::select! {
                 result = served.as_mut() => return result.map_err(Ended::Http),
+                () = place.lost(), if !is_lost => {
+                    if meter.idle().is_some_and(|idle| !idle.proven) {
+                        return Err(Ended::Evicted);
+                    }
+                    // It was useful before, and its next request may be on the way.
+                    is_lost = true;
+                    limits.grace = FAREWELL;
+                    asked_to_end = Some(Instant::now());
+                    served.as_mut().graceful_shutdown();
+                }
                 _ = phase.wait_for(|phase| *phase >= farewell_at), if asked_to_end.is_none() => {
                     asked_to_end = Some(Instant::now());
                     served.as_mut().graceful_shutdown();
                 }
-                now = ticks.tick() => match meter.due(now, &self.limits, !is_http2, asked_to_end) {
+                now = ticks.tick() => match meter.due(now, &limits, is_http2, asked_to_end) {
                     Due::Nothing => {}
                     Due::Farewell if asked_to_end.is_some() => {}
                     Due::Farewell => {

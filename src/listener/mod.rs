@@ -1,7 +1,8 @@
 //! An HTTP server that outlives its clients: own accept loop, TLS, deadlines, caps, and an end in three phases.
 //!
 //! What each connection has to keep to is in [`Limits`]. A client that never speaks, stops in the middle of a handshake or of a request
-//! head, or stays for ever loses its connection and nobody else's. HTTP/1.1 and HTTP/2 by ALPN; plain HTTP where no [`tls::Identity`] is
+//! head, or stays forever loses its connection, and no one else does. When there are as many connections as allowed, a new one gets the
+//! place of the one that has been idle for the longest; those that have never sent a request go first. HTTP/1.1 and HTTP/2 by ALPN; plain HTTP where no [`tls::Identity`] is
 //! given, and a plain-text answer for whoever speaks HTTP to the TLS port.
 //!
 //! The end, as told through [`Phase`]: while *draining*, new connections and requests are still served, and every HTTP/1.1 answer says
@@ -12,6 +13,7 @@ pub mod budget;
 mod connection;
 mod leftover;
 mod meter;
+pub(crate) mod places;
 pub mod tls;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -23,29 +25,36 @@ use hyper_util::{
 };
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tracing::{debug, warn};
 
 pub use self::connection::Peer;
-use self::{connection::Connection, tls::Identity};
+use self::{
+    connection::{Connection, Held},
+    meter::Meter,
+    places::Places,
+    tls::Identity,
+};
 
 /// What a connection has to keep to.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once; more wait in the kernel's backlog.
+    /// Connections at once; more wait in the kernel's backlog while none of these is idle.
     pub connections: usize,
     /// For the TLS handshake, first byte included.
     pub handshake: Duration,
+    /// From the handshake, or without TLS from the connection's begin, to the first byte of the first request.
+    pub first: Duration,
     /// From the first byte of a request to the end of its head.
     pub head: Duration,
     /// Without a request. Longer than the 90 s after which a Go client drops an idle connection by itself: who closes first loses a call.
     pub idle: Duration,
-    /// Age after which a connection is asked to end, so that replicas that came later get their share.
+    /// Age after which a connection ends with its next answer, so that replicas that came later get their share.
     pub age: Duration,
-    /// Requests after which it is asked to end, for the same reason.
+    /// Requests after which it ends, for the same reason.
     pub requests: u64,
     /// For requests under way when closing, and for a connection without any to end once it was asked to.
     pub grace: Duration,
@@ -56,6 +65,7 @@ impl Default for Limits {
         Self {
             connections: 1024,
             handshake: Duration::from_secs(5),
+            first: Duration::from_secs(10),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(120),
             age: Duration::from_secs(10 * 60),
@@ -64,6 +74,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// A connection that has been idle for less keeps its place: between two requests of a burst, each is idle for a moment.
+const SPARED: Duration = Duration::from_millis(100);
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,14 +116,10 @@ impl Listener {
 
     /// Serves until the phase is [`Phase::Closing`] and the last request has ended or has had its grace.
     pub async fn serve(self, router: Router, mut phase: watch::Receiver<Phase>) {
-        let slots = Arc::new(Semaphore::new(self.limits.connections));
+        let places = Places::new(self.limits.connections, SPARED);
         let connection = Arc::new(Connection { router, tls: self.tls, limits: self.limits, builder: builder(), phase: phase.clone() });
         let mut tasks = JoinSet::new();
         loop {
-            let slot = tokio::select! {
-                slot = slots.clone().acquire_owned() => slot,
-                () = closing(&mut phase) => break,
-            };
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
                 () = closing(&mut phase) => break,
@@ -118,12 +127,16 @@ impl Listener {
             while tasks.try_join_next().is_some() {}
             match accepted {
                 Ok((stream, peer)) => {
+                    let meter = Meter::new(Instant::now());
+                    let place = tokio::select! {
+                        place = places.take(meter.clone()) => place,
+                        () = closing(&mut phase) => break,
+                    };
                     let connection = connection.clone();
                     tasks.spawn(async move {
-                        if let Err(error) = connection.run(stream, peer).await {
+                        if let Err(error) = connection.run(stream, peer, Held { meter, place }).await {
                             debug!(%peer, %error, "connection ended");
                         }
-                        drop(slot);
                     });
                 }
                 Err(error) => {

@@ -2,9 +2,11 @@
 
 mod bad_input;
 mod clients;
+mod connections;
 mod limits;
 mod verdicts;
 
+use rustls::version::TLS13;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -18,6 +20,11 @@ pub const UID: &str = "0f2b7c1e-9d5a-4c5e-8f43-1c2d3e4f5a6b";
 /// A client that trusts the server's development certificates.
 pub fn client(server: &Serve) -> Client {
     Client::new(server.address, &server.ca())
+}
+
+/// The same over HTTP/2.
+pub fn http2(server: &Serve) -> Client {
+    Client::with(server.address, &server.ca(), &[&TLS13], "h2", None)
 }
 
 /// An MCPServer with these limits, and everything that limits need.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use x509_parser::pem::parse_x509_pem;
 
 use crate::{
@@ -39,9 +40,13 @@ async fn a_server_is_ready_once_it_has_reached_itself() {
 
 #[tokio::test]
 async fn a_server_that_cannot_be_reached_is_not_ready_though_it_lives() {
-    // The only slot is taken before the server dials itself again.
-    let server = Serve::start(&["--max-connections", "1"]);
-    let held = client(&server).connect().await.expect("a handshake");
+    // The only place is taken, by a review under way, before the server dials itself again.
+    let server = Serve::start(&["--max-connections", "1", "--deadline", "60s"]);
+    server.wait_for_log("ready: the TLS port answers");
+    let mut held = client(&server).connect().await.expect("a handshake");
+    let head = "POST /validate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{";
+    held.write_all(head.as_bytes()).await.expect("written");
+    server.wait_for_log("not ready: the TLS port does not answer");
     let answer = wait_for_status(&server, "/readyz", 503).await;
     assert!(answer.text().contains("[-] answers TLS on its own port\n"), "{}", answer.text());
     assert_eq!(get(server.metrics, "/healthz").await.status, 200);

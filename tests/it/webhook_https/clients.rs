@@ -159,18 +159,23 @@ async fn session(client: Client) -> conn::http1::SendRequest<Full<Bytes>> {
 }
 
 #[tokio::test]
-async fn more_connections_than_allowed_wait_for_their_turn() {
+async fn more_connections_than_allowed_wait_while_the_others_are_busy() {
     let server = Serve::start(&["--max-connections", "2"]);
     let client = client(&server);
-    let held = [session(client.clone()).await, session(client.clone()).await];
+    let body = good_review();
+    let mut held = [client.connect().await.expect("a handshake"), client.connect().await.expect("a handshake")];
+    for slow in &mut held {
+        slow.write_all(format!("{}{{", head(body.len())).as_bytes()).await.expect("written");
+    }
+    wait_for_in_flight(&server, 2.0).await;
     let waiting = tokio::spawn({
         let client = client.clone();
         async move { assert_serves(&client).await }
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!waiting.is_finished(), "a third connection was served beside two");
-    drop(held);
-    waiting.await.expect("served once there was room");
+    held[0].write_all(&body.as_bytes()[1..]).await.expect("written");
+    waiting.await.expect("served in the place of the one that is idle again");
 }
 
 #[tokio::test]
@@ -277,5 +282,7 @@ async fn a_client_that_never_reads_its_answer_is_cut() {
     deaf.readable().await.expect("it begins to answer");
     let answer = tokio::time::timeout(Duration::from_secs(15), get(address, "/small")).await;
     assert_eq!(answer.expect("the only slot is free again").text(), "small");
+    // Longer than it has to read on.
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert!(read_to_the_end(&mut deaf).await.len() < 64 * 1024 * 1024, "the answer was cut");
 }
