@@ -100,8 +100,9 @@ impl Connection {
     ) -> Result<(), Ended> {
         meter.opened(Instant::now());
         let service = {
-            let (router, meter, phase) = (self.router.clone(), meter.clone(), self.phase.clone());
-            service_fn(move |request| answer(router.clone(), meter.clone(), *phase.borrow(), peer, request))
+            let shared = Arc::new(Answering { meter: meter.clone(), limits: self.limits, phase: self.phase.clone(), peer });
+            let router = self.router.clone();
+            service_fn(move |request| answer(router.clone(), shared.clone(), request))
         };
         let builder = if is_http2 { self.builder.clone().http2_only() } else { self.builder.clone().http1_only() };
         let mut served = pin!(builder.serve_connection(TokioIo::new(Metered { stream, meter: meter.clone(), is_http2 }), service));
@@ -142,11 +143,19 @@ impl Connection {
     }
 }
 
-async fn answer(mut router: Router, meter: Meter, phase: Phase, peer: Peer, request: Request<Incoming>) -> Result<Response, Infallible> {
+/// What the answers on a connection depend on.
+struct Answering {
+    meter: Meter,
+    limits: Limits,
+    phase: watch::Receiver<Phase>,
+    peer: Peer,
+}
+
+async fn answer(mut router: Router, connection: Arc<Answering>, request: Request<Incoming>) -> Result<Response, Infallible> {
     let is_http1 = request.version() <= Version::HTTP_11;
-    let under_way = Arc::new(UnderWay::begin(meter));
+    let under_way = Arc::new(UnderWay::begin(connection.meter.clone()));
     let mut request = request.map(|body| Received::new(body, under_way.clone()));
-    request.extensions_mut().insert(peer);
+    request.extensions_mut().insert(connection.peer);
     let mut response = router.call(request).await?;
     // An answer of known size is as good as sent; a stream is under way until its end.
     if response.body().size_hint().exact().is_none() {
@@ -157,7 +166,8 @@ async fn answer(mut router: Router, meter: Meter, phase: Phase, peer: Peer, requ
             }))
         });
     }
-    if is_http1 && phase != Phase::Serving {
+    // HTTP/1.1 has no other word for the end of a connection: a client that is not told sends its next request into a closed one.
+    if is_http1 && (*connection.phase.borrow() != Phase::Serving || connection.meter.is_worn_out(Instant::now(), &connection.limits)) {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }
     Ok(response)

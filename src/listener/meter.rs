@@ -88,6 +88,11 @@ impl Meter {
         });
     }
 
+    /// Whether the next answer is to be the last on this connection.
+    pub(super) fn is_worn_out(&self, now: Instant, limits: &Limits) -> bool {
+        self.with(|notes| notes.is_worn_out(now, limits))
+    }
+
     /// What the connection has earned by now, if it was asked to end at a time, or not yet.
     pub(super) fn due(&self, now: Instant, limits: &Limits, is_http2: bool, asked_to_end: Option<Instant>) -> Due {
         self.with(|notes| {
@@ -101,7 +106,8 @@ impl Meter {
             } else if is_idle && asked_to_end.is_some_and(|asked| over(now, asked.max(notes.quiet_since), limits.grace)) {
                 // Its last answer is still on the way to a client that does not read it.
                 Due::Cut("it did not end when asked to")
-            } else if is_idle && over(now, notes.quiet_since, limits.idle) || notes.is_worn_out(now, limits) {
+            } else if is_idle && over(now, notes.quiet_since, limits.idle) || is_http2 && notes.is_worn_out(now, limits) {
+                // Worn-out HTTP/1.1 is served on: only an answer can announce the end, so that the client does not lose a request to it.
                 Due::Farewell
             } else {
                 Due::Nothing
@@ -226,14 +232,17 @@ mod tests {
     }
 
     #[test]
-    fn many_requests_earn_a_farewell() {
+    fn many_requests_or_a_long_life_wear_a_connection_out() {
         let limits = Limits { requests: 2, ..Limits::default() };
-        let now = Instant::now();
-        let meter = Meter::new(now);
+        let start = Instant::now();
+        let meter = Meter::new(start);
         meter.request_began();
-        assert_eq!(meter.due(now, &limits, false, None), Due::Nothing);
+        assert_eq!((meter.is_worn_out(start, &limits), meter.due(start, &limits, true, None)), (false, Due::Nothing));
+        assert!(meter.is_worn_out(start + limits.age, &limits));
         meter.request_began();
-        assert_eq!(meter.due(now, &limits, false, None), Due::Farewell);
+        assert!(meter.is_worn_out(start, &limits));
+        assert_eq!(meter.due(start, &limits, true, None), Due::Farewell);
+        assert_eq!(meter.due(start, &limits, false, None), Due::Nothing, "its next answer says so");
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //! place of the one that has been idle for the longest; those that have never sent a request go first. HTTP/1.1 and HTTP/2 by ALPN; plain HTTP where no [`tls::Identity`] is
 //! given, and a plain-text answer for whoever speaks HTTP to the TLS port.
 //!
+//! An HTTP/1.1 connection ends with an answer that says `Connection: close`, an HTTP/2 connection with GOAWAY, so that the client does not
+//! lose a request to it.
+//!
 //! The end, as told through [`Phase`]: while *draining*, new connections and requests are still served, and every HTTP/1.1 answer says
 //! `Connection: close`, so that clients go elsewhere by themselves; when *closing*, nothing new is accepted, idle connections end and
 //! requests under way are finished.
