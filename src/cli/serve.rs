@@ -1,6 +1,6 @@
 //! `tollgate serve`
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -24,7 +24,13 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let settings = resolve(args)?;
     open_files::raise(settings.server.limits.connections as u64);
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?.block_on(serve(settings))
+    // A thread that has judged a large review keeps its memory until it ends.
+    let keep = Duration::from_secs(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(keep).build().context("cannot start")?;
+    let exit = runtime.block_on(serve(settings));
+    // Not dropped, which would wait for reviews that nobody waits for any more.
+    runtime.shutdown_background();
+    exit
 }
 
 async fn serve(settings: ServeSettings) -> anyhow::Result<Exit> {

@@ -162,6 +162,9 @@ async fn closing(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase == Phase::Closing).await;
 }
 
+/// What an HTTP/2 client may send before it is read is memory that no budget knows of, for each connection.
+const WINDOW: u32 = 128 * 1024;
+
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     // Heads and idle connections are watched by `meter`, for both protocols alike; hyper's own timer cannot tell the two apart.
@@ -172,7 +175,7 @@ fn builder() -> Builder<TokioExecutor> {
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
         .max_concurrent_streams(256)
-        .initial_stream_window_size(1024 * 1024)
-        .initial_connection_window_size(2 * 1024 * 1024);
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW);
     builder
 }

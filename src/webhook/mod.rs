@@ -6,7 +6,10 @@
 pub mod cluster;
 pub(crate) mod dial;
 mod health;
+mod intake;
+mod judges;
 mod metrics;
+mod namespace;
 mod routes;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};

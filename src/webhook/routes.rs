@@ -4,7 +4,6 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, Bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
@@ -12,45 +11,29 @@ use axum::{
     routing::post,
 };
 use futures_util::FutureExt;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
-use super::Shared;
+use super::{Shared, intake::Intake, judges::Judges, namespace::namespace};
 use crate::{
     admission::{Answer, Ending, Hook, review},
     config::period::parse_go_duration,
 };
 
-/// As in controller-runtime: an update carries two objects of up to 3 MiB each.
-const LARGEST_BODY: usize = 7 * 1024 * 1024;
-/// Bodies above this are rare and cost memory and time. A few may come in at once, so that a slow one does not hold up the others; fewer are
-/// judged at once, which takes several times a body's memory, and off the threads that serve everybody else.
-const LARGE_BODY: usize = 256 * 1024;
-const LARGE_READ_AT_ONCE: usize = 8;
-const LARGE_JUDGED_AT_ONCE: usize = 2;
+/// Judged on the threads that serve everyone, in tens of microseconds. Most reviews are; what is larger can take long.
+const QUICK: usize = 16 * 1024;
 
 /// What the handlers need.
 #[derive(Clone)]
 struct Gate {
     shared: Arc<Shared>,
-    slots: Arc<Semaphore>,
-    large_read: Arc<Semaphore>,
-    large_judged: Arc<Semaphore>,
+    intake: Arc<Intake>,
+    judges: Arc<Judges>,
     deadline: Duration,
 }
 
 pub(super) fn router(shared: Arc<Shared>, max_in_flight: usize, deadline: Duration) -> Router {
-    let gate = Gate {
-        slots: Arc::new(Semaphore::new(max_in_flight)),
-        large_read: Arc::new(Semaphore::new(LARGE_READ_AT_ONCE)),
-        large_judged: Arc::new(Semaphore::new(LARGE_JUDGED_AT_ONCE)),
-        deadline,
-        shared: shared.clone(),
-    };
+    let gate = Gate { intake: Arc::new(Intake::new(max_in_flight)), judges: Arc::new(Judges::new()), deadline, shared: shared.clone() };
     let on = |hook: Hook| post(move |State(gate): State<Gate>, request: Request| async move { gate.answer(hook, request).await });
     Router::new()
         .route("/validate", on(Hook::Validate))
@@ -75,7 +58,7 @@ async fn catch_panics(State(shared): State<Arc<Shared>>, request: Request, next:
 
 /// Why a request does not get as far as a review.
 #[derive(Debug, PartialEq, Eq)]
-enum Refusal {
+pub(super) enum Refusal {
     Overloaded,
     NotJson,
     BadTimeout,
@@ -123,33 +106,21 @@ impl Gate {
     }
 
     async fn review(&self, hook: Hook, request: Request, began: Instant) -> Result<Answer, Refusal> {
-        let _slot = self.slots.try_acquire().map_err(|_| Refusal::Overloaded)?;
         if !is_json(request.headers()) {
             return Err(Refusal::NotJson);
         }
         let deadline = began + self.deadline.min(asked_timeout(request.uri().query())?.unwrap_or(self.deadline));
-        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        if length.is_some_and(|length: usize| length > LARGEST_BODY) {
-            return Err(Refusal::TooLarge);
-        }
+        let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let work = async {
-            // Of a body without a length, the worst is expected.
-            let is_large = length.is_none_or(|length| length > LARGE_BODY);
-            let _read = if is_large { self.large_read.acquire().await.ok() } else { None };
-            let body = read(request.into_body()).await?;
-            if body.len() <= LARGE_BODY {
-                return Ok(self.shared.with_facts(|facts| review(hook, &body, facts)));
+            let body = self.intake.receive(request.into_body(), announced).await?;
+            if body.bytes().len() <= QUICK {
+                return Ok(self.shared.with_facts(|facts| review(hook, body.bytes(), facts)));
             }
-            let _judged = self.large_judged.acquire().await.ok();
+            let client = namespace(body.bytes());
             let shared = self.shared.clone();
-            let reviewed = tokio::task::spawn_blocking(move || shared.with_facts(|facts| review(hook, &body, facts))).await;
-            match reviewed {
-                Ok(answer) => Ok(answer),
-                Err(failed) => match failed.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(_) => Err(Refusal::Late),
-                },
-            }
+            // The body goes along: its place and its bytes are free only when the work is over, whether or not someone still waits.
+            let judge = move || shared.with_facts(|facts| review(hook, body.bytes(), facts));
+            self.judges.run(&client, judge).await.map_err(|_| Refusal::Late)
         };
         timeout_at(deadline, work).await.map_err(|_| Refusal::Late)?
     }
@@ -167,14 +138,6 @@ fn asked_timeout(query: Option<&str>) -> Result<Option<Duration>, Refusal> {
     let Some(asked) = asked else { return Ok(None) };
     let nanos = parse_go_duration(asked).ok().and_then(|nanos| u64::try_from(nanos).ok()).filter(|nanos| *nanos > 0);
     nanos.map(Duration::from_nanos).map(Some).ok_or(Refusal::BadTimeout)
-}
-
-async fn read(body: Body) -> Result<Bytes, Refusal> {
-    match Limited::new(body, LARGEST_BODY).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
-        Err(_) => Err(Refusal::Cut),
-    }
 }
 
 /// One line for each review that was refused or could not be read. Never what the object says.
@@ -199,18 +162,26 @@ fn log(hook: Hook, answer: &Answer) {
 
 #[cfg(test)]
 mod tests {
-    use axum::routing::get;
-    use tower::Service;
+    use std::sync::{
+        Mutex,
+        mpsc::{Receiver, Sender, channel},
+    };
+
+    use axum::{body::Body, routing::get};
+    use http_body_util::BodyExt;
+    use serde_json::json;
+    use tempfile::TempDir;
+    use tokio::task::JoinHandle;
+    use tower::{Service, ServiceExt};
 
     use super::*;
     use crate::{
-        config::{operator::Operator, rename::Mode, schema::Schema},
+        config::{operator::Operator, rename::Mode, rules::References, schema::Schema, subject::RefKind},
         listener::tls::{Files, Identity},
         webhook::{World, metrics::Metrics},
     };
 
-    #[tokio::test]
-    async fn a_panic_is_a_500_and_is_counted() {
+    fn shared(world: World) -> (TempDir, Arc<Shared>) {
         let folder = tempfile::tempdir().expect("a folder");
         let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a pair");
         let files =
@@ -218,7 +189,12 @@ mod tests {
         std::fs::write(&files.cert, pair.cert.pem()).expect("written");
         std::fs::write(&files.key, pair.signing_key.serialize_pem()).expect("written");
         let metrics = Metrics::new(Arc::new(Identity::open(files).expect("an identity")));
-        let shared = Arc::new(Shared { mode: Mode::Rename, world: World::told(Schema::told(true), Operator::Absent), metrics });
+        (folder, Arc::new(Shared { mode: Mode::Rename, world, metrics }))
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_and_is_counted() {
+        let (_folder, shared) = shared(World::told(Schema::told(true), Operator::Absent));
         async fn panics() -> &'static str {
             panic!("as a bug would")
         }
@@ -237,6 +213,93 @@ mod tests {
         assert_eq!(asked_timeout(Some("a=b&timeout=2s")), Ok(Some(Duration::from_secs(2))));
         for bad in ["timeout=", "timeout=2", "timeout=-2s", "timeout=0s"] {
             assert_eq!(asked_timeout(Some(bad)), Err(Refusal::BadTimeout), "{bad}");
+        }
+    }
+
+    /// References that take their time for objects of the namespace "slow": until told to answer.
+    #[derive(Debug)]
+    struct Slow {
+        begins: Mutex<Sender<()>>,
+        may_end: Mutex<Receiver<()>>,
+    }
+
+    impl References for Slow {
+        fn exists(&self, _: RefKind, namespace: &str, _: &str) -> Option<bool> {
+            if namespace == "slow" {
+                let _ = self.begins.lock().expect("no panic while held").send(());
+                let _ = self.may_end.lock().expect("no panic while held").recv();
+            }
+            Some(true)
+        }
+    }
+
+    /// A router whose reviews of the namespace "slow" take until told to end, and counters of those that have begun.
+    fn router_with_slow_reviews(max_in_flight: usize) -> (TempDir, Router, Receiver<()>, Sender<()>) {
+        let ((begins, begun), (end, may_end)) = (channel(), channel());
+        let slow = Slow { begins: Mutex::new(begins), may_end: Mutex::new(may_end) };
+        let (folder, shared) = shared(World { references: Some(Arc::new(slow)), ..World::told(Schema::told(true), Operator::Absent) });
+        (folder, router(shared, max_in_flight, Duration::from_secs(30)), begun, end)
+    }
+
+    /// A good review from a namespace, with so many bytes of ballast.
+    fn post_review(router: &Router, query: &str, namespace: &str, ballast: usize) -> JoinHandle<(StatusCode, String)> {
+        let object = json!({"metadata": {"name": "fetch", "namespace": namespace}, "spec": {
+            "sessionStorage": {"provider": "redis", "address": "redis:6379"},
+            "oidcConfigRef": {"name": "sign-in"},
+            "rateLimiting": {"perUser": {"maxTokens": 5, "refillPeriod": "1m0s"}},
+            "ballast": "x".repeat(ballast),
+        }});
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+            "uid": "42", "namespace": namespace, "operation": "CREATE", "object": object,
+            "kind": {"group": "toolhive.stacklok.dev", "version": "v1beta1", "kind": "MCPServer"},
+        }});
+        let review = review.to_string();
+        let request = Request::post(format!("/validate{query}")).header("content-type", "application/json");
+        let request = request.header("content-length", review.len()).body(Body::from(review)).expect("a request");
+        let router = router.clone();
+        tokio::spawn(async move {
+            let answer = router.oneshot(request).await.expect("no error of its own");
+            let status = answer.status();
+            let body = answer.into_body().collect().await.expect("whole").to_bytes();
+            (status, String::from_utf8_lossy(&body).into_owned())
+        })
+    }
+
+    const SOON: Duration = Duration::from_secs(20);
+    const LARGE: usize = 32 * 1024;
+
+    // On one thread, which would be blocked by a review that is judged on it.
+    #[tokio::test]
+    async fn a_long_review_has_its_deadline_and_holds_up_no_other() {
+        let (_folder, router, begun, end) = router_with_slow_reviews(16);
+        let late: Vec<_> = (0..6).map(|_| post_review(&router, "?timeout=1s", "slow", LARGE)).collect();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        begun.recv_timeout(SOON).expect("one is being judged");
+        for (namespace, ballast) in [("default", 0), ("default", LARGE), ("other", 1024 * 1024)] {
+            let (status, text) = post_review(&router, "", namespace, ballast).await.expect("no panic");
+            assert!(status == StatusCode::OK && text.contains(r#""allowed":true"#), "{status} {text}");
+        }
+        for late in late {
+            let (status, text) = late.await.expect("no panic");
+            assert_eq!((status, text.as_str()), (StatusCode::GATEWAY_TIMEOUT, "the review was not finished in time\n"));
+        }
+        assert!(begun.try_recv().is_err(), "of one namespace, one is judged at a time, and none that no one waits for");
+        drop(end);
+    }
+
+    #[tokio::test]
+    async fn a_late_review_keeps_its_place_until_its_work_is_over() {
+        let (_folder, router, begun, end) = router_with_slow_reviews(1);
+        let (status, _) = post_review(&router, "?timeout=200ms", "slow", LARGE).await.expect("no panic");
+        assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
+        begun.recv_timeout(SOON).expect("it was begun");
+        let (status, text) = post_review(&router, "", "default", 0).await.expect("no panic");
+        assert_eq!((status, text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "too many reviews at once; try again\n"));
+        drop(end);
+        let deadline = Instant::now() + SOON;
+        while post_review(&router, "", "default", 0).await.expect("no panic").0 != StatusCode::OK {
+            assert!(Instant::now() < deadline, "the place is not free again");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reviews over real sockets: what is sent, by whom, and how much of it; after each of them a good review still gets its answer.
 
 mod bad_input;
+mod bodies;
 mod clients;
 mod connections;
 mod limits;

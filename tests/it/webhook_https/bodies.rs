@@ -1,0 +1,80 @@
+//! Many bodies that stop halfway, and what the others notice of them.
+
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, stream};
+use http_body_util::StreamBody;
+use hyper::{
+    Request,
+    body::{Bytes, Frame},
+    client::conn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::task::JoinSet;
+
+use super::{assert_serves, client, good_review, http2, response};
+use crate::support::{https::Client, serve::Serve};
+
+const MIB: usize = 1024 * 1024;
+
+/// Opens an HTTP/2 connection with requests that announce a body, send the beginning and stop. Open until it is dropped.
+async fn stall(client: Client, streams: usize, announced: usize, sent: usize) -> JoinSet<()> {
+    let stream = client.connect().await.expect("a handshake");
+    let (mut sender, connection) = conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+    let mut held = JoinSet::new();
+    held.spawn(async move { drop(connection.await) });
+    for _ in 0..streams {
+        let chunk = Bytes::from(vec![b' '; sent.min(64 * 1024)]);
+        let frames = stream::iter((0..sent / chunk.len().max(1)).map(move |_| Ok::<_, Infallible>(Frame::data(chunk.clone()))))
+            .chain(stream::pending());
+        let request = Request::post("https://localhost/validate").header("content-type", "application/json");
+        let request = request.header("content-length", announced).body(StreamBody::new(frames.boxed())).expect("a request");
+        let sent = sender.send_request(request);
+        held.spawn(async move { drop(sent.await) });
+    }
+    held
+}
+
+#[tokio::test]
+async fn half_sent_bodies_have_a_bound_together_and_keep_no_one_out() {
+    let server = Serve::start(&[]);
+    let (client, http2) = (client(&server), http2(&server));
+    assert_serves(&client).await;
+    let before = server.resident();
+    let mut held = Vec::new();
+    while held.len() < 128 {
+        let connections: JoinSet<_> = (0..8).map(|_| stall(http2.clone(), 2, 7 * MIB, MIB)).collect();
+        held.extend(connections.join_all().await);
+        assert_serves(&client).await;
+    }
+    for _ in 0..20 {
+        assert_serves(&client).await;
+        // The budget, and what connections take by themselves.
+        let more = server.resident().saturating_sub(before);
+        assert!(more < 80 * MIB, "{} MiB more are resident", more / MIB);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while server.resident() > before + 24 * MIB {
+        assert!(Instant::now() < deadline, "{} MiB are still resident", server.resident() / MIB);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_serves(&client).await;
+    }
+}
+
+#[tokio::test]
+async fn bodies_of_large_reviews_that_stall_give_way_to_whole_ones() {
+    let server = Serve::start(&[]);
+    let http2 = http2(&server);
+    // Enough to take all places of large bodies, and all bytes.
+    let _held = [stall(http2.clone(), 50, 7 * MIB, MIB).await, stall(http2.clone(), 50, 7 * MIB, MIB).await];
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut large: serde_json::Value = serde_json::from_str(&good_review()).expect("JSON");
+    large["request"]["object"]["spec"]["padding"] = "x".repeat(MIB).into();
+    let answer = client(&server).post("/validate", large.to_string()).await;
+    assert_eq!(response(&answer)["allowed"], true);
+}
