@@ -33,9 +33,10 @@ pub(super) async fn keep_dialing(address: SocketAddr, identity: Arc<Identity>, h
     loop {
         ticks.tick().await;
         let result = timeout(DEADLINE, dial(address, &identity)).await.unwrap_or_else(|late| Err(late.into()));
+        let result = result.and_then(|()| identity.validity().map_err(io::Error::other));
         match (health.dialed(result.is_ok()), result) {
             (true, Ok(())) => info!("ready: the TLS port answers"),
-            (true, Err(error)) => warn!(%error, "not ready: the TLS port does not answer"),
+            (true, Err(error)) => warn!(%error, "not ready: the TLS port does not answer with a valid certificate"),
             (false, _) => {}
         }
     }

@@ -14,19 +14,20 @@ use axum::{
 use tokio::sync::watch;
 
 use super::Shared;
-use crate::listener::Phase;
+use crate::listener::{Phase, tls::Identity};
 
 /// What readiness is made of.
 #[derive(Debug)]
 pub(super) struct Health {
     dialed: AtomicBool,
+    identity: Arc<Identity>,
     phase: watch::Receiver<Phase>,
     schema_answered: watch::Receiver<bool>,
 }
 
 impl Health {
-    pub(super) fn new(phase: watch::Receiver<Phase>, schema_answered: watch::Receiver<bool>) -> Self {
-        Self { dialed: AtomicBool::new(false), phase, schema_answered }
+    pub(super) fn new(identity: Arc<Identity>, phase: watch::Receiver<Phase>, schema_answered: watch::Receiver<bool>) -> Self {
+        Self { dialed: AtomicBool::new(false), identity, phase, schema_answered }
     }
 
     /// Notes how the last TLS dial to ourselves went; true when that is news.
@@ -35,13 +36,18 @@ impl Health {
     }
 
     fn readiness(&self) -> (bool, String) {
+        // Asked of the clock each time: a certificate expires between two dials, too.
+        let invalid = self.identity.validity().err().map(|error| error.to_string());
         let checks = [
-            ("not stopping", *self.phase.borrow() == Phase::Serving),
-            ("answers TLS on its own port", self.dialed.load(Ordering::Acquire)),
-            ("installed CRDs read", *self.schema_answered.borrow()),
+            ("not stopping", *self.phase.borrow() == Phase::Serving, None),
+            ("answers TLS on its own port", invalid.is_none() && self.dialed.load(Ordering::Acquire), invalid),
+            ("installed CRDs read", *self.schema_answered.borrow(), None),
         ];
-        let text = checks.iter().map(|(name, ok)| format!("[{}] {name}\n", if *ok { '+' } else { '-' })).collect();
-        (checks.iter().all(|(_, ok)| *ok), text)
+        let line = |(name, ok, why): &(&str, bool, Option<String>)| {
+            let (mark, why) = (if *ok { '+' } else { '-' }, why.as_ref().map(|why| format!(": {why}")).unwrap_or_default());
+            format!("[{mark}] {name}{why}\n")
+        };
+        (checks.iter().all(|(_, ok, _)| *ok), checks.iter().map(line).collect())
     }
 }
 

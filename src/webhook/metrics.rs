@@ -29,6 +29,7 @@ pub(super) struct Metrics {
     alias: Family<AliasLabels, Counter>,
     panics: Counter,
     certificate_expiry: Gauge<i64, AtomicI64>,
+    certificate_valid: Gauge<i64, AtomicI64>,
     identity: Arc<Identity>,
 }
 
@@ -77,6 +78,7 @@ impl Metrics {
             alias: Family::default(),
             panics: Counter::default(),
             certificate_expiry: Gauge::default(),
+            certificate_valid: Gauge::default(),
             identity,
             registry: Registry::default(),
         };
@@ -90,6 +92,8 @@ impl Metrics {
         admission.register("panics", "Handlers that panicked", metrics.panics.clone());
         let expiry = metrics.certificate_expiry.clone();
         registry.register("certificate_expiry_timestamp", "End of the served certificate, in seconds since the epoch", expiry);
+        let valid = metrics.certificate_valid.clone();
+        registry.register("certificate_valid", "1 while the served certificate is valid, 0 before and after", valid);
         Self { registry, ..metrics }
     }
 
@@ -126,6 +130,7 @@ impl Metrics {
     /// As OpenMetrics text.
     pub(super) fn encode(&self) -> Result<String, std::fmt::Error> {
         self.certificate_expiry.set(self.identity.not_after());
+        self.certificate_valid.set(self.identity.validity().is_ok().into());
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

@@ -150,7 +150,7 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (tell, phase) = watch::channel(Phase::Serving);
         let metrics = Metrics::new(self.identity.clone());
-        let health = Arc::new(Health::new(phase.clone(), self.world.schema_answered.clone()));
+        let health = Arc::new(Health::new(self.identity.clone(), phase.clone(), self.world.schema_answered.clone()));
         let shared = Arc::new(Shared { mode: self.settings.mode, world: self.world, metrics });
         let reviews = routes::router(shared.clone(), self.settings.max_in_flight, self.settings.deadline);
         let operations = health::router(health.clone(), shared.clone());

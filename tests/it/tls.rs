@@ -27,7 +27,7 @@ use crate::{
         https::{Client, get, post},
         serve::{Serve, wait_until},
     },
-    webhook_https::{assert_serves, good_review},
+    webhook_https::{assert_serves, good_review, sample},
 };
 
 const FILES: [&str; 4] = ["--tls-cert", "tls.crt", "--tls-key", "tls.key"];
@@ -183,6 +183,134 @@ async fn garbage_keeps_the_old_pair_and_is_told_once() {
     mount.swap((&cert, &key));
     wait_until_served(&client, &cert).await;
     assert_serves(&client).await;
+}
+
+const DAY: i64 = 24 * 60 * 60;
+
+/// Waits for readiness, or its end, and gives what it says.
+async fn wait_for_readiness(server: &Serve, status: u16) -> String {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = get(server.metrics, "/readyz").await;
+        if answer.status == status {
+            return answer.text();
+        }
+        assert!(Instant::now() < deadline, "{}: {}", answer.status, answer.text());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn valid_metric(server: &Serve) -> Option<f64> {
+    sample(&get(server.metrics, "/metrics").await.text(), "tollgate_certificate_valid")
+}
+
+#[tokio::test]
+async fn a_certificate_out_of_its_time_is_never_ready_and_says_so() {
+    let ca = Ca::root("root");
+    for (from, until, why) in [(-2 * DAY, -DAY, "it expired at "), (DAY, 2 * DAY, "it is not valid before ")] {
+        let (cert, key) = ca.pair_valid(from, until);
+        let server = Serve::start_in(folder_with(&cert, &key), &FILES);
+        server.wait_for_log(&format!("the certificate in use is not valid; clients will refuse it error=tls.crt is not usable: {why}"));
+        // Longer than the first dial to the own port takes.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let said = wait_for_readiness(&server, 503).await;
+        assert!(said.contains(&format!("[-] answers TLS on its own port: tls.crt is not usable: {why}")), "{said}");
+        assert_eq!(valid_metric(&server).await, Some(0.0));
+        // A good pair ends that.
+        let (cert, key) = ca.pair();
+        fs::write(server.folder.path().join("tls.key"), &key).expect("written");
+        fs::write(server.folder.path().join("tls.crt"), &cert).expect("written");
+        wait_for_readiness(&server, 200).await;
+        server.wait_for_log("the certificate in use is valid");
+        assert_eq!(valid_metric(&server).await, Some(1.0));
+        assert_serves(&Client::new(server.address, &ca.pem)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_in_use_ends_readiness() {
+    let ca = Ca::root("root");
+    let (cert, key) = ca.pair_valid(-DAY, 12);
+    let server = Serve::start_in(folder_with(&cert, &key), &FILES);
+    wait_for_readiness(&server, 200).await;
+    assert_eq!(valid_metric(&server).await, Some(1.0));
+    let said = wait_for_readiness(&server, 503).await;
+    assert!(said.contains("[-] answers TLS on its own port: tls.crt is not usable: it expired at "), "{said}");
+    server.wait_for_log("the certificate in use is not valid; clients will refuse it");
+}
+
+#[tokio::test]
+async fn a_rotation_to_a_worse_certificate_keeps_the_better() {
+    let ca = Ca::root("root");
+    let (cert, key) = ca.pair();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mounted = folder.path().to_owned();
+    let mut mount = Mount::new(&mounted, (&cert, &key));
+    let server = Serve::start_in(folder, &FILES);
+    let client = Client::new(server.address, &ca.pem);
+    wait_for_readiness(&server, 200).await;
+    let kept = "the certificates changed and cannot be used; the old ones stay in use error=tls.crt is not usable: ";
+    for (from, until, why) in [(-2 * DAY, -DAY, "it expired at "), (DAY, 2 * DAY, "it is not valid before ")] {
+        let (cert, key) = ca.pair_valid(from, until);
+        mount.swap((&cert, &key));
+        server.wait_for_log(&format!("{kept}{why}"));
+    }
+    // Two more looks at the files say nothing new.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(server.log().matches(kept).count(), 2, "{}", server.log());
+    assert_eq!(served(&client).await, [der(&cert)]);
+    assert_serves(&client).await;
+    wait_for_readiness(&server, 200).await;
+    // One that is not valid yet is used as soon as it is, though the files do not change any more.
+    let (cert, key) = ca.pair_valid(8, DAY);
+    mount.swap((&cert, &key));
+    wait_until_served(&client, &cert).await;
+    wait_until("the replacement is logged", || server.log().matches("certificates replaced").count() == 1);
+    assert_serves(&client).await;
+}
+
+#[test]
+fn keys_and_certificates_that_no_client_takes_are_named() {
+    let ca = Ca::root("root");
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| fs::read_to_string(folder.path().join(name)).expect("written by openssl");
+    let self_signed = |algorithm: &[&str]| {
+        let request = ["req", "-x509", "-nodes", "-days", "9", "-subj", "/CN=localhost", "-keyout", "made.key", "-out", "made.crt"];
+        openssl(folder.path(), &[request.as_slice(), algorithm].concat());
+        (at("made.crt"), at("made.key"))
+    };
+    let supported = "use P-256, P-384, Ed25519, or RSA of 2048 to 4096 bits";
+    for (algorithm, what) in [
+        (["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"].as_slice(), "on the curve P-521"),
+        (&["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"], "on the curve secp256k1"),
+        (&["-newkey", "rsa:1024"], "RSA of 1024 bits"),
+        (&["-newkey", "ed448"], "Ed448"),
+    ] {
+        let (cert, key) = self_signed(algorithm);
+        let stderr = refusal(&folder_with(&cert, &key), &FILES);
+        assert!(stderr.contains(&format!("error: tls.crt is not usable: its key is {what}; {supported}")), "{stderr}");
+    }
+    // The key's file alone.
+    let (_, key) = self_signed(&["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"]);
+    let (cert, good_key) = ca.pair();
+    let stderr = refusal(&folder_with(&cert, &key), &FILES);
+    assert!(stderr.contains(&format!("error: tls.key is not usable: it is a key on the curve P-521; {supported}")), "{stderr}");
+    // Encrypted, in both forms.
+    for (args, begins) in [
+        (["pkcs8", "-topk8", "-in", "plain.key", "-passout", "pass:secret"].as_slice(), "-----BEGIN ENCRYPTED PRIVATE KEY-----"),
+        (&["ec", "-aes256", "-in", "plain.key", "-passout", "pass:secret"], "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED"),
+    ] {
+        fs::write(folder.path().join("plain.key"), &good_key).expect("written");
+        let key = openssl(folder.path(), args);
+        assert!(key.starts_with(begins), "{args:?} made another form: {}", key.lines().next().unwrap_or_default());
+        let stderr = refusal(&folder_with(&cert, &key), &FILES);
+        assert!(stderr.contains("error: tls.key holds no unencrypted private key (BEGIN PRIVATE KEY): it is encrypted; "), "{stderr}");
+    }
+    // Version 1 has no extensions.
+    openssl(folder.path(), &["req", "-new", "-key", "plain.key", "-subj", "/CN=localhost", "-out", "request"]);
+    let version_1 = openssl(folder.path(), &["x509", "-req", "-in", "request", "-signkey", "plain.key", "-days", "9"]);
+    let stderr = refusal(&folder_with(&version_1, &good_key), &FILES);
+    assert!(stderr.contains("error: tls.crt is not usable: it is an X.509 v1 certificate"), "{stderr}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Certificates of a test's own.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData};
+use time::OffsetDateTime;
 
 /// A certificate authority of a test's own.
 pub struct Ca {
@@ -39,6 +40,15 @@ impl Ca {
     pub fn pair(&self) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         (self.certify(&key), key.serialize_pem())
+    }
+
+    /// The same, valid from and until so many seconds from now.
+    pub fn pair_valid(&self, from: i64, until: i64) -> (String, String) {
+        let (key, now) = (KeyPair::generate().expect("a key"), OffsetDateTime::now_utc());
+        let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
+        params.not_before = now + time::Duration::seconds(from);
+        params.not_after = now + time::Duration::seconds(until);
+        (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
     }
 
     /// A client's certificate and its key.
