@@ -17,6 +17,7 @@ mod connection;
 mod leftover;
 mod meter;
 pub(crate) mod places;
+mod socket;
 pub mod tls;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -101,12 +102,12 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds a socket. Port 0 picks a free one.
+    /// Binds a socket. Port 0 picks a free one; `[::]` is every address, of IPv4 too, and `0.0.0.0` where there is no IPv6.
     ///
     /// # Errors
     /// As the system says it: address in use, not ours, not permitted.
     pub async fn bind(address: SocketAddr, tls: Option<Arc<Identity>>, limits: Limits) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await?, tls, limits })
+        Ok(Self { socket: socket::listen(address)?, tls, limits })
     }
 
     /// The bound address.
@@ -130,6 +131,8 @@ impl Listener {
             while tasks.try_join_next().is_some() {}
             match accepted {
                 Ok((stream, peer)) => {
+                    // IPv4 arrives on an IPv6 socket as ::ffff:10.0.0.1, which is not what anyone compares with.
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     let meter = Meter::new(Instant::now());
                     let place = tokio::select! {
                         place = places.take(meter.clone()) => place,

@@ -46,7 +46,7 @@ async fn dial(address: SocketAddr, identity: &Arc<Identity>) -> io::Result<()> {
     // The certificate that we serve: the one from before the dial, or the one that has replaced it meanwhile.
     let (identity, leaf) = (identity.clone(), identity.leaf());
     let config = config(move |certificate| *certificate == leaf || *certificate == identity.leaf())?;
-    let stream = TcpStream::connect(reachable(address)).await?;
+    let stream = TcpStream::connect(reachable(address).as_slice()).await?;
     // A server that asks for client certificates refuses us after its own part of the handshake, which is the part that is tested.
     TlsConnector::from(config).connect(ServerName::IpAddress(address.ip().into()), stream).await.map(drop)
 }
@@ -72,14 +72,16 @@ fn config(takes: impl Fn(&CertificateDer<'_>) -> bool + Send + Sync + 'static) -
     Ok(Arc::new(config))
 }
 
-/// Where a socket bound to every address can be reached.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+/// Where a socket can be reached that is bound to this address, which may be that of every interface. `[::]` also means IPv4, where the
+/// loopback interface may have no IPv6.
+fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
+    let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
+    let ips = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![v4],
+        IpAddr::V6(ip) if ip.is_unspecified() => vec![v6, v4],
+        ip => vec![ip],
     };
-    SocketAddr::new(ip, address.port())
+    ips.into_iter().map(|ip| SocketAddr::new(ip, address.port())).collect()
 }
 
 /// Accepts leaf certificates by their bytes.

@@ -112,6 +112,19 @@ fn the_overlay_for_cert_manager_names_its_certificate() {
 }
 
 #[test]
+fn pods_listen_on_every_address_of_both_families() {
+    for folder in ["base", "overlays/proxy"] {
+        let objects = kustomize(&manifests().join(folder));
+        let container = &of_kind(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+        let args = container["args"].as_array().expect("args").iter().filter_map(Value::as_str);
+        let listens: Vec<_> = args.filter(|arg| arg.contains("listen=")).collect();
+        assert!(listens.len() == 2 && listens.iter().all(|arg| arg.contains("=[::]:")), "{folder}: {listens:?}");
+    }
+    let image = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Containerfile")).expect("shipped");
+    assert!(image.contains(r#""--listen", "[::]:8443""#) && image.contains(r#""--metrics-listen", "[::]:9443""#), "{image}");
+}
+
+#[test]
 fn kustomize_takes_the_definitions_and_the_component() {
     assert_eq!(kustomize(&manifests().join("crds")).len(), 2);
     let definitions = manifests().join("crds").display().to_string();

@@ -1,6 +1,12 @@
 //! Starts: the greeting, development certificates, environment and flags, and starts that fail.
 
-use std::{collections::BTreeMap, fs, net::TcpListener, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::Command,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
@@ -230,4 +236,16 @@ async fn a_folder_that_cannot_hold_certificates_is_a_failed_start() {
     let server = Serve::start(&[]);
     assert_eq!(get(server.metrics, "/healthz").await.text(), "ok\n");
     assert_serves(&client(&server)).await;
+}
+
+#[tokio::test]
+async fn every_address_is_of_both_families_and_reached_by_either() {
+    let server = Serve::start_listening("[::]:0", &[]);
+    server.wait_for_log("ready: the TLS port answers");
+    assert_eq!(server.address.ip().to_string(), "::");
+    let addresses = ["127.0.0.1", "::1"].map(|ip| SocketAddr::new(ip.parse().expect("an address"), server.address.port()));
+    let has_ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    for address in addresses.into_iter().filter(|address| address.is_ipv4() || has_ipv6) {
+        assert_serves(&Client::new(address, &server.ca())).await;
+    }
 }
