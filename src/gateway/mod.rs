@@ -21,7 +21,7 @@
 //! |---|---|
 //! | `front` | one request, from its head to its answer |
 //! | [`callers`] | who is calling |
-//! | `upstream`, `hop` | the server behind, and headers from one hop to the next |
+//! | `upstream`, `sending`, `hop` | the server behind, requests that are sent again, and headers from one hop to the next |
 //! | [`source`], [`follow`] | where limits come from, and what happens when they change |
 //! | [`store`] | where buckets are |
 //! | [`access`], `metrics`, `operations` | what is told about it |
@@ -35,6 +35,7 @@ mod hop;
 pub mod live;
 mod metrics;
 mod operations;
+mod sending;
 pub mod source;
 pub mod store;
 mod tally;

@@ -1,7 +1,8 @@
 //! The MCP server behind the proxy: connections to it, and what is made of its answers.
 //!
-//! Connections are kept and used again; over TLS with HTTP/2 where the server offers it. Answers pass as they come, byte for byte and
-//! unbuffered. When a client leaves, its answer is dropped, and that ends the request at the server too: an HTTP/1.1 connection is
+//! Connections are kept and used again, but not for long: a server that closes an idle one while a request is on its way leaves a call that
+//! may have run, and cannot be sent again ([`sending`](super::sending)). Over TLS with HTTP/2 where the server offers it. Answers pass as they
+//! come, byte for byte and unbuffered. When a client leaves, its answer is dropped, and that ends the request at the server too: an HTTP/1.1 connection is
 //! closed, an HTTP/2 stream reset.
 
 use std::{
@@ -13,10 +14,11 @@ use std::{
 
 use axum::body::{Body, Bytes};
 use http::{HeaderMap, Method, Request, Response, Uri, Version, uri};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{self, Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{
@@ -27,11 +29,20 @@ use rustls::{
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::hop;
+use super::{
+    hop,
+    sending::{Sending, was_never_taken},
+};
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// Shorter than what servers commonly keep an idle connection for, so that we are the ones to close it.
-const KEEP_IDLE: Duration = Duration::from_secs(20);
+/// Shorter than what servers keep an idle connection for, so that this side is the one to close it: gunicorn 2 s, uvicorn and Node 5 s. Their
+/// clocks start when the answer is sent, this one when it has been passed on.
+const KEEP_IDLE: Duration = Duration::from_millis(1500);
+
+/// What the server may send of an answer that its client does not read.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same of all answers of a connection. Were it as small, one client that does not read would hold up the answers of all others.
+const CONNECTION_WINDOW: u32 = 256 * STREAM_WINDOW;
 
 /// Where requests go.
 pub(super) struct Upstream {
@@ -39,7 +50,9 @@ pub(super) struct Upstream {
     authority: uri::Authority,
     /// For requests to `/`.
     path: String,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// Whether the server may answer that it did not look at a request.
+    may_speak_http2: bool,
+    client: Client<HttpsConnector<HttpConnector>, Sending>,
     /// Until the head of an answer.
     answer_within: Duration,
 }
@@ -108,22 +121,39 @@ impl Upstream {
             _ => return Err(bad()),
         };
         let path = parts.path_and_query.filter(|path| path.query().is_none()).ok_or_else(bad)?.path().to_owned();
-        let client = client(tls(ca, scheme == uri::Scheme::HTTPS)?, is_h2c);
-        Ok(Self { scheme, authority, path, client, answer_within })
+        let is_https = scheme == uri::Scheme::HTTPS;
+        let client = client(tls(ca, is_https)?, is_h2c);
+        Ok(Self { scheme, authority, path, may_speak_http2: is_h2c || is_https, client, answer_within })
     }
 
     /// Passes a request on, with this body, and gives back the answer as it comes.
     pub(super) async fn pass(&self, head: Head, body: Bytes) -> Result<Response<Body>, NoAnswer> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = head.method;
-        *request.uri_mut() = self.uri(&head.uri);
-        *request.headers_mut() = head.headers;
-        let answer = timeout(self.answer_within, self.client.request(request)).await.map_err(|_| NoAnswer::Late)?;
+        let answer = timeout(self.answer_within, self.answer(head, body)).await.map_err(|_| NoAnswer::Late)?;
         let mut answer = answer
             .map_err(|error| if error.is_connect() { NoAnswer::Unreachable(error.into()) } else { NoAnswer::Broken(error.into()) })?;
         hop::leave_hop(answer.headers_mut());
         *answer.version_mut() = Version::HTTP_11;
         Ok(answer.map(|body| Body::new(body.map_err(axum::Error::new))))
+    }
+
+    /// Sends a request, and once more when the server certainly did not look at it.
+    async fn answer(&self, head: Head, body: Bytes) -> Result<Response<Incoming>, legacy::Error> {
+        let (body, spare) = Sending::new(&head, body, self.may_speak_http2);
+        let error = match self.client.request(self.request(head, body)).await {
+            Err(error) if was_never_taken(&error) => error,
+            outcome => return outcome,
+        };
+        let Some((head, body)) = spare.again() else { return Err(error) };
+        tracing::debug!(error = %super::chain(&error), "the MCP server did not take a request, sending it again");
+        self.client.request(self.request(head, Sending::once(body))).await
+    }
+
+    fn request(&self, head: Head, body: Sending) -> Request<Sending> {
+        let mut request = Request::new(body);
+        *request.method_mut() = head.method;
+        *request.uri_mut() = self.uri(&head.uri);
+        *request.headers_mut() = head.headers;
+        request
     }
 
     /// The same path and query there; `/` is the path of `--upstream`.
@@ -142,7 +172,7 @@ impl Upstream {
 }
 
 /// A request's head, as it goes on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Head {
     pub(super) method: Method,
     pub(super) uri: Uri,
@@ -169,7 +199,7 @@ fn roots(path: &Path) -> Result<RootCertStore, UpstreamError> {
     if roots.is_empty() { Err(failed("it holds none".to_owned())) } else { Ok(roots) }
 }
 
-fn client(tls: ClientConfig, is_h2c: bool) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+fn client(tls: ClientConfig, is_h2c: bool) -> Client<HttpsConnector<HttpConnector>, Sending> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -179,7 +209,8 @@ fn client(tls: ClientConfig, is_h2c: bool) -> Client<HttpsConnector<HttpConnecto
     let https = if is_h2c { builder.enable_http2().wrap_connector(tcp) } else { builder.enable_all_versions().wrap_connector(tcp) };
     let mut client = Client::builder(TokioExecutor::new());
     client.pool_timer(TokioTimer::new()).timer(TokioTimer::new()).pool_idle_timeout(KEEP_IDLE).http2_only(is_h2c);
-    client.http2_keep_alive_interval(Duration::from_secs(30)).http2_adaptive_window(true);
+    client.http2_keep_alive_interval(Duration::from_secs(30));
+    client.http2_initial_stream_window_size(STREAM_WINDOW).http2_initial_connection_window_size(CONNECTION_WINDOW);
     client.build(https)
 }
 

@@ -6,6 +6,7 @@ mod limits;
 mod live;
 mod quickstart;
 mod reload;
+mod resent;
 mod sdks;
 mod smuggling;
 mod store;

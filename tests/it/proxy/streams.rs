@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use hyper::{Response, body::Incoming};
+use serde_json::json;
 use tokio::time::timeout;
 
-use super::{PATIENCE, ask, assert_denied, assert_passed, call, posted, proxy, request};
-use crate::support::{https::send_plain, upstream::Upstream};
+use super::{PATIENCE, ask, assert_denied, assert_passed, bucket, call, posted, proxy, request, resource};
+use crate::support::{https::send_plain, proxy::Proxy, upstream::Upstream};
 
 /// The next bytes of an answer; `None` at its end.
 async fn next(response: &mut Response<Incoming>) -> Option<String> {
@@ -74,15 +75,22 @@ async fn a_client_that_leaves_ends_the_request_at_the_server() {
 #[tokio::test]
 async fn a_client_that_does_not_read_slows_nobody_else() {
     let upstream = Upstream::start().await;
-    let proxy = proxy(&upstream, 9, &[]);
-    let response = send_plain(proxy.address, request("GET", "/mcp", &[], "")).await;
-    let stream = upstream.stream().await;
-    for _ in 0..64 {
-        stream.send(vec![b'x'; 1024 * 1024]);
+    // Over HTTP/2, all answers come over one connection.
+    for scheme in ["http", "h2c"] {
+        let limits = resource(json!({"global": bucket(9)}));
+        let proxy = Proxy::start(&format!("{scheme}://{}/mcp", upstream.address), &limits, &["--store", "memory"]);
+        let response = send_plain(proxy.address, request("GET", "/mcp", &[], "")).await;
+        let stream = upstream.stream().await;
+        for _ in 0..64 {
+            stream.send(vec![b'x'; 1024 * 1024]);
+        }
+        for id in 1..=9 {
+            assert_passed(&ask(&proxy, &[], call(id, "search")).await, "search");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        drop(response);
+        stream.closed().await;
     }
-    assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
-    drop(response);
-    stream.closed().await;
 }
 
 #[tokio::test]
