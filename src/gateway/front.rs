@@ -14,12 +14,11 @@ use axum::{
     response::Response,
 };
 use http::{HeaderName, HeaderValue, Method, header, request::Parts};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::time::timeout;
 
 use super::{
     Gateway,
     access::Access,
+    bodies::Unread,
     hop,
     upstream::{Head, NoAnswer},
 };
@@ -32,6 +31,9 @@ use crate::{
 
 /// Methods that pass without being looked into; what comes with them is not passed.
 const PASSED: [Method; 4] = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
+
+/// When a client for whose body there was no room may try again.
+const RETRY_AFTER_SECONDS: &str = "5";
 
 /// An answer of our own instead of the server's.
 pub(super) struct Turned(Box<Response>);
@@ -79,19 +81,10 @@ impl Gateway {
         Ok(self.metrics.streaming(response))
     }
 
-    /// The whole body, within bounds of size and time.
+    /// The whole body, within bounds of size, time and memory.
     async fn read(&self, parts: &Parts, body: Body) -> Result<Bytes, Turned> {
-        let too_large = || Turned::with(plain(413, &format!("the body is larger than {} bytes", self.max_body)));
-        let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > self.max_body as u64) {
-            return Err(too_large());
-        }
-        match timeout(self.body_within, Limited::new(body, self.max_body).collect()).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => Err(Turned::with(plain(400, "the body ended before its end"))),
-            Err(_) => Err(Turned::with(plain(408, &format!("the body did not come within {:?}", self.body_within)))),
-        }
+        let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        self.bodies.read(announced, body).await.map_err(|why| Turned::with(unread(why)))
     }
 
     fn envelope(&self, parts: &Parts, body: &[u8]) -> Result<Envelope, Refusal> {
@@ -168,6 +161,18 @@ pub(super) fn plain(status: u16, message: &str) -> Response {
     let body = serde_json::json!({"jsonrpc": "2.0", "error": {"code": -32600, "message": message}});
     let headers = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
     reply(Reply { status, headers, body: body.to_string().into_bytes() })
+}
+
+fn unread(why: Unread) -> Response {
+    match why {
+        Unread::TooLarge(largest) => plain(413, &format!("the body is larger than {largest} bytes")),
+        Unread::Broken => plain(400, "the body ended before its end"),
+        Unread::Late(within) => plain(408, &format!("the body did not come within {within:?}")),
+        Unread::NoRoom => {
+            let retry = (header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            with(plain(503, "the bodies of other requests take up all the memory for them"), vec![retry])
+        }
+    }
 }
 
 fn method_not_allowed() -> Response {

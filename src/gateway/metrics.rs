@@ -22,6 +22,7 @@ pub(super) struct Metrics {
     duration: Histogram,
     streams: Gauge<i64, AtomicI64>,
     reloads: Family<ReloadLabels, Counter>,
+    buffered: Gauge<i64, AtomicI64>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -45,11 +46,13 @@ impl Metrics {
             duration: Histogram::new(BUCKETS),
             streams: Gauge::default(),
             reloads: Family::default(),
+            buffered: Gauge::default(),
             registry: Registry::default(),
         };
         let ours = registry.sub_registry_with_prefix("tollgate_proxy");
         ours.register("requests", "Requests by what the limits said and the HTTP status", metrics.requests.clone());
         ours.register_with_unit("request_duration", "Until the head of the answer", Unit::Seconds, metrics.duration.clone());
+        ours.register_with_unit("buffered", "Bodies of requests in memory", Unit::Bytes, metrics.buffered.clone());
         ours.register("streams", "Answers that are still being passed on", metrics.streams.clone());
         ours.register("reloads", "Changes of the limits under way, and whether they could be used", metrics.reloads.clone());
         Self { registry, ..metrics }
@@ -79,7 +82,9 @@ impl Metrics {
         })
     }
 
-    pub(super) fn encode(&self) -> Result<String, std::fmt::Error> {
+    /// With so many bytes of bodies in memory now.
+    pub(super) fn encode(&self, buffered: usize) -> Result<String, std::fmt::Error> {
+        self.buffered.set(i64::try_from(buffered).unwrap_or(i64::MAX));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

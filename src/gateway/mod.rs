@@ -14,12 +14,14 @@
 //! | a limit denies | what [`Rejection`] says: by default what the client's revision gets along with |
 //! | a body that parsers read differently, or no JSON-RPC | 400 |
 //! | a body too large, or too slow | 413, 408 |
+//! | no memory for one more body, until its deadline | 503 with `Retry-After` |
 //! | the MCP server is down, or says nothing in time | 502, 504, with the request's id |
 //! | the store is away and [`OnStoreError::Closed`](crate::stores::OnStoreError) | 503 |
 //!
 //! | file | what lives there |
 //! |---|---|
 //! | `front` | one request, from its head to its answer |
+//! | `bodies` | bodies of requests in memory, and how many |
 //! | [`callers`] | who is calling |
 //! | `upstream`, `sending`, `hop` | the server behind, requests that are sent again, and headers from one hop to the next |
 //! | [`source`], [`follow`] | where limits come from, and what happens when they change |
@@ -28,6 +30,7 @@
 //! | [`live`], `tally` | the buckets as they stand, and what became of calls |
 
 pub mod access;
+mod bodies;
 pub mod callers;
 pub mod follow;
 mod front;
@@ -51,7 +54,8 @@ use tokio::{sync::watch, task::JoinSet};
 
 pub use self::{access::AccessLog, upstream::UpstreamError};
 use self::{
-    callers::Callers, follow::InForce, live::Lookout, metrics::Metrics, source::Source, store::Buckets, tally::Tally, upstream::Upstream,
+    bodies::Bodies, callers::Callers, follow::InForce, live::Lookout, metrics::Metrics, source::Source, store::Buckets, tally::Tally,
+    upstream::Upstream,
 };
 use crate::{
     limiter::{Limiter, Observer, Policy},
@@ -82,6 +86,8 @@ pub struct Settings {
     pub answer_within: Duration,
     /// The largest body of a request, in bytes.
     pub max_body: usize,
+    /// The most that bodies of requests may take up at once, in bytes; no less than one of them.
+    pub max_buffered: usize,
     /// Until a request's body is here.
     pub body_within: Duration,
     /// How calls are turned away.
@@ -147,8 +153,7 @@ struct Gateway {
     optimizer: bool,
     needs_store: bool,
     access_log: AccessLog,
-    max_body: usize,
-    body_within: Duration,
+    bodies: Bodies,
     is_tls: bool,
 }
 
@@ -215,8 +220,7 @@ impl Proxy {
             optimizer: settings.optimizer,
             needs_store: settings.needs_store,
             access_log: settings.access_log,
-            max_body: settings.max_body,
-            body_within: settings.body_within,
+            bodies: Bodies::new(settings.max_buffered, settings.max_body, settings.body_within),
             is_tls: identity.is_some(),
         };
         let gateway = Arc::new(gateway);

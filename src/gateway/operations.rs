@@ -26,7 +26,7 @@ pub(super) fn router(gateway: Arc<Gateway>, phase: watch::Receiver<Phase>) -> Ro
         move || live::buckets(gateway)
     };
     let metrics = move || async move {
-        match gateway.metrics.encode() {
+        match gateway.metrics.encode(gateway.bodies.held()) {
             Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
             Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }

@@ -115,6 +115,10 @@ pub(in crate::cli) struct ProxyArgs {
     #[arg(long, env = "TOLLGATE_MAX_BODY", value_name = "BYTES", default_value_t = 4 * 1024 * 1024)]
     pub(super) max_body: u32,
 
+    /// Most that the bodies of all requests may take up in memory, in bytes; beyond it they wait, then get 503
+    #[arg(long, env = "TOLLGATE_MAX_BUFFERED_BYTES", value_name = "BYTES", default_value_t = 64 * 1024 * 1024)]
+    pub(super) max_buffered_bytes: u32,
+
     /// Longest that a request's body may take
     #[arg(long, env = "TOLLGATE_BODY_TIMEOUT", value_name = "DURATION", default_value = "30s")]
     pub(super) body_timeout: Period,

@@ -1,6 +1,6 @@
 //! What `tollgate proxy` will do, from the arguments that were typed.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use super::{
     args::{AccessLogArg, FromArgs, ProxyArgs, RejectStatusArg},
@@ -74,12 +74,17 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         optimizer,
         access_log,
         max_body,
+        max_buffered_bytes,
         body_timeout,
         upstream_timeout,
         max_connections,
         drain: Drain(drain),
         grace: Drain(grace),
     } = args;
+    ensure!(
+        max_buffered_bytes >= max_body,
+        "--max-buffered-bytes {max_buffered_bytes} has no room for one body of --max-body {max_body}: raise it, or lower that"
+    );
     let access = Access { kubeconfig, context };
     let (source, followed) = from.read(which, &access, callers.needs_issuer()).await?;
     let store = store.resolve(source.storage.as_ref())?;
@@ -101,6 +106,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         upstream_ca,
         answer_within: upstream_timeout.as_duration(),
         max_body: max_body as usize,
+        max_buffered: max_buffered_bytes as usize,
         body_within: body_timeout.as_duration(),
         rejection: Rejection { status: reject_status.into(), code: reject_code },
         rate_limit_fields,

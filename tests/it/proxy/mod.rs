@@ -4,6 +4,7 @@ mod bad_input;
 mod ends;
 mod limits;
 mod live;
+mod memory;
 mod quickstart;
 mod reload;
 mod resent;

@@ -1,6 +1,7 @@
 //! The binary under test as a process of a test's own; killed when dropped.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -51,6 +52,13 @@ impl Process {
     /// Waits until the log has a text.
     pub fn wait_for_log(&self, text: &str) {
         wait_until(&format!("{text:?} in the log"), || self.log().contains(text));
+    }
+
+    /// Bytes of memory of its own: without files, and without what it only reserved.
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs, on Linux");
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kilobytes.expect("a number of kB") * 1024
     }
 
     pub fn signal(&self, name: &str) {
