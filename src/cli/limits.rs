@@ -15,11 +15,11 @@ use super::{
 use crate::{
     gateway::source::Source,
     limiter::{
-        Bounds, BucketName, Call, Limiter, Policy, Standings,
+        Bounds, BucketName, Call, Limiter, Policy, ServerId, Standings,
         name::User,
         told::{Told, Users},
     },
-    stores::Redis,
+    stores::{Redis, redis::LONGEST_BELIEF},
 };
 
 /// Look into the buckets of a server in Redis, and reset one.
@@ -128,12 +128,17 @@ async fn answer(command: LimitsCommand) -> anyhow::Result<()> {
             let name = BucketName { tool: call.tool, user: call.user.as_deref().map(User::new) };
             let was_drawn_on = limiter.reset(&name).await?;
             let limit = name.limit();
+            let ServerId { namespace, name } = &source.server;
+            let cached = LONGEST_BELIEF.as_secs_f64();
             match output {
-                Output::Json => print(&format!("{}\n", json!({"limit": limit.to_string(), "reset": was_drawn_on}))),
-                Output::Human if was_drawn_on => {
-                    print(&format!("{limit} of {}/{} is full again\n", source.server.namespace, source.server.name))
+                Output::Json => {
+                    let told = json!({"limit": limit.to_string(), "reset": was_drawn_on, "deniedFromCacheSeconds": cached});
+                    print(&format!("{told}\n"))
                 }
-                Output::Human => print(&format!("{limit} of {}/{} was full already\n", source.server.namespace, source.server.name)),
+                Output::Human => {
+                    let what = if was_drawn_on { "is full again" } else { "was full already" };
+                    print(&format!("{limit} of {namespace}/{name} {what}; proxies that have just denied it may deny for {cached} s more\n"))
+                }
             }
         }
     }

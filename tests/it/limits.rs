@@ -71,8 +71,12 @@ async fn buckets_are_listed_shown_and_reset() {
     assert_eq!(format!("{limits:?}").matches("String").count(), 2, "{shown}");
     assert_eq!(shown["buckets"][1]["waitSeconds"], 0.0, "looking takes nothing: {shown}");
 
-    assert_eq!(scene.told(&["reset", "--tool", "web", "--user", "alice"]), "tools[web].perUser of ns/search is full again\n");
-    assert_eq!(scene.told(&["reset", "--tool", "web", "--user", "alice"]), "tools[web].perUser of ns/search was full already\n");
+    let reset = ["reset", "--tool", "web", "--user", "alice"];
+    let cached = "; proxies that have just denied it may deny for 1 s more\n";
+    assert_eq!(scene.told(&reset), format!("tools[web].perUser of ns/search is full again{cached}"));
+    assert_eq!(scene.told(&reset), format!("tools[web].perUser of ns/search was full already{cached}"));
+    let told: Value = serde_json::from_str(&scene.told(&[&reset[..], &["--output", "json"]].concat())).expect("JSON");
+    assert_eq!((&told["reset"], &told["deniedFromCacheSeconds"]), (&Value::from(false), &Value::from(1.0)), "{told}");
     assert!(!scene.told(&["ls"]).contains("alice"));
     assert!(scene.told(&["ls", "--most", "1"]).contains("there are more: raise --most"));
 }

@@ -24,8 +24,8 @@ use hashbrown::HashTable;
 
 use crate::limiter::{Plan, Verdict, Wait, settle::Refusal, shape::Shape};
 
-/// How long an answer is believed, at most.
-const LONGEST_BELIEF: Duration = Duration::from_secs(1);
+/// How long a denial is believed without asking Redis again, at most. A bucket that another process resets meanwhile goes on to deny here.
+pub const LONGEST_BELIEF: Duration = Duration::from_secs(1);
 /// How many buckets are remembered, in all shards together.
 const MOST_BUCKETS: usize = 65_536;
 const SHARDS: usize = 16;

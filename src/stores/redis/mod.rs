@@ -34,7 +34,8 @@
 //! - **Sent once.** A script that may have run is never sent again. It is, when Redis says that it did not run it: because it does not know
 //!   the script, or because another node of the cluster should.
 //! - **Exact.** Redis runs scripts one at a time, so a batch is what its calls would be one after the other, at one time.
-//! - **Nobody else's data is touched.** A key that holds no hash fails the calls that need it ([`Cause::Bucket`]) and stays as it is.
+//! - **Nobody else's data is touched.** A key that holds no hash fails the calls that need it ([`Cause::Bucket`]) and stays as it is; the
+//!   log says so once.
 //!   A bucket whose fields make no sense holds what can be read of its tokens, as of now.
 //!
 //! What is lost when Redis loses it: a bucket that is gone (restart without persistence, eviction, a failover before the replica had it) is
@@ -51,6 +52,7 @@ mod live;
 mod runner;
 mod script;
 pub mod settings;
+mod unusable;
 
 use std::{
     collections::HashMap,
@@ -59,6 +61,7 @@ use std::{
     time::Instant,
 };
 
+pub use certain::LONGEST_BELIEF;
 use redis::RedisError;
 pub use script::SOURCE as SCRIPT;
 pub use settings::{Settings, SettingsError};
@@ -72,6 +75,7 @@ use self::{
     live::{Target, TargetError},
     runner::Runner,
     script::Outcome,
+    unusable::Unusable,
 };
 use crate::limiter::{Answer, Cause, Micros, Plan, Source, Store, StoreError, Verdict, Wait, settle::Refusal};
 
@@ -80,6 +84,7 @@ pub struct Redis {
     runner: Arc<Runner>,
     links: Links,
     certain: Option<Certain>,
+    unusable: Unusable,
 }
 
 /// Who waits for what.
@@ -120,7 +125,7 @@ impl Redis {
         let is_cluster = target.is_cluster();
         let runner = Runner::new(Connector::new(target), Arc::clone(&settings.observer));
         let links = if is_cluster { Links::ByServer(RwLock::default()) } else { Links::One(Link::new(Arc::clone(&runner))) };
-        Ok(Self { runner, links, certain: settings.remember_denials.then(Certain::new) })
+        Ok(Self { runner, links, certain: settings.remember_denials.then(Certain::new), unusable: Unusable::default() })
     }
 
     /// Decides by asking Redis, even what is certain, and tells the time by Redis' clock.
@@ -130,8 +135,14 @@ impl Redis {
     pub async fn ask(&self, plan: &Plan<'_>) -> Result<(Verdict, Micros), StoreError> {
         let (outcome, at) = self.link(plan).take(plan).await?;
         match outcome {
-            Outcome::Decided(verdict) => Ok((verdict, at)),
-            Outcome::Unusable(by) => Err(unusable(plan, by)),
+            Outcome::Decided(verdict) => {
+                self.unusable.decided(plan);
+                Ok((verdict, at))
+            }
+            Outcome::Unusable(by) => {
+                self.unusable.found(plan, by);
+                Err(unusable(plan, by))
+            }
         }
     }
 

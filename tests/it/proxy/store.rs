@@ -99,6 +99,30 @@ async fn without_redis_own_buckets_decide_where_it_is_local() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_no_bucket_is_logged_once_and_when_it_is_one_again() {
+    let (redis, upstream) = (Server::start().await, Upstream::start().await);
+    let limits = resource(json!({"global": bucket(9), "perUser": bucket(1)}));
+    let args = ["--redis-url", &redis.url(), "--store-deadline", "1s", "--user-header", "x-user"];
+    let proxy = Proxy::start(&upstream.url(), &limits, &args);
+    let key = "thv:rl:{default:demo}:user:alice";
+    redis.ask::<()>(&format!("SET {key} mine")).await;
+    for id in 1..=3 {
+        assert_passed(&ask(&proxy, &[("x-user", "alice")], call(id, "search")).await, "search");
+        assert_eq!(ask(&proxy, &[("x-user", "bob")], call(id, "search")).await.status, 200);
+    }
+    assert_eq!(redis.ask::<String>(&format!("GET {key}")).await, "mine", "it belongs to somebody else");
+    let lines = |text: &str| proxy.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect::<Vec<_>>();
+    let found = lines("a key in Redis holds something other than a bucket");
+    assert!(found.len() == 1 && found[0].contains("WARN") && found[0].contains("limit=perUser"), "{}", proxy.log());
+    redis.ask::<()>(&format!("DEL {key}")).await;
+    assert_passed(&ask(&proxy, &[("x-user", "alice")], call(4, "search")).await, "search");
+    assert_denied(&ask(&proxy, &[("x-user", "alice")], call(5, "search")).await, 5, "perUser");
+    let again = lines("the key holds a bucket again");
+    assert!(again.len() == 1 && again[0].contains("INFO") && again[0].contains("limit=perUser"), "{}", proxy.log());
+    assert!(!proxy.log().contains("alice"), "{}", proxy.log());
+}
+
+#[tokio::test]
 async fn redis_that_is_required_and_away_is_said_before_anything_is_served() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("r.json"), resource(json!({"global": bucket(1)}))).expect("ours");

@@ -1,0 +1,104 @@
+//! Keys that hold something other than a bucket: logged once when they are found, and once when they are buckets again.
+//!
+//! Calls that draw on such a key are not decided, and with `--on-store-error open` that means that the limit does not count any more. The log
+//! names the limit, and never the user that a key may name; `tollgate limits ls` lists the key.
+
+use std::{
+    collections::HashSet,
+    hash::BuildHasher,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use foldhash::quality::RandomState;
+
+use crate::limiter::Plan;
+
+/// How many keys are remembered. What is found beyond them is not logged.
+const MOST: usize = 1024;
+
+/// Remembers the keys that were found unusable.
+#[derive(Debug, Default)]
+pub(super) struct Unusable {
+    /// Of the set below, so that decisions look into it only when there is something in it.
+    count: AtomicUsize,
+    /// By their hashes.
+    keys: Mutex<HashSet<u64, RandomState>>,
+    hasher: RandomState,
+}
+
+impl Unusable {
+    /// A call was not decided because of its `by`-th bucket. Whether that is new, and logged.
+    pub(super) fn found(&self, plan: &Plan<'_>, by: usize) -> bool {
+        let Some(draw) = plan.draws().get(by) else { return false };
+        let mut keys = self.keys();
+        let is_new = keys.len() < MOST && keys.insert(self.hasher.hash_one(draw.key()));
+        self.count.store(keys.len(), Ordering::Relaxed);
+        drop(keys);
+        if is_new {
+            let server = plan.server();
+            tracing::warn!(
+                namespace = server.namespace,
+                server = server.name,
+                limit = %draw.limit(),
+                "a key in Redis holds something other than a bucket, so this limit cannot count there: remove it with tollgate limits reset"
+            );
+        }
+        is_new
+    }
+
+    /// A call was decided, so all of its buckets are usable. Whether one of them was not before, which is logged.
+    pub(super) fn decided(&self, plan: &Plan<'_>) -> bool {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let mut is_new = false;
+        for draw in plan.draws() {
+            let mut keys = self.keys();
+            let was_unusable = keys.remove(&self.hasher.hash_one(draw.key()));
+            self.count.store(keys.len(), Ordering::Relaxed);
+            drop(keys);
+            if was_unusable {
+                is_new = true;
+                let server = plan.server();
+                tracing::info!(namespace = server.namespace, server = server.name, limit = %draw.limit(), "the key holds a bucket again");
+            }
+        }
+        is_new
+    }
+
+    fn keys(&self) -> MutexGuard<'_, HashSet<u64, RandomState>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limiter::{Call, plan::tests::policy};
+
+    #[test]
+    fn a_change_is_news_once() {
+        let (unusable, policy) = (Unusable::default(), policy());
+        let alice = policy.plan(&Call::of("search").by("alice"));
+        let bob = policy.plan(&Call::of("search").by("bob"));
+        assert!(!unusable.decided(&alice), "nothing was wrong");
+        assert!(unusable.found(&alice, 3) && !unusable.found(&alice, 3), "said once");
+        assert!(!unusable.decided(&bob), "the bucket of somebody else says nothing about hers");
+        assert!(unusable.decided(&alice) && !unusable.decided(&alice));
+        assert!(unusable.found(&alice, 3), "again");
+        assert!(!unusable.found(&alice, 99), "no such bucket");
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let (unusable, policy) = (Unusable::default(), policy());
+        for user in 0..2 * MOST {
+            let user = user.to_string();
+            assert_eq!(unusable.found(&policy.plan(&Call::of("search").by(&user)), 3), user.parse::<usize>().expect("a number") < MOST);
+        }
+        assert_eq!(unusable.keys().len(), MOST);
+    }
+}
