@@ -36,13 +36,13 @@ impl Callers {
     }
 
     /// The caller, when it is known. What must not go on is taken out of the head.
-    pub(super) async fn who(&self, parts: &mut Parts, peer: Option<Peer>) -> Result<Option<Arc<Caller>>, Turned> {
+    pub(super) async fn who(&self, parts: &mut Parts, peer: Option<Peer>) -> Result<Option<Arc<Caller>>, Rejection> {
         let asking = peer.map(|peer| Asking { ip: peer.address.ip(), has_certificate: peer.certified });
         let asking = asking.unwrap_or(Asking { ip: std::net::Ipv4Addr::UNSPECIFIED.into(), has_certificate: false });
         // A browser asks whether it may ask, without any token (CORS).
         let caller = match parts.method {
             Method::OPTIONS => None,
-            _ => self.auth.caller(&parts.headers, asking).await.map_err(|rejection| self.unknown(rejection))?,
+            _ => self.auth.caller(&parts.headers, asking).await?,
         };
         if let Some(name) = self.auth.user_header().filter(|_| !asking.is_trusted()) {
             // The server behind must not believe it either.
@@ -54,7 +54,8 @@ impl Callers {
         Ok(caller)
     }
 
-    fn unknown(&self, rejection: Rejection) -> Turned {
+    /// The answer to whoever is not let in.
+    pub(super) fn unknown(&self, rejection: Rejection) -> Turned {
         let mut response = plain(rejection.status(), &rejection.to_string());
         let challenge = challenge(rejection, self.resource.as_deref()).and_then(|challenge| HeaderValue::try_from(challenge).ok());
         if let Some(challenge) = challenge {

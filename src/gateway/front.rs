@@ -60,7 +60,10 @@ impl Gateway {
         if let Some(metadata) = self.callers.metadata(&parts) {
             return Ok(metadata);
         }
-        let caller = self.callers.who(&mut parts, peer).await?;
+        let caller = self.callers.who(&mut parts, peer).await.map_err(|rejection| {
+            self.metrics.sign_in_refused(rejection);
+            self.callers.unknown(rejection)
+        })?;
         let body = match &parts.method {
             &Method::POST => self.read(&parts, body).await?,
             method if PASSED.contains(method) => Bytes::new(),

@@ -204,6 +204,7 @@ impl Proxy {
         let upstream = Upstream::new(&settings.upstream, settings.upstream_ca.as_deref(), settings.answer_within)?;
         let (front, address) = bind(settings.listen, identity.clone(), settings.limits).await?;
         let (operations, metrics_address) = bind(settings.metrics_listen, None, settings.limits).await?;
+        let has_keys = callers.auth.verifier().is_some();
         let tally = Arc::new(Tally::new());
         let observer = Arc::new((observer, Arc::clone(&tally)));
         let gateway = Gateway {
@@ -211,7 +212,7 @@ impl Proxy {
             served: ArcSwap::from_pointee(Served::of(&source, settings.optimizer)),
             callers,
             upstream,
-            metrics: Metrics::new(registry),
+            metrics: Metrics::new(registry, has_keys),
             tally,
             lookout: Lookout::default(),
             rejection: settings.rejection,

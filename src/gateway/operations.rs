@@ -11,7 +11,10 @@ use axum::{
 use tokio::sync::watch;
 
 use super::{Gateway, live};
-use crate::listener::Phase;
+use crate::{
+    identity::{AuthMode, Verifier},
+    listener::Phase,
+};
 
 pub(super) fn router(gateway: Arc<Gateway>, phase: watch::Receiver<Phase>) -> Router {
     let ready = {
@@ -26,7 +29,7 @@ pub(super) fn router(gateway: Arc<Gateway>, phase: watch::Receiver<Phase>) -> Ro
         move || live::buckets(gateway)
     };
     let metrics = move || async move {
-        match gateway.metrics.encode(gateway.bodies.held()) {
+        match gateway.metrics.encode(gateway.bodies.held(), gateway.callers.auth.verifier().map(Verifier::keys_age)) {
             Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
             Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
@@ -35,10 +38,14 @@ pub(super) fn router(gateway: Arc<Gateway>, phase: watch::Receiver<Phase>) -> Ro
     router.route("/metrics", get(metrics)).route("/buckets", get(buckets))
 }
 
-/// A store that is away makes a proxy unready only when it refuses calls without it: otherwise it does what it was told to.
+/// What is away makes a proxy unready only where it refuses all calls without it: otherwise it does what it was told to.
 fn readiness(gateway: &Gateway, phase: Phase) -> (bool, String) {
     let answering = gateway.limiter.store().store().is_answering();
-    let checks = [("not stopping", phase == Phase::Serving, true), ("the store answers", answering, gateway.needs_store)];
+    let mut checks = vec![("not stopping", phase == Phase::Serving, true), ("the store answers", answering, gateway.needs_store)];
+    let auth = &gateway.callers.auth;
+    if let Some(verifier) = auth.verifier() {
+        checks.push(("the issuer's keys have been read", verifier.has_had_keys(), auth.mode() == AuthMode::Required));
+    }
     let line = |(name, ok, needed): &(&str, bool, bool)| {
         let mark = if *ok { '+' } else { '-' };
         format!("[{mark}] {name}{}\n", if *needed { "" } else { " (not needed)" })

@@ -83,6 +83,11 @@ impl Auth {
         if is_possible { Ok(Self { mode, verifier, user_header }) } else { Err(SettingsError::NobodyKnown) }
     }
 
+    /// Whether callers have to be known.
+    pub fn mode(&self) -> AuthMode {
+        self.mode
+    }
+
     /// The header that only trusted peers may set.
     pub fn user_header(&self) -> Option<&HeaderName> {
         self.user_header.as_ref()

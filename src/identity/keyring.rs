@@ -62,6 +62,7 @@ struct Shared {
     ended: watch::Sender<u64>,
     wake: Notify,
     issuer: String,
+    began: Instant,
     refresh_every: Duration,
     stale_for: Duration,
     cool_down: Duration,
@@ -91,6 +92,8 @@ struct State {
     is_reading: bool,
     /// Times in a row that went wrong.
     failures: u32,
+    /// Whether there has ever been a key that can be used.
+    had_keys: bool,
     /// When an unknown key last woke the task.
     woken_at: Option<Instant>,
 }
@@ -100,10 +103,11 @@ impl Keyring {
     pub(super) fn start(source: Source, settings: &Settings) -> Self {
         let shared = Arc::new(Shared {
             held: ArcSwapOption::empty(),
-            state: Mutex::new(State { is_reading: true, failures: 0, woken_at: None }),
+            state: Mutex::new(State { is_reading: true, failures: 0, had_keys: false, woken_at: None }),
             ended: watch::Sender::new(0),
             wake: Notify::new(),
             issuer: settings.issuer.clone(),
+            began: Instant::now(),
             refresh_every: settings.refresh_every,
             stale_for: settings.stale_for,
             cool_down: settings.cool_down,
@@ -117,6 +121,16 @@ impl Keyring {
     /// The keys at hand, unless they are too old.
     pub(super) fn held(&self) -> Option<Arc<Held>> {
         self.shared.held.load_full().filter(|held| !held.left().is_zero())
+    }
+
+    /// Whether keys that can be used have been read, be it that they are too old by now.
+    pub(super) fn has_had_keys(&self) -> bool {
+        self.shared.state().had_keys
+    }
+
+    /// Since the keys were last read; before that, since the start.
+    pub(super) fn age(&self) -> Duration {
+        self.shared.held.load().as_ref().map_or(self.shared.began, |held| held.read_at).elapsed()
     }
 
     /// Whether the issuer has signed the token; the generation of the keys that say so.
@@ -181,7 +195,11 @@ impl Shared {
         let generation = before.as_ref().map_or(0, |before| before.generation + u64::from(!is_same));
         let usable_for = fresh_for.saturating_add(self.stale_for);
         self.held.store(Some(Arc::new(Held { keys, generation, read_at: Instant::now(), usable_for })));
-        let failures = std::mem::take(&mut self.ended_reading().failures);
+        let failures = {
+            let mut state = self.ended_reading();
+            state.had_keys |= count > 0;
+            std::mem::take(&mut state.failures)
+        };
         match (failures, is_same) {
             _ if count == 0 && !is_same => warn!(issuer = self.issuer, "the issuer has no keys that can be used: nobody is let in"),
             (0, true) => {}

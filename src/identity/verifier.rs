@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
@@ -80,9 +80,20 @@ impl Verifier {
         Ok(caller)
     }
 
-    /// Whether there are keys to verify anything with: something for a readiness probe.
+    /// Whether there are keys to verify anything with.
     pub fn has_keys(&self) -> bool {
         self.0.keyring.held().is_some()
+    }
+
+    /// Whether there have been keys since the start: something for a readiness probe. An issuer that goes away later is no reason to take
+    /// every replica out of service, since those who were verified before are still let in.
+    pub fn has_had_keys(&self) -> bool {
+        self.0.keyring.has_had_keys()
+    }
+
+    /// Since the keys were last read; before that, since the start.
+    pub fn keys_age(&self) -> Duration {
+        self.0.keyring.age()
     }
 
     /// Waits until the keys have been read, or could not be: then [`Verifier::has_keys`] says which.

@@ -52,9 +52,23 @@ pub(super) fn resolve(args: CallerArgs, source: &Source) -> anyhow::Result<Calle
             source.sign_in.as_ref().and_then(|sign_in| sign_in.settings().err()).map(|error| format!(" ({error})")).unwrap_or_default();
         warn!("nobody knows who is calling, so limits per user do not apply{why}");
     }
+    warn_of_gaps(&sign_in, mode, source, identity.is_some() && !pass_token);
     let resource = sign_in.resource_url.as_deref().zip(sign_in.issuer.as_deref()).filter(|_| identity.is_some() && !pass_token);
     let resource = resource.map(|(url, issuer)| ProtectedResource::new(url, issuer, &sign_in.scopes)).transpose()?;
     Ok(CallerSettings { mode, identity, user_header, resource: resource.map(Arc::new), pass_token })
+}
+
+/// What works and is hardly meant. `signs_in` where this proxy is the one that clients sign in for.
+fn warn_of_gaps(sign_in: &SignIn, mode: AuthMode, source: &Source, signs_in: bool) {
+    if signs_in && sign_in.resource_url.is_none() {
+        warn!(
+            "no --resource-url: clients without a token are not told who issues them, and MCP clients then look for /authorize on this proxy; \
+             set it to the URL that clients call"
+        );
+    }
+    if mode == AuthMode::Optional && source.limits.has_per_user() {
+        warn!("--auth optional: callers without a token are not counted by limits per user, only by the global ones");
+    }
 }
 
 impl CallerArgs {

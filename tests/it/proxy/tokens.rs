@@ -12,7 +12,11 @@ use crate::{
         issuer::{Issuer, Mood},
         signer::{AUDIENCE, Signer, key_set, seconds, with},
     },
-    support::{https::Answer, proxy::Proxy, upstream::Upstream},
+    support::{
+        https::{Answer, get},
+        proxy::Proxy,
+        upstream::Upstream,
+    },
 };
 
 /// A proxy that lets each user call once, and all of them ninety-nine times.
@@ -172,6 +176,90 @@ async fn an_issuer_that_is_away_lets_nobody_in_and_stalls_nobody() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_denied(&ask_as(&other, &issuer.token(&next, "carol"), 6).await, 6, "perUser");
+}
+
+/// Waits for a status of `/readyz`, and gives back what it says.
+async fn readiness(proxy: &Proxy, status: u16) -> String {
+    let deadline = Instant::now() + 2 * PATIENCE;
+    loop {
+        let answer = get(proxy.metrics, "/readyz").await;
+        if answer.status == status {
+            return answer.text();
+        }
+        assert!(Instant::now() < deadline, "{}", answer.text());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_is_ready_when_it_has_had_keys_to_let_anybody_in_with() {
+    let (upstream, signer) = (Upstream::start().await, Signer::es256("e"));
+    let issuer = Issuer::start(&[]).await;
+    let (required, optional) =
+        (once_per_user(&upstream, &trusting(&issuer, &[])), once_per_user(&upstream, &trusting(&issuer, &["--auth", "optional"])));
+    assert!(readiness(&optional, 200).await.contains("[-] the issuer's keys have been read (not needed)\n"));
+    assert_refused(&ask_as(&required, &issuer.token(&signer, "alice"), 1).await, 401, "a key that the issuer does not have");
+    assert!(readiness(&required, 503).await.contains("[-] the issuer's keys have been read\n"), "no key, nobody is let in");
+    issuer.set(Mood::Hangs);
+    let required = once_per_user(&upstream, &trusting(&issuer, &[]));
+    assert_refused(&ask_as(&required, &issuer.token(&signer, "alice"), 2).await, 503, "the issuer's keys are not to be had");
+    assert!(readiness(&required, 503).await.contains("[-] the issuer's keys have been read\n"));
+    issuer.set_keys(key_set(&[&signer]));
+    issuer.set(Mood::Answers);
+    assert!(readiness(&required, 200).await.contains("[+] the issuer's keys have been read\n"));
+    assert_passed(&ask_as(&required, &issuer.token(&signer, "alice"), 3).await, "search");
+    issuer.set(Mood::Away);
+    let next = issuer.token(&Signer::es256("next"), "alice");
+    assert_eq!(ask_as(&required, &next, 4).await.status, 503);
+    readiness(&required, 200).await;
+}
+
+#[tokio::test]
+async fn refused_sign_ins_are_counted_by_reason_beside_the_age_of_the_keys() {
+    let (upstream, signer) = (Upstream::start().await, Signer::es256("e"));
+    let issuer = Issuer::start(&[&signer]).await;
+    let proxy = once_per_user(&upstream, &trusting(&issuer, &[]));
+    let expired = signer.token(&with(json!({"iss": issuer.url, "exp": seconds() - 3600})));
+    for (token, reason) in [("", "malformed"), (&expired, "expired"), (&expired, "expired")] {
+        assert_eq!(ask_as(&proxy, token, 1).await.status, 401, "{reason}");
+    }
+    assert_eq!(ask(&proxy, &[], call(2, "search")).await.status, 401);
+    assert_passed(&ask_as(&proxy, &issuer.token(&signer, "alice"), 3).await, "search");
+    let metrics = get(proxy.metrics, "/metrics").await.text();
+    let counted: Vec<_> = metrics.lines().filter(|line| line.starts_with("tollgate_proxy_sign_ins_refused_total{")).collect();
+    let line = |reason, count| format!("tollgate_proxy_sign_ins_refused_total{{reason=\"{reason}\"}} {count}");
+    for (reason, count) in [("malformed", 1), ("expired", 2), ("missing", 1)] {
+        assert!(counted.contains(&line(reason, count).as_str()), "{counted:?}");
+    }
+    assert_eq!(counted.len(), 3, "{counted:?}");
+    let age = metrics.lines().find_map(|line| line.strip_prefix("tollgate_proxy_issuer_keys_age_seconds "));
+    let age: f64 = age.expect(&metrics).parse().expect("a number");
+    assert!((0.0..60.0).contains(&age), "{age}");
+    let anonymous = once_per_user(&upstream, &["--auth", "none"]);
+    assert!(!get(anonymous.metrics, "/metrics").await.text().contains("issuer_keys_age_seconds "), "there is no issuer");
+}
+
+#[tokio::test]
+async fn settings_that_leave_a_gap_are_warned_of_once() {
+    let (upstream, signer) = (Upstream::start().await, Signer::es256("e"));
+    let issuer = Issuer::start(&[&signer]).await;
+    let (no_url, optional) =
+        ("no --resource-url: clients without a token are not told", "--auth optional: callers without a token are not counted");
+    let url = ["--resource-url", "https://mcp.example/mcp"];
+    for (args, warned, quiet) in [
+        (&[][..], vec![no_url], vec![optional]),
+        (&["--auth", "optional"], vec![no_url, optional], vec![]),
+        (&url, vec![], vec![no_url, optional]),
+        (&["--pass-token"], vec![], vec![no_url, optional]),
+    ] {
+        let proxy = once_per_user(&upstream, &trusting(&issuer, args));
+        let log = proxy.log();
+        let times = |text: &str| log.lines().filter(|line| line.contains("WARN") && line.contains(text)).count();
+        assert!(warned.iter().all(|text| times(text) == 1) && quiet.iter().all(|text| times(text) == 0), "{args:?}: {log}");
+    }
+    let global = resource(json!({"global": bucket(1)}));
+    let args = [&["--store", "memory", "--auth", "optional"], &trusting(&issuer, &url)[..]].concat();
+    assert!(!Proxy::start(&upstream.url(), &global, &args).log().contains("--auth optional"), "no limit counts users");
 }
 
 #[tokio::test]
