@@ -6,7 +6,7 @@
 //!   "store": "redis",
 //!   "shadow": false,
 //!   "ageSeconds": 0.412,
-//!   "buckets": [{"limit": "perUser", "user": "sha256:2bd806c97f0e", "tokens": 0.5, "maxTokens": 10, "waitSeconds": 3.0,
+//!   "buckets": [{"limit": "perUser", "user": "hmac:6a8851c590dd", "tokens": 0.5, "maxTokens": 10, "waitSeconds": 3.0,
 //!                "fullInSeconds": 57.0, "ttlSeconds": 93.0}],
 //!   "strangers": [],
 //!   "complete": true,
@@ -16,13 +16,14 @@
 //! ```
 //!
 //! Buckets are told as `tollgate limits ls --output json` tells them, but for users: that listener has no sign-in, so they are
-//! [digests](Users::Digested). At most a thousand are told, found among 200,000 keys of a Redis, those that all callers share first;
+//! [digests](crate::limiter::digest), whose key all proxies on the same Redis share and which in memory is this process' own. At most a thousand are told, found among 200,000 keys of a Redis, those that all callers share first;
 //! `complete` says whether they are all.
 //!
 //! Looking takes nothing, and however many look, the store is asked by one of them, about once a second; less often where a look takes
 //! long, so that looks take no more than a tenth of the time. When the store does not tell within two seconds, or not at all, the answer is
 //! 503 and the same object without buckets, with an `error`; the totals are this proxy's own and there all the same. The user of an ACL
-//! that only decides cannot look: it needs `+scan +pttl` as well.
+//! that only decides cannot look: it needs `+scan +pttl` as well, and `~tollgate:* +get +set` to share the key of the digests; without
+//! those, each proxy has its own.
 
 use std::{
     sync::Arc,
@@ -36,9 +37,9 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Mutex, time::timeout};
 
-use super::Gateway;
+use super::{Gateway, digests::Digests};
 use crate::limiter::{
-    Bounds, Cause, ServerId,
+    Bounds, Cause, DigestKey, InspectError, ServerId,
     told::{Told, Users},
 };
 
@@ -103,9 +104,12 @@ pub struct LimitTotals {
     pub denied: u64,
 }
 
-/// The last look.
-#[derive(Debug, Default)]
-pub(super) struct Lookout(Arc<Mutex<Option<Look>>>);
+/// The last look, and how users are told.
+#[derive(Debug)]
+pub(super) struct Lookout {
+    last: Arc<Mutex<Option<Look>>>,
+    digests: Digests,
+}
 
 #[derive(Clone, Debug)]
 struct Look {
@@ -144,7 +148,7 @@ pub(super) async fn buckets(gateway: Arc<Gateway>) -> Response {
 impl Gateway {
     /// The last look while it is fresh, else a new one.
     async fn look(self: &Arc<Self>) -> Look {
-        let mut last = Arc::clone(&self.lookout.0).lock_owned().await;
+        let mut last = Arc::clone(&self.lookout.last).lock_owned().await;
         if let Some(look) = last.as_ref().filter(|look| look.at.elapsed() < look.fresh_for) {
             return look.clone();
         }
@@ -156,8 +160,8 @@ impl Gateway {
 
     async fn look_anew(&self) -> Look {
         let (began, store) = (Instant::now(), self.limiter.store().store().name());
-        let found = match timeout(LOOK_WITHIN, self.limiter.list(BOUNDS)).await {
-            Ok(Ok(found)) => Ok(Told::of(&found, Users::Digested)),
+        let found = match timeout(LOOK_WITHIN, self.find()).await {
+            Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "the buckets cannot be told");
                 Err(error.cause())
@@ -165,6 +169,22 @@ impl Gateway {
             Err(_) => Err(Cause::Timeout),
         };
         Look::of(began, store, found)
+    }
+}
+
+impl Gateway {
+    async fn find(&self) -> Result<Told, InspectError> {
+        let found = self.limiter.list(BOUNDS).await?;
+        let server = self.limiter.policy().server_id().clone();
+        let key = self.lookout.digests.key(self.limiter.store().store(), &server).await?;
+        Ok(Told::of(&found, Users::Digested(key)))
+    }
+}
+
+impl Lookout {
+    /// With a key for digests that is used where none is shared.
+    pub(super) fn new(own: DigestKey) -> Self {
+        Self { last: Arc::default(), digests: Digests::new(own) }
     }
 }
 

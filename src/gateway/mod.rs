@@ -27,11 +27,12 @@
 //! | [`source`], [`follow`] | where limits come from, and what happens when they change |
 //! | [`store`] | where buckets are |
 //! | [`access`], `metrics`, `operations` | what is told about it |
-//! | [`live`], `tally` | the buckets as they stand, and what became of calls |
+//! | [`live`], `digests`, `tally` | the buckets as they stand, without names of users, and what became of calls |
 
 pub mod access;
 mod bodies;
 pub mod callers;
+mod digests;
 pub mod follow;
 mod front;
 mod hop;
@@ -49,6 +50,7 @@ use std::{error::Error, future::Future, io, net::SocketAddr, path::PathBuf, sync
 use arc_swap::ArcSwap;
 use axum::Router;
 use prometheus_client::registry::Registry;
+use ring::rand::{SecureRandom, SystemRandom};
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -58,7 +60,7 @@ use self::{
     upstream::Upstream,
 };
 use crate::{
-    limiter::{Limiter, Observer, Policy},
+    limiter::{DigestKey, Limiter, Observer, Policy},
     listener::{
         Limits, Listener, Phase,
         tls::{Files, Identity, TlsError, keep_fresh},
@@ -127,6 +129,9 @@ pub enum BindError {
     /// The MCP server.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// The key for users' digests.
+    #[error("the system gives no random bytes")]
+    Random,
     /// A socket.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -214,7 +219,7 @@ impl Proxy {
             upstream,
             metrics: Metrics::new(registry, has_keys),
             tally,
-            lookout: Lookout::default(),
+            lookout: Lookout::new(DigestKey::new(random()?)),
             rejection: settings.rejection,
             rate_limit_fields: settings.rate_limit_fields,
             shadow: settings.shadow,
@@ -275,6 +280,12 @@ impl Proxy {
         background.shutdown().await;
         tracing::info!("stopped");
     }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], BindError> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| BindError::Random)?;
+    Ok(bytes)
 }
 
 async fn bind(address: SocketAddr, identity: Option<Arc<Identity>>, limits: Limits) -> Result<(Listener, SocketAddr), BindError> {

@@ -42,6 +42,14 @@ impl Buckets {
         }
     }
 
+    /// The Redis that these buckets are in, unless they stand in for it.
+    pub(super) fn shared(&self) -> Option<&Redis> {
+        match self.deciding() {
+            Deciding::Here(_) => None,
+            Deciding::Redis(guard) => Some(guard.store()),
+        }
+    }
+
     fn deciding(&self) -> Deciding<'_> {
         match self {
             Self::Memory(memory) => Deciding::Here(memory),

@@ -7,6 +7,8 @@
 //! | user | `thv:rl:{NAMESPACE:NAME}:user:USER` |
 //! | user and tool | `thv:rl:{NAMESPACE:NAME}:user-tool:TOOL:USER` |
 //!
+//! Beside them is `tollgate:{NAMESPACE:NAME}:digest-key`, which only tollgate reads.
+//!
 //! The braces are Redis Cluster's hash tag: all buckets of a server live on one node. What the config calls `global` keeps the word
 //! `shared` here, so renaming it in a manifest resets nothing.
 //!
@@ -28,6 +30,8 @@ use sha2::{Digest, Sha256};
 
 /// How the keys of all buckets begin.
 pub const PREFIX: &str = "thv:rl:";
+/// How the other keys begin that tollgate has in Redis.
+const DIGESTS: &str = "tollgate:";
 /// The longest user id that is written as it is, in bytes.
 pub const LONGEST_USER: usize = 255;
 /// What stands before the hash of a longer one.
@@ -51,6 +55,11 @@ impl ServerId {
     /// How all keys of the server begin.
     pub fn key_prefix(&self) -> String {
         format!("{PREFIX}{{{}:{}}}:", tag_part(&self.namespace), tag_part(&self.name))
+    }
+
+    /// Where the key of users' [digests](super::digest) is: no bucket, and in a cluster on the same node.
+    pub fn digest_key(&self) -> String {
+        format!("{DIGESTS}{{{}:{}}}:digest-key", tag_part(&self.namespace), tag_part(&self.name))
     }
 
     /// The key of all calls.

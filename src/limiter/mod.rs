@@ -119,8 +119,10 @@
 //! | [`inspect`] | the port for looking into a store, and for resets |
 //! | [`standing`] | how buckets stand, in terms of a policy |
 //! | [`told`] | the same, as others are told |
+//! | [`digest`] | users, for those who may not see who they are |
 
 pub mod decision;
+pub mod digest;
 pub mod inspect;
 pub mod key;
 pub mod name;
@@ -138,6 +140,7 @@ pub mod time;
 pub mod told;
 
 pub use decision::{Decision, Denial};
+pub use digest::DigestKey;
 pub use inspect::{Bounds, Inspect, InspectError};
 pub use key::ServerId;
 pub use name::{BucketName, User};

@@ -14,25 +14,21 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{
+    digest::DigestKey,
     name::User,
     shape::{EPSILON, Wait},
     standing::{Standing, Standings, Stands},
 };
 
-/// Digits of a [digest](Users::Digested): few enough to read, and enough to tell a million users apart.
-const DIGEST_BYTES: usize = 6;
-
 /// Whether users are named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Users {
     /// By id, for those who may look into the store itself.
     Named,
-    /// By the first 12 hex digits of the id's SHA-256, `sha256:2bd806c97f0e`: the same everywhere, and no id. Who knows an id finds its
-    /// digest, so it hides no id that can be guessed.
-    Digested,
+    /// By a [digest](DigestKey::digest) of the id: the same for all who have the key, and of no use to others.
+    Digested(DigestKey),
 }
 
 /// The buckets of a server that are not full.
@@ -40,7 +36,7 @@ pub enum Users {
 pub struct Told {
     /// By what they count.
     pub buckets: Vec<ToldBucket>,
-    /// Keys of the server that tollgate would not write; digests of them where users are [`Users::Digested`].
+    /// Keys of the server that tollgate would not write; digests of them where users are [`Digested`](Users::Digested).
     pub strangers: Vec<String>,
     /// Whether this is all.
     pub complete: bool,
@@ -53,7 +49,7 @@ pub struct ToldBucket {
     pub limit: String,
     /// Whose it is; everybody's when `None`.
     pub user: Option<String>,
-    /// Its key in the store, which names the user, so only where users are [`Users::Named`].
+    /// Its key in the store, which names the user, so only where users are [`Named`](Users::Named).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// How it stands.
@@ -105,7 +101,7 @@ impl Told {
     pub fn of(found: &Standings, users: Users) -> Self {
         let strangers = found.strangers.iter().map(|key| match users {
             Users::Named => key.clone(),
-            Users::Digested => digest(&Sha256::digest(key).into()),
+            Users::Digested(digests) => digests.digest(key.as_bytes()),
         });
         Self {
             buckets: found.buckets.iter().map(|bucket| ToldBucket::of(bucket, users)).collect(),
@@ -120,7 +116,7 @@ impl ToldBucket {
         Self {
             limit: bucket.name.limit().to_string(),
             user: bucket.name.user.as_ref().map(|user| told_user(user, users)),
-            key: (users == Users::Named).then(|| bucket.key.clone()),
+            key: matches!(users, Users::Named).then(|| bucket.key.clone()),
             stands: ToldStands::of(&bucket.stands),
         }
     }
@@ -166,14 +162,10 @@ impl ToldLevel {
 fn told_user(user: &User, users: Users) -> String {
     match (user, users) {
         (User::Known(id), Users::Named) => printable(id),
-        (User::Known(id), Users::Digested) => digest(&Sha256::digest(id).into()),
+        (User::Known(id), Users::Digested(digests)) => digests.digest(id.as_bytes()),
         (User::Hashed(hash), Users::Named) => hex(hash),
-        (User::Hashed(hash), Users::Digested) => digest(hash),
+        (User::Hashed(hash), Users::Digested(digests)) => digests.digest(hash),
     }
-}
-
-fn digest(hash: &[u8; 32]) -> String {
-    hex(hash.get(..DIGEST_BYTES).unwrap_or_default())
 }
 
 fn hex(hash: &[u8]) -> String {
@@ -244,10 +236,10 @@ mod tests {
 
     #[test]
     fn a_digest_tells_users_apart_and_names_none() {
-        let told = Told::of(&found(), Users::Digested);
+        let told = Told::of(&found(), Users::Digested(DigestKey::new([7; 32])));
         let users: Vec<_> = told.buckets.iter().map(|bucket| bucket.user.as_deref().expect("a user's")).collect();
-        // printf alice | sha256sum
-        assert_eq!((users[0], users[2], users[3]), ("sha256:2bd806c97f0e", "sha256:070707070707", users[0]));
+        assert_eq!((users[0], users[2], users[3]), ("hmac:6a8851c590dd", "hmac:c2be96d8f3f7", users[0]));
+        assert!(told.strangers[0].starts_with("hmac:"), "{:?}", told.strangers);
         let text = serde_json::to_string(&told).expect("it can be written");
         assert!(!["lice", "bob", "thv:rl"].iter().any(|told| text.contains(told)), "{text}");
     }

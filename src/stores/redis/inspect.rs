@@ -9,7 +9,7 @@ use redis::{Cmd, Value, from_redis_value};
 
 use super::{Redis, hash_tag};
 use crate::limiter::{
-    Bounds, Cause, Inspect, InspectError, Micros, ServerId,
+    Bounds, Cause, DigestKey, Inspect, InspectError, Micros, ServerId,
     inspect::{Kept, Listing, Sample},
     key::PREFIX,
     shape::State,
@@ -63,6 +63,34 @@ impl Inspect for Redis {
             certain.forget(key);
         }
         Ok(answer? != Value::Int(0))
+    }
+}
+
+impl Redis {
+    /// The key for [digests](crate::limiter::digest) of a server's users that all who share this Redis have: the one that is there, or else
+    /// this one from now on.
+    ///
+    /// # Errors
+    /// When Redis does not say, or has something else there.
+    pub async fn digest_key(&self, server: &ServerId, or_this: &DigestKey) -> Result<DigestKey, InspectError> {
+        let key = server.digest_key();
+        if let Some(known) = self.known_digest_key(&key).await? {
+            return Ok(known);
+        }
+        self.runner.query(redis::cmd("SET").arg(&key).arg(or_this.bytes()).arg("NX")).await?;
+        // Another proxy may have been first.
+        self.known_digest_key(&key).await?.ok_or_else(senseless)
+    }
+
+    async fn known_digest_key(&self, key: &str) -> Result<Option<DigestKey>, InspectError> {
+        match self.runner.query(redis::cmd("GET").arg(key)).await? {
+            Value::Nil => Ok(None),
+            Value::BulkString(bytes) => match <[u8; DigestKey::BYTES]>::try_from(bytes) {
+                Ok(bytes) => Ok(Some(DigestKey::new(bytes))),
+                Err(_) => Err(InspectError::new(Cause::Other, format!("{key} holds something else"))),
+            },
+            _ => Err(senseless()),
+        }
     }
 }
 

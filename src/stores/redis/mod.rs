@@ -23,8 +23,8 @@
 //! ```
 //!
 //! The script computes the same doubles in the same order as [`shape`](crate::limiter::shape). It needs Redis 6.2 or newer, or Valkey, and
-//! an ACL user with `~thv:rl:* +evalsha +eval +time +hmget +hset +expire +ping` (and `+del +scan +pttl` for inspecting and resetting; in a
-//! cluster `+cluster|slots +asking`).
+//! an ACL user with `~thv:rl:* +evalsha +eval +time +hmget +hset +expire +ping` (and `+del +scan +pttl` for inspecting and resetting,
+//! `~tollgate:* +get +set` for the key of users' digests; in a cluster `+cluster|slots +asking`).
 //!
 //! Inspecting is two more commands: a script of its own reads buckets as the other one would, and `SCAN` finds their keys, a thousand of
 //! all that Redis has at a time.

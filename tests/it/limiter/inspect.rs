@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use tollgate::{
     config::limits::{Limits, ToolLimits},
     limiter::{
-        Bounds, BucketName, Call, Cause, Decision, Inspect, Level, Limiter, Policy, ServerId, Source, Standing, Standings, Stands, User,
-        Wait,
+        Bounds, BucketName, Call, Cause, Decision, DigestKey, Inspect, Level, Limiter, Policy, ServerId, Source, Standing, Standings,
+        Stands, User, Wait,
     },
     stores::{Guard, GuardSettings, Redis},
 };
@@ -290,7 +290,7 @@ async fn keys_that_others_write_are_told_apart() {
 async fn an_acl_user_needs_no_more_than_is_documented() {
     let deciding = "~thv:rl:* +evalsha +eval +time +hmget +hset +expire +ping";
     let setup = Setup::default().password("administrator");
-    let setup = setup.line(&format!("user inspector on >secret {deciding} +del +scan +pttl"));
+    let setup = setup.line(&format!("user inspector on >secret {deciding} +del +scan +pttl ~tollgate:* +get +set"));
     let server = setup.line(&format!("user proxy on >secret {deciding}")).start().await;
     let store = |user| store_at(&format!("redis://{user}:secret@{}", server.address()));
     let call = Call::of("search").by("alice");
@@ -299,6 +299,11 @@ async fn an_acl_user_needs_no_more_than_is_documented() {
     assert_eq!(list(&inspector).await.buckets.len(), 4);
     assert_eq!(levels(&inspector.inspect(&call).await.expect("it may")).len(), 4);
     assert!(inspector.reset(&name(None, Some("alice"))).await.expect("it may"));
+    let (first, second) = ([1, 2].map(|byte| DigestKey::new([byte; 32]))).into();
+    let server_id = inspector.policy().server_id().clone();
+    for proposed in [first, second] {
+        assert_eq!(inspector.store().digest_key(&server_id, &proposed).await.expect("it may"), first, "who came first decides");
+    }
 
     let proxy = limiter(store("proxy"), policy(&limits()), &[call]).await;
     let refused = proxy.list(Bounds::default()).await.expect_err("it may not");
@@ -306,6 +311,7 @@ async fn an_acl_user_needs_no_more_than_is_documented() {
     assert!(refused.to_string().contains("pttl"), "{refused}");
     let refused = proxy.reset(&name(None, None)).await.expect_err("it may not");
     assert!(refused.to_string().contains("del"), "{refused}");
+    assert_eq!(proxy.store().digest_key(&server_id, &second).await.expect_err("it may not").cause(), Cause::Auth);
     assert!(proxy.decide(&call).await.expect("it may still decide").is_allowed());
 }
 

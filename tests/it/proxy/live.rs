@@ -54,9 +54,10 @@ async fn buckets_and_totals_are_told_and_no_user() {
     let told = answer.json();
     assert_eq!((answer.status, &answer.headers["content-type"]), (200, &"application/json".parse().expect("a value")));
     assert_eq!((&told["server"], &told["store"]), (&json!({"namespace": "default", "name": "demo"}), &json!("memory")));
-    // printf alice | sha256sum
-    let alice = Some("sha256:2bd806c97f0e".to_owned());
-    assert_eq!(left(&told), [("global".to_owned(), None, 7), ("perUser".to_owned(), alice, 0)], "{told}");
+    let alice = left(&told)[1].1.clone().expect("a user's");
+    assert!(alice.starts_with("hmac:") && alice.len() == "hmac:".len() + 12, "{alice}");
+    assert!(!alice.contains("2bd806c97f0e"), "an id that can be guessed cannot be found by its plain hash (printf alice | sha256sum)");
+    assert_eq!(left(&told), [("global".to_owned(), None, 7), ("perUser".to_owned(), Some(alice), 0)], "{told}");
     assert_eq!((&told["complete"], &told["shadow"]), (&json!(true), &json!(false)));
     let totals = &told["totals"];
     assert_eq!((&totals["allowed"], &totals["denied"], &totals["failOpen"]), (&json!(2), &json!(1), &json!(0)), "{totals}");
@@ -64,6 +65,47 @@ async fn buckets_and_totals_are_told_and_no_user() {
     assert_eq!(totals["limits"], limits, "a limit that has counted nothing is there too");
     assert!(!answer.text().contains("alice"), "{told}");
     assert_eq!(left(&looked(&proxy).await.json()), left(&told), "looking takes nothing");
+}
+
+/// The digests of all users of a proxy.
+async fn digests(proxy: &Proxy) -> Vec<Option<String>> {
+    left(&looked(proxy).await.json()).into_iter().map(|(_, user, _)| user).collect()
+}
+
+#[tokio::test]
+async fn digests_are_the_same_in_all_proxies_on_one_redis_and_nowhere_else() {
+    // What the store's documentation names, and not the rights to share a key.
+    let looking = "+evalsha +eval +time +hmget +hset +expire +ping +scan +pttl";
+    let setup = Setup::default().password("administrator");
+    let setup = setup.line(&format!("user proxy on >secret ~thv:rl:* ~tollgate:* +get +set {looking}"));
+    let redis = setup.line(&format!("user poor on >secret ~thv:rl:* {looking}")).start().await;
+    let upstream = Upstream::start().await;
+    let limits = resource(json!({"perUser": bucket(2)}));
+    let start = |store: &[&str]| Proxy::start(&upstream.url(), &limits, &[&["--user-header", "x-user"], store].concat());
+    let (url, poor) = (format!("redis://proxy:secret@{}", redis.address()), format!("redis://poor:secret@{}", redis.address()));
+    let proxies = [start(&["--redis-url", &url]), start(&["--redis-url", &url])];
+    assert_passed(&ask(&proxies[0], &[("x-user", "alice")], call(1, "search")).await, "search");
+    let (one, other) = tokio::join!(digests(&proxies[0]), digests(&proxies[1]));
+    assert!(one.len() == 1 && one == other, "{one:?}, {other:?}");
+    drop(proxies);
+    assert_eq!(digests(&start(&["--redis-url", &url])).await, one, "also after a restart");
+    let administrator = "tollgate:{default:demo}:digest-key";
+    assert_eq!(redis.ask::<i64>(&format!("TTL {administrator}")).await, -1, "it stays");
+
+    let alone = start(&["--redis-url", &poor]);
+    let own = digests(&alone).await;
+    assert!(own.len() == 1 && own != one, "told all the same: {own:?}");
+    alone.wait_for_log("its user needs ~tollgate:* +get +set");
+    assert_eq!(digests(&alone).await, own);
+    assert_eq!(alone.log().matches("digests of users are this proxy's own").count(), 1, "{}", alone.log());
+
+    let memory = start(&["--store", "memory"]);
+    assert_passed(&ask(&memory, &[("x-user", "alice")], call(2, "search")).await, "search");
+    assert!(digests(&memory).await != one && digests(&memory).await != own);
+    redis.ask::<()>(&format!("SET {administrator} short")).await;
+    let foreign = start(&["--redis-url", &url]);
+    assert!(digests(&foreign).await != one, "what is no key is none");
+    foreign.wait_for_log("tollgate:{default:demo}:digest-key holds something else");
 }
 
 #[tokio::test]
