@@ -80,7 +80,7 @@ impl Source {
                 Self::Url(url, web)
             }
             KeySource::File(path) => {
-                in_file(path, &file::read(path)?)?;
+                in_file(path, &file::read(path, file::LARGEST)?)?;
                 Self::File(path.clone())
             }
         })

@@ -10,23 +10,47 @@ use tokio::task::spawn_blocking;
 
 use super::settings::SettingsError;
 
-/// The largest document that is read, in bytes; of a larger one, the beginning.
+/// The largest document that is read, in bytes.
 pub(super) const LARGEST: usize = 256 * 1024;
+/// The same for CA bundles: those of systems come close to the other, and companies add their own.
+pub(super) const LARGEST_CA: usize = 16 * 1024 * 1024;
 
-/// What is in a file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, SettingsError> {
-    contents(path).map_err(|error| SettingsError::File { path: path.to_owned(), error })
+/// What is in a file of at most so many bytes. A larger one is an error: its beginning would be something else than the file.
+pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, SettingsError> {
+    contents(path, most).map_err(|error| SettingsError::File { path: path.to_owned(), error })
 }
 
-/// The same, on another thread.
+/// The same for up to [`LARGEST`] bytes, on another thread.
 pub(super) async fn read_aside(path: &Path) -> Result<Vec<u8>, SettingsError> {
     let owned = path.to_owned();
-    let read = spawn_blocking(move || contents(&owned)).await.unwrap_or_else(|ended| Err(io::Error::other(ended)));
+    let read = spawn_blocking(move || contents(&owned, LARGEST)).await.unwrap_or_else(|ended| Err(io::Error::other(ended)));
     read.map_err(|error| SettingsError::File { path: path.to_owned(), error })
 }
 
-fn contents(path: &Path) -> io::Result<Vec<u8>> {
+fn contents(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let mut contents = Vec::new();
-    File::open(path)?.take(LARGEST as u64).read_to_end(&mut contents)?;
+    File::open(path)?.take(most as u64 + 1).read_to_end(&mut contents)?;
+    if contents.len() > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes")));
+    }
     Ok(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_read_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, [b'x'; 10]).expect("written");
+        assert_eq!(read(&path, 10).map(|read| read.len()), Ok(10));
+        let error = read(&path, 9).expect_err("too large").to_string();
+        assert!(error.starts_with("cannot read ") && error.ends_with("/file: it is larger than 9 bytes"), "{error}");
+        std::fs::write(&path, vec![b'x'; LARGEST]).expect("written");
+        assert_eq!(read_aside(&path).await.map(|read| read.len()), Ok(LARGEST));
+        std::fs::write(&path, vec![b'x'; LARGEST + 1]).expect("written");
+        assert!(read_aside(&path).await.is_err());
+    }
 }

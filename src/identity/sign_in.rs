@@ -157,7 +157,7 @@ impl SignIn {
             settings = settings.bearer_file(path);
         }
         match (&self.ca_file, &self.ca_elsewhere) {
-            (Some(path), _) => Ok(settings.ca_pem(file::read(path)?)),
+            (Some(path), _) => Ok(settings.ca_pem(file::read(path, file::LARGEST_CA)?)),
             (None, Some(at)) => Err(missing("CA of the issuer", "--oidc-ca FILE", Some(at))),
             (None, None) => Ok(settings),
         }

@@ -13,6 +13,7 @@ use crate::{
         signer::{AUDIENCE, Signer, key_set, seconds, with},
     },
     support::{
+        ca::Ca,
         https::{Answer, get},
         proxy::Proxy,
         upstream::Upstream,
@@ -260,6 +261,18 @@ async fn settings_that_leave_a_gap_are_warned_of_once() {
     let global = resource(json!({"global": bucket(1)}));
     let args = [&["--store", "memory", "--auth", "optional"], &trusting(&issuer, &url)[..]].concat();
     assert!(!Proxy::start(&upstream.url(), &global, &args).log().contains("--auth optional"), "no limit counts users");
+}
+
+/// Bundles of systems come close to 256 KiB, and companies add their own.
+#[tokio::test]
+async fn a_large_bundle_of_cas_is_read_to_its_end() {
+    let (upstream, signer, folder) = (Upstream::start().await, Signer::es256("e"), tempfile::tempdir().expect("a folder"));
+    let issuer = Issuer::start_tls(&[&signer]).await;
+    let (bundle, other) = (folder.path().join("ca.crt"), Ca::root("another").pem);
+    let own = issuer.ca_pem.as_deref().expect("it speaks TLS");
+    std::fs::write(&bundle, format!("{}{own}", other.repeat(300 * 1024 / other.len() + 1))).expect("written");
+    let proxy = once_per_user(&upstream, &trusting(&issuer, &["--oidc-ca", &bundle.display().to_string()]));
+    assert_passed(&ask_as(&proxy, &issuer.token(&signer, "alice"), 1).await, "search");
 }
 
 #[tokio::test]
