@@ -70,7 +70,7 @@ impl ProtectedResource {
 
 /// The value of `WWW-Authenticate` for a rejection. One without a status of 401 or 400 has none.
 pub fn challenge(rejection: Rejection, resource: Option<&ProtectedResource>) -> Option<String> {
-    if rejection == Rejection::IssuerAway {
+    if rejection.status() == 503 {
         return None;
     }
     let mut value = String::from("Bearer");

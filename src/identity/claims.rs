@@ -38,8 +38,9 @@ pub(super) struct Accepted {
     pub(super) until: UnixTime,
 }
 
-#[derive(Deserialize)]
-struct Claims {
+/// Claims as they are said.
+#[derive(Debug, Deserialize)]
+pub(super) struct Claims {
     iss: Option<String>,
     aud: Option<Audience>,
     exp: Option<f64>,
@@ -49,7 +50,7 @@ struct Claims {
     sub: Value,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Audience {
     One(String),
@@ -66,27 +67,57 @@ impl Audience {
 }
 
 impl Expected {
-    /// Judges claims as of `now`.
+    /// Judges the claims of a token as of `now`.
     pub(super) fn accepts(&self, json: &[u8], now: UnixTime) -> Result<Accepted, Rejection> {
         let claims: Claims = object(json).ok_or(Rejection::Malformed("its claims are no JSON object with claims of the right types"))?;
-        if claims.iss.as_ref() != Some(&self.issuer) {
-            return Err(Rejection::WrongIssuer);
+        let issuer = claims.iss.as_ref().ok_or(Rejection::Malformed("it has no iss"))?;
+        self.is_issuer(issuer)?;
+        self.is_audience(claims.aud.as_ref())?;
+        let expires = claims.exp.ok_or(Rejection::Malformed("it has no exp"))?;
+        self.accepts_times(&claims, Some(expires), now)?;
+        Ok(Accepted { subject: subject(claims.sub)?, until: self.until(expires) })
+    }
+
+    /// Judges what the issuer itself says of a token that is active (RFC 7662, 2.2): as claims, but it need not say that it is itself who has
+    /// issued the token, nor when that ends.
+    pub(super) fn accepts_active(&self, claims: Claims, now: UnixTime) -> Result<Accepted, Rejection> {
+        if let Some(issuer) = &claims.iss {
+            self.is_issuer(issuer)?;
         }
-        if !claims.aud.is_some_and(|audience| audience.names().iter().any(|name| self.audiences.contains(name))) {
-            return Err(Rejection::WrongAudience);
-        }
-        let leeway = self.leeway.as_secs_f64();
-        let until = UnixTime(claims.exp.ok_or(Rejection::Malformed("it has no exp"))? + leeway);
-        if now >= until {
+        self.is_audience(claims.aud.as_ref())?;
+        self.accepts_times(&claims, claims.exp, now)?;
+        let until = claims.exp.map_or(UnixTime(f64::INFINITY), |expires| self.until(expires));
+        Ok(Accepted { subject: subject(claims.sub)?, until })
+    }
+
+    fn is_issuer(&self, issuer: &str) -> Result<(), Rejection> {
+        if issuer == self.issuer { Ok(()) } else { Err(Rejection::WrongIssuer) }
+    }
+
+    fn is_audience(&self, audience: Option<&Audience>) -> Result<(), Rejection> {
+        let audience = audience.ok_or(Rejection::Malformed("it has no aud"))?;
+        let is_ours = audience.names().iter().any(|name| self.audiences.contains(name));
+        if is_ours { Ok(()) } else { Err(Rejection::WrongAudience) }
+    }
+
+    fn accepts_times(&self, claims: &Claims, expires: Option<f64>, now: UnixTime) -> Result<(), Rejection> {
+        if expires.is_some_and(|expires| now >= self.until(expires)) {
             return Err(Rejection::Expired);
         }
-        if [claims.nbf, claims.iat].into_iter().flatten().any(|from| from > now.0 + leeway) {
-            return Err(Rejection::NotYetValid);
-        }
-        match claims.sub {
-            Value::String(subject) if !subject.is_empty() => Ok(Accepted { subject, until }),
-            _ => Err(Rejection::NoSubject),
-        }
+        let earliest = now.0 + self.leeway.as_secs_f64();
+        let is_early = [claims.nbf, claims.iat].into_iter().flatten().any(|from| from > earliest);
+        if is_early { Err(Rejection::NotYetValid) } else { Ok(()) }
+    }
+
+    fn until(&self, expires: f64) -> UnixTime {
+        UnixTime(expires + self.leeway.as_secs_f64())
+    }
+}
+
+fn subject(claim: Value) -> Result<String, Rejection> {
+    match claim {
+        Value::String(subject) if !subject.is_empty() => Ok(subject),
+        _ => Err(Rejection::NoSubject),
     }
 }
 
@@ -126,18 +157,18 @@ mod tests {
 
     #[test]
     fn the_issuer_is_compared_byte_for_byte() {
-        for issuer in
-            [json!("https://issuer.example/"), json!("https://ISSUER.example"), json!(" https://issuer.example"), json!(""), json!(null)]
-        {
+        for issuer in [json!("https://issuer.example/"), json!("https://ISSUER.example"), json!(" https://issuer.example"), json!("")] {
             assert_eq!(with(json!({"iss": issuer})), Err(Rejection::WrongIssuer), "{issuer}");
         }
+        assert_eq!(with(json!({"iss": null})), Err(Rejection::Malformed("it has no iss")));
     }
 
     #[test]
     fn the_audience_is_compared_byte_for_byte() {
-        for audience in [json!("MCP"), json!("mcp "), json!("mc"), json!("mcp2"), json!(""), json!([]), json!(["a", "b"]), json!(null)] {
+        for audience in [json!("MCP"), json!("mcp "), json!("mc"), json!("mcp2"), json!(""), json!([]), json!(["a", "b"])] {
             assert_eq!(with(json!({"aud": audience})), Err(Rejection::WrongAudience), "{audience}");
         }
+        assert_eq!(with(json!({"aud": null})), Err(Rejection::Malformed("it has no aud")));
     }
 
     #[test]

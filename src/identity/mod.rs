@@ -1,6 +1,6 @@
 //! Who is calling: bearer tokens verified against their issuer, and the answers for those whose are not.
 //!
-//! A caller is the verified `sub` of a JWT, or nobody. A claim that was not verified never gets out of here, so it can never become the key of
+//! A caller is the verified `sub` of a token, or nobody. A claim that was not verified never gets out of here, so it can never become the key of
 //! a bucket: with one, anybody could drain the bucket of anybody else, or leave their own at will.
 //!
 //! # A token's way
@@ -11,6 +11,7 @@
 //! three parts, strict, signed with an asymmetric algorithm?                     (token.rs)
 //! iss, aud, exp, nbf, iat, sub as they should be?                               (claims.rs)
 //! signed by the issuer's key of that kid?                                       (keys.rs, keyring.rs)
+//! no JWT at all, and the issuer can be asked?                                   (introspection.rs)
 //! ```
 //!
 //! The issuer is asked in the background only. One that is away or slow lets nobody in whose key is not at hand, and holds up nobody whose is;
@@ -53,14 +54,17 @@
 //! | `sign_in` | the same, as a resource says it |
 //! | `token`, `claims`, `algorithm`, `keys` | a token and a key, pure |
 //! | `keyring`, `remembered` | what is kept |
+//! | `introspection`, `credentials` | tokens that only the issuer can read, and who asks it |
 //! | `fetch`, `web`, `file`, `url` | where keys come from |
 
 mod algorithm;
 mod auth;
 mod challenge;
 mod claims;
+mod credentials;
 mod fetch;
 mod file;
+mod introspection;
 mod keyring;
 mod keys;
 mod rejection;
@@ -74,6 +78,7 @@ mod web;
 
 pub use auth::{Auth, AuthMode, Peer};
 pub use challenge::{ProtectedResource, WELL_KNOWN, challenge};
+pub use credentials::{Credentials, Secret};
 pub use rejection::Rejection;
 pub use settings::{KeySource, Settings, SettingsError};
 pub use sign_in::{Elsewhere, SignIn, SignInError};

@@ -37,7 +37,7 @@ pub enum Rejection {
     #[error("the token is not valid yet")]
     NotYetValid,
     /// `sub` is missing, empty or no string.
-    #[error("the token names no subject")]
+    #[error("the token has no sub claim, which names the caller")]
     NoSubject,
     /// The issuer has no key of that name for that algorithm.
     #[error("the token is signed with a key that the issuer does not have")]
@@ -48,6 +48,12 @@ pub enum Rejection {
     /// No key is at hand to judge the token by, and the issuer does not give any.
     #[error("the issuer's keys are not to be had at the moment")]
     IssuerAway,
+    /// The issuer says that the token is not good, or no longer (RFC 7662).
+    #[error("the token is not active")]
+    Inactive,
+    /// The issuer cannot be asked whether the token is good.
+    #[error("the issuer's introspection service does not respond at the moment")]
+    IntrospectionAway,
 }
 
 impl Rejection {
@@ -56,7 +62,7 @@ impl Rejection {
     pub fn status(self) -> u16 {
         match self {
             Self::Ambiguous | Self::UserHeader => 400,
-            Self::IssuerAway => 503,
+            Self::IssuerAway | Self::IntrospectionAway => 503,
             _ => 401,
         }
     }
@@ -64,7 +70,7 @@ impl Rejection {
     /// RFC 6750's code. A request without a token has none: it did nothing wrong yet.
     pub fn code(self) -> Option<&'static str> {
         match self {
-            Self::Missing | Self::IssuerAway => None,
+            Self::Missing | Self::IssuerAway | Self::IntrospectionAway => None,
             Self::Ambiguous | Self::UserHeader => Some("invalid_request"),
             _ => Some("invalid_token"),
         }
@@ -87,6 +93,8 @@ impl Rejection {
             Self::UnknownKey => "unknown_key",
             Self::BadSignature => "signature",
             Self::IssuerAway => "issuer_away",
+            Self::Inactive => "inactive",
+            Self::IntrospectionAway => "introspection_away",
         }
     }
 }

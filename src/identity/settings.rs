@@ -4,6 +4,8 @@ use std::{io, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
+use super::credentials::Credentials;
+
 /// How far clocks may be apart, by default.
 pub const LEEWAY: Duration = Duration::from_secs(60);
 /// After this long keys are read again, by default and at most; sooner where the issuer's `Cache-Control` says so.
@@ -37,6 +39,7 @@ pub struct Settings {
     pub(super) allow_http: bool,
     pub(super) ca_pem: Option<Vec<u8>>,
     pub(super) bearer_file: Option<PathBuf>,
+    pub(super) introspection: Option<(String, Option<Credentials>)>,
     pub(super) leeway: Duration,
     pub(super) refresh_every: Duration,
     pub(super) stale_for: Duration,
@@ -96,6 +99,9 @@ pub enum SettingsError {
     /// The file with a token to read keys with.
     #[error("{} holds no bearer token: it has to be one line of visible ASCII characters", .0.display())]
     Bearer(PathBuf),
+    /// The client's secret.
+    #[error("the client's secret is no text")]
+    Secret,
     /// No way to know anybody where everybody has to be known.
     #[error("callers have to be known, and nothing says how: name an issuer, or a header that a trusted peer sets")]
     NobodyKnown,
@@ -123,6 +129,7 @@ impl Settings {
             allow_http: false,
             ca_pem: None,
             bearer_file: None,
+            introspection: None,
             leeway: LEEWAY,
             refresh_every: REFRESH_EVERY,
             stale_for: STALE_FOR,
@@ -174,6 +181,12 @@ impl Settings {
     #[must_use]
     pub fn bearer_file(self, path: impl Into<PathBuf>) -> Self {
         Self { bearer_file: Some(path.into()), ..self }
+    }
+
+    /// Where the issuer says whether an opaque token is good (RFC 7662), and who asks there. Without, such tokens are malformed.
+    #[must_use]
+    pub fn introspection(self, url: impl Into<String>, client: Option<Credentials>) -> Self {
+        Self { introspection: Some((url.into(), client)), ..self }
     }
 
     /// How far clocks may be apart: [`LEEWAY`].

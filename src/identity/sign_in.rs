@@ -7,8 +7,8 @@
 //! | `MCPServer` `spec.oidcConfigRef`, `VirtualMCPServer` `spec.incomingAuth.oidcConfigRef` | audience, scopes, the server's URL | an `MCPOIDCConfig` |
 //! | `MCPServer` `spec.externalAuthConfigRef` alone | nothing | an `MCPExternalAuthConfig` |
 //!
-//! What is left to another object is filled in from that object ([`SignIn::described_by`]) or by hand: all fields are open. Opaque tokens
-//! (`introspectionUrl`, `clientId`) are not for us; those fields are passed over.
+//! What is left to another object is filled in from that object ([`SignIn::described_by`]) or by hand: all fields are open. A resource never
+//! holds the client's secret, with which opaque tokens are introspected: that one is filled in by hand.
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::{
+    credentials::{Credentials, Secret},
     file,
     settings::{Settings, SettingsError},
 };
@@ -37,6 +38,12 @@ pub struct SignIn {
     pub ca_file: Option<PathBuf>,
     /// A file with a token to read keys with.
     pub bearer_file: Option<PathBuf>,
+    /// Where the issuer says whether an opaque token is good.
+    pub introspection_url: Option<String>,
+    /// Who asks there.
+    pub client_id: Option<String>,
+    /// The client's secret; no resource says it.
+    pub client_secret: Option<Secret>,
     /// Whether keys may be read over plain HTTP.
     pub allow_http: bool,
     /// The URL that clients call.
@@ -156,11 +163,20 @@ impl SignIn {
         if let Some(path) = &self.bearer_file {
             settings = settings.bearer_file(path);
         }
+        if let Some(url) = self.introspection_url.as_ref().filter(|_| self.may_introspect()) {
+            let client = self.client_id.as_ref().zip(self.client_secret.clone());
+            settings = settings.introspection(url, client.map(|(id, secret)| Credentials::new(id, secret)));
+        }
         match (&self.ca_file, &self.ca_elsewhere) {
             (Some(path), _) => Ok(settings.ca_pem(file::read(path, file::LARGEST_CA)?)),
             (None, Some(at)) => Err(missing("CA of the issuer", "--oidc-ca FILE", Some(at))),
             (None, None) => Ok(settings),
         }
+    }
+
+    /// Whether opaque tokens can be introspected: there is a URL to ask, and the secret of the client that asks, if there is one.
+    pub fn may_introspect(&self) -> bool {
+        self.introspection_url.is_some() && self.client_id.is_some() == self.client_secret.is_some()
     }
 
     /// What stands beside a reference or a type: the server's own part.
@@ -192,6 +208,8 @@ impl SignIn {
         self.issuer = text(inline, "issuer");
         self.jwks_url = text(inline, "jwksUrl");
         self.bearer_file = text(inline, "jwksAuthTokenPath").map(PathBuf::from);
+        self.introspection_url = text(inline, "introspectionUrl");
+        self.client_id = text(inline, "clientId");
         self.allow_http = inline.get("insecureAllowHTTP").and_then(Value::as_bool).unwrap_or_default();
         let ca = path.key("caBundleRef").key("configMapRef").key("name");
         self.ca_elsewhere = config_map(inline.pointer("/caBundleRef/configMapRef"), ca);
@@ -200,6 +218,7 @@ impl SignIn {
     fn take_cluster(&mut self, cluster: &Value) {
         self.issuer = Some(text(cluster, "issuer").unwrap_or_else(|| CLUSTER_ISSUER.to_owned()));
         self.jwks_url = text(cluster, "jwksUrl");
+        self.introspection_url = text(cluster, "introspectionUrl");
         if cluster.get("useClusterAuth").and_then(Value::as_bool).unwrap_or(true) {
             self.ca_file = Some(Path::new(CLUSTER_CA).to_owned());
             self.bearer_file = Some(Path::new(CLUSTER_TOKEN).to_owned());
@@ -253,6 +272,9 @@ mod tests {
             jwks_url: Some("http://issuer.example/keys".to_owned()),
             ca_file: None,
             bearer_file: Some(PathBuf::from("/token")),
+            introspection_url: Some("https://x".to_owned()),
+            client_id: Some("x".to_owned()),
+            client_secret: None,
             allow_http: true,
             resource_url: Some("https://mcp.example/mcp".to_owned()),
             scopes: vec!["tools".to_owned()],
@@ -260,7 +282,11 @@ mod tests {
             ca_elsewhere: None,
         };
         assert_eq!(sign_in, all);
-        assert!(sign_in.settings().is_ok());
+        assert!(sign_in.settings().is_ok_and(|settings| settings.introspection.is_none()), "nobody has the client's secret");
+        let secret = Secret::Text("s".to_owned());
+        let credentials = Credentials::new("x", secret.clone());
+        let settings = SignIn { client_secret: Some(secret), ..sign_in }.settings().expect("good");
+        assert_eq!(settings.introspection, Some(("https://x".to_owned(), Some(credentials))));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
 
 use super::{algorithm::Algorithm, rejection::Rejection};
 
@@ -55,6 +56,13 @@ impl<'a> Token<'a> {
     }
 }
 
+/// Whether a text is not a JWS at all, be it a good or a bad one: three parts, of which the first is a JSON object. Who made it knows what it
+/// means.
+pub(super) fn is_opaque(text: &str) -> bool {
+    let is_object = |part| decode(part).is_ok_and(|part| object::<serde_json::Map<String, Value>>(&part).is_some());
+    text.split('.').count() != 3 || !text.split('.').next().is_some_and(is_object)
+}
+
 const NOT_COMPACT: Rejection = Rejection::Malformed("it does not have three parts with dots between");
 
 fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
@@ -94,6 +102,17 @@ mod tests {
         for text in ["", "garbage", ".", "..", "a.b", "a..c", ".b.c", "a.b.c.d", "e30.e30.c2ln.", "...."] {
             assert_eq!(rejection(text), NOT_COMPACT, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_no_jws_is_opaque() {
+        for text in ["", "garbage", "ya29.a0Af_x", "a.b.c", "e30.e30.e30.e30.e30", "W10.e30.c2ln"] {
+            assert!(is_opaque(text), "{text}");
+        }
+        for text in ["e30.e30.c2ln", "e30..", "e30.x.!"] {
+            assert!(!is_opaque(text), "{text}: it is a bad one");
+        }
+        assert!(!is_opaque(&token(r#"{"alg":"none"}"#, "{}")));
     }
 
     #[test]

@@ -10,11 +10,12 @@ use super::{
     Caller,
     claims::{Expected, UnixTime},
     fetch::Source,
+    introspection::Introspection,
     keyring::Keyring,
     rejection::Rejection,
     remembered::{Fingerprint, Known, Now, Remembered},
     settings::{Settings, SettingsError},
-    token::Token,
+    token::{Token, is_opaque},
 };
 
 /// The longest token that is looked at, in bytes.
@@ -27,7 +28,8 @@ pub struct Verifier(Arc<Inner>);
 struct Inner {
     expected: Expected,
     keyring: Keyring,
-    remembered: Remembered,
+    remembered: Remembered<Arc<Caller>>,
+    introspection: Option<Introspection>,
 }
 
 impl fmt::Debug for Verifier {
@@ -49,8 +51,10 @@ impl Verifier {
             return Err(SettingsError::Audience);
         }
         let expected = Expected { issuer: settings.issuer.clone(), audiences: settings.audiences.clone(), leeway: settings.leeway };
+        let introspection = Introspection::new(settings)?;
         let keyring = Keyring::start(Source::new(settings)?, settings);
-        Ok(Self(Arc::new(Inner { expected, keyring, remembered: Remembered::new(settings.most_remembered) })))
+        let remembered = Remembered::new(settings.most_remembered);
+        Ok(Self(Arc::new(Inner { expected, keyring, remembered, introspection })))
     }
 
     /// Who sent this token: the text after `Bearer`.
@@ -64,18 +68,21 @@ impl Verifier {
         if token.len() > LONGEST_TOKEN {
             return Err(Rejection::TooLong);
         }
-        let Inner { expected, keyring, remembered } = &*self.0;
+        let Inner { expected, keyring, remembered, introspection } = &*self.0;
         let (fingerprint, now) = (Fingerprint::of(token), now());
         if let Some(held) = keyring.held()
-            && let Some(caller) = remembered.caller(&fingerprint, held.generation, now)
+            && let Some(caller) = remembered.found(&fingerprint, held.generation, now)
         {
             return Ok(caller);
+        }
+        if let Some(introspection) = introspection.as_ref().filter(|_| is_opaque(token)) {
+            return introspection.verify(token, fingerprint, expected, now).await;
         }
         let token = Token::parse(token)?;
         let accepted = expected.accepts(&token.claims, now.time)?;
         let generation = keyring.verify(&token).await?;
         let caller = Arc::new(Caller::new(accepted.subject, Some(expected.issuer.as_str())));
-        let known = Known { caller: Arc::clone(&caller), until: accepted.until, generation, verified_at: now.instant };
+        let known = Known { found: Arc::clone(&caller), until: accepted.until, generation, verified_at: now.instant };
         remembered.put(fingerprint, known);
         Ok(caller)
     }
@@ -85,10 +92,10 @@ impl Verifier {
         self.0.keyring.held().is_some()
     }
 
-    /// Whether there have been keys since the start: something for a readiness probe. An issuer that goes away later is no reason to take
+    /// Whether there have been keys since the start, or are tokens that need none: something for a readiness probe. An issuer that goes away later is no reason to take
     /// every replica out of service, since those who were verified before are still let in.
     pub fn has_had_keys(&self) -> bool {
-        self.0.keyring.has_had_keys()
+        self.0.introspection.is_some() || self.0.keyring.has_had_keys()
     }
 
     /// Since the keys were last read; before that, since the start.

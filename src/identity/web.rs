@@ -1,17 +1,17 @@
 //! The HTTP client that reads an issuer's documents: HTTP/1.1, no redirects, no connections kept.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use http::{
-    HeaderMap, HeaderValue, Request,
-    header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, USER_AGENT},
+    HeaderMap, HeaderValue, Method, Request,
+    header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT},
 };
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -25,6 +25,7 @@ use rustls::{
 };
 
 use super::{
+    credentials::Credentials,
     fetch::{FetchError, answer, chain},
     file::{self, LARGEST},
     settings::{Settings, SettingsError},
@@ -34,10 +35,10 @@ use super::{
 /// Heads of answers are read up to this many bytes.
 const LARGEST_HEAD: usize = 64 * 1024;
 
-/// Reads documents.
+/// Reads documents, and asks about tokens.
 #[derive(Clone)]
 pub(super) struct Web {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     bearer_file: Option<PathBuf>,
     pub(super) plain: PlainHttp,
 }
@@ -67,19 +68,35 @@ impl Web {
 
     /// Reads one document, whole.
     pub(super) async fn read(&self, url: &KeyUrl) -> Result<Document, FetchError> {
-        let silent = |why: String| FetchError::Silent { url: url.to_string(), why };
-        let mut request = Request::new(Empty::new());
-        *request.uri_mut() = url.uri().clone();
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION"))));
+        let mut request = Request::new(Full::default());
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
         if let Some(path) = &self.bearer_file {
-            headers.insert(AUTHORIZATION, bearer(path).await.map_err(FetchError::File)?);
+            request.headers_mut().insert(AUTHORIZATION, bearer(path).await.map_err(FetchError::File)?);
         }
+        self.send(url, request).await
+    }
+
+    /// Posts a form as a client of the issuer; the answer is one document as well.
+    pub(super) async fn post(&self, url: &KeyUrl, form: String, client: Option<&Credentials>) -> Result<Document, FetchError> {
+        let mut request = Request::new(Full::from(form));
+        *request.method_mut() = Method::POST;
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        if let Some(client) = client {
+            headers.insert(AUTHORIZATION, client.basic().await.map_err(FetchError::File)?);
+        }
+        self.send(url, request).await
+    }
+
+    async fn send(&self, url: &KeyUrl, mut request: Request<Full<Bytes>>) -> Result<Document, FetchError> {
+        let silent = |why: String| FetchError::Silent { url: url.to_string(), why };
+        *request.uri_mut() = url.uri().clone();
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION"))));
         let response = self.client.request(request).await.map_err(|error| silent(chain(&error)))?;
         let status = response.status();
         if status.is_redirection() {
-            return Err(answer(url, format!("answers {status}, which is not followed: name the URL of the keys itself")));
+            return Err(answer(url, format!("answers {status}, which is not followed: name the URL itself")));
         }
         if !status.is_success() {
             return Err(answer(url, format!("answers {status}")));
@@ -118,6 +135,20 @@ async fn bearer(path: &Path) -> Result<HeaderValue, SettingsError> {
     let mut value = HeaderValue::try_from(value).map_err(|_| SettingsError::Bearer(path.to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// A text in a form, or in a client's credentials: all but RFC 3986's unreserved characters are written as `%` and two hex digits.
+pub(super) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 /// From `Cache-Control`; what must not be kept is good for no time at all.

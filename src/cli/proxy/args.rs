@@ -177,6 +177,18 @@ pub(in crate::cli) struct CallerArgs {
     #[arg(long, env = "TOLLGATE_OIDC_CA", value_name = "FILE")]
     pub(super) oidc_ca: Option<PathBuf>,
 
+    /// Where the issuer says whether an opaque token is good (RFC 7662), unless the resource says it
+    #[arg(long, env = "TOLLGATE_OIDC_INTROSPECTION_URL", value_name = "URL")]
+    pub(super) oidc_introspection_url: Option<String>,
+
+    /// Client that asks there, unless the resource says it
+    #[arg(long, env = "TOLLGATE_OIDC_CLIENT_ID", value_name = "ID")]
+    pub(super) oidc_client_id: Option<String>,
+
+    /// File that holds its secret; else the environment variable TOLLGATE_OIDC_CLIENT_SECRET, or TOOLHIVE_OIDC_CLIENT_SECRET as in ToolHive
+    #[arg(long, env = "TOLLGATE_OIDC_CLIENT_SECRET_FILE", value_name = "FILE")]
+    pub(super) oidc_client_secret_file: Option<PathBuf>,
+
     /// URL that clients call, for those who have to find out how to sign in (RFC 9728)
     #[arg(long, env = "TOLLGATE_RESOURCE_URL", value_name = "URL")]
     pub(super) resource_url: Option<String>,

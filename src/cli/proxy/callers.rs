@@ -1,15 +1,15 @@
 //! Who is calling, from the flags and from what the resource says.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use http::HeaderName;
 use tracing::warn;
 
 use super::args::{AuthArg, CallerArgs};
 use crate::{
     gateway::{callers::Callers, source::Source},
-    identity::{self, Auth, AuthMode, ProtectedResource, SignIn, Verifier},
+    identity::{self, Auth, AuthMode, ProtectedResource, Secret, SignIn, Verifier},
 };
 
 /// How callers will be known.
@@ -22,16 +22,39 @@ pub(super) struct CallerSettings {
     pass_token: bool,
 }
 
+/// The environment variables that may hold the client's secret.
+const SECRET_VARIABLES: [&str; 2] = ["TOLLGATE_OIDC_CLIENT_SECRET", "TOOLHIVE_OIDC_CLIENT_SECRET"];
+
 /// Flags come before the resource.
-pub(super) fn resolve(args: CallerArgs, source: &Source) -> anyhow::Result<CallerSettings> {
-    let CallerArgs { auth, oidc_issuer, oidc_audience, oidc_jwks_url, oidc_ca, resource_url, pass_token, user_header } = args;
+pub(super) fn resolve(args: CallerArgs, source: &Source, is_watched: bool) -> anyhow::Result<CallerSettings> {
+    let CallerArgs {
+        auth,
+        oidc_issuer,
+        oidc_audience,
+        oidc_jwks_url,
+        oidc_ca,
+        oidc_introspection_url,
+        oidc_client_id,
+        oidc_client_secret_file,
+        resource_url,
+        pass_token,
+        user_header,
+    } = args;
     let said = source.sign_in.clone().unwrap_or_default();
+    let client_secret = secret(oidc_client_secret_file);
+    if let (true, Some(url), None, Some(_)) = (is_watched, &said.introspection_url, &oidc_introspection_url, &client_secret) {
+        // Whoever may write the object would have it sent anywhere.
+        bail!("the object says that the client's secret goes to {url}: confirm it with --oidc-introspection-url {url}");
+    }
     let sign_in = SignIn {
         issuer: oidc_issuer.or(said.issuer),
         audience: oidc_audience.or(said.audience),
         jwks_url: oidc_jwks_url.or(said.jwks_url),
         ca_elsewhere: said.ca_elsewhere.filter(|_| oidc_ca.is_none()),
         ca_file: oidc_ca.or(said.ca_file),
+        introspection_url: oidc_introspection_url.or(said.introspection_url),
+        client_id: oidc_client_id.or(said.client_id),
+        client_secret,
         resource_url: resource_url.or(said.resource_url),
         ..said
     };
@@ -58,6 +81,12 @@ pub(super) fn resolve(args: CallerArgs, source: &Source) -> anyhow::Result<Calle
     Ok(CallerSettings { mode, identity, user_header, resource: resource.map(Arc::new), pass_token })
 }
 
+/// From the file, else from the environment.
+fn secret(file: Option<PathBuf>) -> Option<Secret> {
+    let from_environment = || SECRET_VARIABLES.iter().find_map(|name| std::env::var(name).ok().filter(|secret| !secret.is_empty()));
+    file.map(Secret::File).or_else(|| from_environment().map(Secret::Text))
+}
+
 /// What works and is hardly meant. `signs_in` where this proxy is the one that clients sign in for.
 fn warn_of_gaps(sign_in: &SignIn, mode: AuthMode, source: &Source, signs_in: bool) {
     if signs_in && sign_in.resource_url.is_none() {
@@ -65,6 +94,10 @@ fn warn_of_gaps(sign_in: &SignIn, mode: AuthMode, source: &Source, signs_in: boo
             "no --resource-url: clients without a token are not told who issues them, and MCP clients then look for /authorize on this proxy; \
              set it to the URL that clients call"
         );
+    }
+    if let (Some(url), false, true) = (&sign_in.introspection_url, sign_in.may_introspect(), mode != AuthMode::None) {
+        let missing = if sign_in.client_id.is_some() { "the client's secret (--oidc-client-secret-file)" } else { "--oidc-client-id" };
+        warn!("opaque tokens are refused: to introspect them at {url}, {missing} is missing");
     }
     if mode == AuthMode::Optional && source.limits.has_per_user() {
         warn!("--auth optional: callers without a token are not counted by limits per user, only by the global ones");

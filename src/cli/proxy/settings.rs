@@ -88,7 +88,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
     let access = Access { kubeconfig, context };
     let (source, followed) = from.read(which, &access, callers.needs_issuer()).await?;
     let store = store.resolve(source.storage.as_ref())?;
-    let callers = callers::resolve(callers, &source)?;
+    let callers = callers::resolve(callers, &source, matches!(followed, Followed::Object(_)))?;
     let needs_store = matches!(store, StoreSettings::Redis { is_needed: true, .. });
     let proxy = Settings {
         listen,

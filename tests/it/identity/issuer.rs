@@ -1,6 +1,7 @@
 //! An issuer over real HTTP, which does as it is told and counts who asks.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     fs,
     sync::{Arc, Mutex},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::{
     body::{Bytes, Incoming},
     server::conn::http1,
@@ -51,6 +52,7 @@ pub enum Mood {
 pub const OPENID: &str = "/realm/.well-known/openid-configuration";
 pub const OAUTH: &str = "/.well-known/oauth-authorization-server/realm";
 pub const KEYS: &str = "/realm/keys";
+pub const INTROSPECTION: &str = "/realm/introspect";
 
 /// A running issuer. It ends with the test.
 pub struct Issuer {
@@ -69,6 +71,10 @@ struct State {
     documents: Mutex<Vec<(&'static str, Value)>>,
     /// What was asked for, and with which token.
     asked: Mutex<Vec<(String, Option<String>)>>,
+    /// What is said of tokens; of all others, that they are not active.
+    introspected: Mutex<HashMap<String, Value>>,
+    /// Who asked about a token, and in which words.
+    introspections: Mutex<Vec<(Option<String>, String)>>,
 }
 
 impl Drop for Issuer {
@@ -135,6 +141,16 @@ impl Issuer {
         *self.state.documents.lock().expect("whole") = documents;
     }
 
+    /// What is said of a token without letters that a form would encode, but for a plus sign.
+    pub fn set_introspected(&self, token: &str, said: Value) {
+        self.state.introspected.lock().expect("whole").insert(token.replace('+', "%2B"), said);
+    }
+
+    /// Who asked about tokens, and in which words.
+    pub fn introspections(&self) -> Vec<(Option<String>, String)> {
+        self.state.introspections.lock().expect("whole").clone()
+    }
+
     /// How often something was asked for.
     pub fn asked(&self, path: &str) -> usize {
         self.state.asked.lock().expect("whole").iter().filter(|(asked, _)| asked == path).count()
@@ -170,13 +186,15 @@ impl State {
             keys: Mutex::new(key_set(signers)),
             documents: Mutex::new(vec![(OPENID, document)]),
             asked: Mutex::default(),
+            introspected: Mutex::default(),
+            introspections: Mutex::default(),
         })
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         let token = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().expect("ASCII").to_owned());
-        self.asked.lock().expect("whole").push((path.clone(), token));
+        self.asked.lock().expect("whole").push((path.clone(), token.clone()));
         let mood = self.mood.lock().expect("whole").clone();
         let with = |status: StatusCode, body: Bytes| Response::builder().status(status).body(Full::new(body)).expect("an answer");
         match mood {
@@ -188,6 +206,14 @@ impl State {
             }
             Mood::Says(body) if path == KEYS => return with(StatusCode::OK, body),
             Mood::Answers | Mood::Away | Mood::Says(_) => {}
+        }
+        if path == INTROSPECTION {
+            let body = request.into_body().collect().await.expect("a whole form").to_bytes();
+            let form = String::from_utf8(body.to_vec()).expect("a form");
+            let asked = form.split(['=', '&']).nth(1).expect("a token").to_owned();
+            self.introspections.lock().expect("whole").push((token, form));
+            let said = self.introspected.lock().expect("whole").get(&asked).cloned().unwrap_or(json!({"active": false}));
+            return with(StatusCode::OK, Bytes::from(said.to_string()));
         }
         let keys = self.keys.lock().expect("whole").to_string();
         let documents = self.documents.lock().expect("whole").clone();

@@ -4,6 +4,7 @@ mod callers;
 mod documents;
 pub mod issuer;
 mod keys;
+mod opaque;
 mod rotation;
 pub mod signer;
 mod tokens;

@@ -77,7 +77,8 @@ async fn tokens_that_are_no_good_get_401_and_a_reason() {
         (of(json!({"nbf": seconds() + 3600})), "the token is not valid yet"),
         (of(json!({"aud": "https://other.test"})), "the token is for another audience"),
         (of(json!({"iss": "https://other.test"})), "the token is from another issuer"),
-        (of(json!({"sub": null})), "the token names no subject"),
+        (of(json!({"sub": null})), "the token has no sub claim"),
+        (of(json!({"aud": null})), "the token is malformed: it has no aud"),
         (unsigned(json!({"alg": "none", "kid": "e"})), "the token's algorithm is not allowed"),
         (unsigned(json!({"alg": "HS256", "kid": "e"})), "the token's algorithm is not allowed"),
         (unsigned(json!({"alg": "ES256", "kid": "e"})), "the token's signature is wrong"),
@@ -261,6 +262,37 @@ async fn settings_that_leave_a_gap_are_warned_of_once() {
     let global = resource(json!({"global": bucket(1)}));
     let args = [&["--store", "memory", "--auth", "optional"], &trusting(&issuer, &url)[..]].concat();
     assert!(!Proxy::start(&upstream.url(), &global, &args).log().contains("--auth optional"), "no limit counts users");
+}
+
+#[tokio::test]
+async fn opaque_tokens_are_introspected_as_the_resource_says() {
+    let (upstream, folder) = (Upstream::start().await, tempfile::tempdir().expect("a folder"));
+    let issuer = Issuer::start(&[]).await;
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "confidential\n").expect("written");
+    let server = resource(json!({"perUser": bucket(1)})).replace("\"sign-in\"", &format!("\"sign-in\",\"audience\":\"{AUDIENCE}\""));
+    let inline = json!({"issuer": issuer.url, "introspectionUrl": format!("{}/introspect", issuer.url), "clientId": "proxy"});
+    let described = json!({
+        "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPOIDCConfig", "metadata": {"name": "sign-in"},
+        "spec": {"type": "inline", "inline": inline},
+    });
+    let both = format!("{server}\n---\n{described}\n");
+    issuer.set_introspected("opaque", json!({"active": true, "sub": "alice", "aud": AUDIENCE}));
+    let proxy = Proxy::start(&upstream.url(), &both, &["--store", "memory", "--oidc-client-secret-file", &secret.display().to_string()]);
+    assert_passed(&ask_as(&proxy, "opaque", 1).await, "search");
+    assert_denied(&ask_as(&proxy, "opaque", 2).await, 2, "perUser");
+    assert_refused(&ask_as(&proxy, "garbage", 3).await, 401, "the token is not active");
+    readiness(&proxy, 200).await;
+    assert!(!proxy.log().contains("confidential") && !proxy.log().contains("opaque "), "{}", proxy.log());
+    issuer.set(Mood::Hangs);
+    let stalled = ask_as(&proxy, "unknown", 4).await;
+    assert_refused(&stalled, 503, "the issuer's introspection service does not respond");
+    assert_eq!(challenge(&stalled), "", "nothing is wrong with the token");
+    assert_denied(&ask_as(&proxy, "opaque", 5).await, 5, "perUser");
+
+    let without = Proxy::start(&upstream.url(), &both, &["--store", "memory"]);
+    without.wait_for_log("the client's secret (--oidc-client-secret-file) is missing");
+    assert_refused(&ask_as(&without, "opaque", 6).await, 401, "the token is malformed");
 }
 
 /// Bundles of systems come close to 256 KiB, and companies add their own.

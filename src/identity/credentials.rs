@@ -1,0 +1,86 @@
+//! Who this proxy is to its issuer: a client's id and its secret, in a file or in memory, never in a log.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::HeaderValue;
+
+use super::{file, settings::SettingsError, web::percent_encoded};
+
+/// A client of an issuer, which may ask it about tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    id: String,
+    secret: Secret,
+}
+
+/// A client's secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// As it is.
+    Text(String),
+    /// In a file, which is read anew each time. A line's end at its end is not part of it.
+    File(PathBuf),
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text(..)"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+impl Credentials {
+    /// A client by its id.
+    pub fn new(id: impl Into<String>, secret: Secret) -> Self {
+        Self { id: id.into(), secret }
+    }
+
+    /// The value of `Authorization` (RFC 6749, 2.3.1).
+    pub(super) async fn basic(&self) -> Result<HeaderValue, SettingsError> {
+        let read;
+        let secret = match &self.secret {
+            Secret::Text(text) => text.as_str(),
+            Secret::File(path) => {
+                read = line(path).await?;
+                &read
+            }
+        };
+        let pair = format!("{}:{}", percent_encoded(&self.id), percent_encoded(secret));
+        let value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair)));
+        let mut value = value.map_err(|_| SettingsError::Secret)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+async fn line(path: &Path) -> Result<String, SettingsError> {
+    let text = String::from_utf8(file::read_aside(path).await?).map_err(|_| SettingsError::Secret)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn id_and_secret_are_encoded_before_they_are_joined() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "p:w\u{e4} \n").expect("written");
+        for secret in [Secret::Text("p:w\u{e4} ".to_owned()), Secret::File(path)] {
+            let credentials = Credentials::new("a+b", secret);
+            let value = credentials.basic().await.expect("a value");
+            let encoded = value.to_str().expect("ASCII").strip_prefix("Basic ").expect("the scheme").to_owned();
+            assert_eq!(BASE64_STANDARD.decode(encoded).expect("base64"), b"a%2Bb:p%3Aw%C3%A4%20");
+            assert!(!format!("{credentials:?} {value:?}").contains("p:w"), "{credentials:?}");
+        }
+        let gone = Credentials::new("a", Secret::File(folder.path().join("gone"))).basic().await;
+        assert!(matches!(gone, Err(SettingsError::File { .. })), "{gone:?}");
+    }
+}

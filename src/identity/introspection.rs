@@ -1,0 +1,252 @@
+//! Opaque tokens: the issuer is asked whether they are good (RFC 7662), and its answers are remembered.
+//!
+//! | the service said, or does | when | the caller |
+//! |---|---|---|
+//! | active | within a minute | is known, and the service is not asked |
+//! | not active, or claims that are not as expected | within ten seconds | is rejected, and the service is not asked |
+//! | nothing of this token | | waits for the answer, with all others who bring the same token, for at most [`WITHIN`] |
+//! | no answer, or none that makes sense | in the last 1 s, 2 s, .. 30 s | is rejected at once, unless the token was active within five minutes |
+//!
+//! So a service that hangs holds up those whose tokens it has not seen, for three seconds once in a while, and nobody else. Both memories are
+//! bounded, and so is the number of questions under way.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use serde::Deserialize;
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::timeout,
+};
+use tracing::{info, warn};
+
+use super::{
+    Caller,
+    claims::{Claims, Expected},
+    credentials::Credentials,
+    fetch::{FetchError, answer},
+    rejection::Rejection,
+    remembered::{Fingerprint, Known, Now, Remembered},
+    settings::{Settings, SettingsError},
+    token::object,
+    url::{KeyUrl, PlainHttp},
+    web::{Document, Web, percent_encoded},
+};
+
+/// Until an answer is there.
+const WITHIN: Duration = Duration::from_secs(3);
+/// A token that was withdrawn is good for as long as this.
+const GOOD_FOR: Duration = Duration::from_secs(60);
+/// One that is bad is mostly bad for ever, but for clocks and mistakes that are corrected.
+const BAD_FOR: Duration = Duration::from_secs(10);
+/// Questions under way at once.
+const MOST_QUESTIONS: usize = 64;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Asks about tokens.
+pub(super) struct Introspection {
+    url: KeyUrl,
+    web: Web,
+    credentials: Option<Credentials>,
+    good: Remembered<Arc<Caller>>,
+    bad: Remembered<Rejection>,
+    questions: Mutex<HashMap<Fingerprint, Question>>,
+    slots: Semaphore,
+    health: Mutex<Health>,
+}
+
+/// One for all who wait for it.
+type Question = Arc<OnceCell<Result<Arc<Caller>, Rejection>>>;
+
+/// How the service does.
+#[derive(Debug, Default)]
+struct Health {
+    /// Times in a row that went wrong; those that were under way together are one.
+    failures: u32,
+    failed_at: Option<Instant>,
+    /// Nobody asks before.
+    rests_until: Option<Instant>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    active: bool,
+}
+
+/// Leaves no question behind that nobody waits for.
+struct Waiting<'a> {
+    all: &'a Mutex<HashMap<Fingerprint, Question>>,
+    token: Fingerprint,
+    question: Question,
+}
+
+impl Introspection {
+    pub(super) fn new(settings: &Settings) -> Result<Option<Self>, SettingsError> {
+        let Some((url, credentials)) = &settings.introspection else { return Ok(None) };
+        let url = KeyUrl::parse(url, if settings.allow_http { PlainHttp::Anyone } else { PlainHttp::Loopback })?;
+        Ok(Some(Self {
+            web: Web::new(settings, url.is_https())?,
+            url,
+            credentials: credentials.clone(),
+            good: Remembered::new(settings.most_remembered),
+            bad: Remembered::new(settings.most_remembered),
+            questions: Mutex::default(),
+            slots: Semaphore::new(MOST_QUESTIONS),
+            health: Mutex::default(),
+        }))
+    }
+
+    /// Who sent this token.
+    pub(super) async fn verify(
+        &self,
+        token: &str,
+        fingerprint: Fingerprint,
+        expected: &Expected,
+        now: Now,
+    ) -> Result<Arc<Caller>, Rejection> {
+        if let Some(caller) = self.good.found_within(&fingerprint, 0, now, GOOD_FOR) {
+            return Ok(caller);
+        }
+        if let Some(rejection) = self.bad.found_within(&fingerprint, 0, now, BAD_FOR) {
+            return Err(rejection);
+        }
+        let waiting = Waiting::begin(&self.questions, fingerprint);
+        let asked = waiting.question.get_or_init(|| self.ask(token, fingerprint, expected, now)).await.clone();
+        match asked {
+            Err(Rejection::IntrospectionAway) => self.good.found(&fingerprint, 0, now).ok_or(Rejection::IntrospectionAway),
+            decided => decided,
+        }
+    }
+
+    async fn ask(&self, token: &str, fingerprint: Fingerprint, expected: &Expected, now: Now) -> Result<Arc<Caller>, Rejection> {
+        if !self.health().may_ask() {
+            return Err(Rejection::IntrospectionAway);
+        }
+        let began = Instant::now();
+        let answered = timeout(WITHIN, async {
+            let _slot = self.slots.acquire().await;
+            // While this one waited, the service may have turned out to hang.
+            if self.health().has_failed_since(began) { Err(FetchError::Late(WITHIN)) } else { self.claims(token).await }
+        });
+        let claims = match answered.await.unwrap_or(Err(FetchError::Late(WITHIN))) {
+            Ok(claims) => claims,
+            Err(error) => {
+                self.failed(began, &error);
+                return Err(Rejection::IntrospectionAway);
+            }
+        };
+        self.recovered();
+        let accepted = claims.ok_or(Rejection::Inactive).and_then(|claims| expected.accepts_active(claims, now.time));
+        let found = accepted.map(|accepted| (Arc::new(Caller::new(accepted.subject, Some(expected.issuer.as_str()))), accepted.until));
+        match &found {
+            Ok((caller, until)) => {
+                let known = Known { found: Arc::clone(caller), until: *until, generation: 0, verified_at: now.instant };
+                self.good.put(fingerprint, known);
+            }
+            Err(rejection) => {
+                self.good.forget(&fingerprint);
+                self.bad.put(fingerprint, Known::always(*rejection, now.instant));
+            }
+        }
+        found.map(|(caller, _)| caller)
+    }
+
+    /// What the service says of a token; `None` when it is not active.
+    async fn claims(&self, token: &str) -> Result<Option<Claims>, FetchError> {
+        let form = format!("token={}&token_type_hint=access_token", percent_encoded(token));
+        let Document { body, .. } = self.web.post(&self.url, form, self.credentials.as_ref()).await?;
+        let senseless = || answer(&self.url, "answers no object with active and claims of the right types");
+        let Answer { active } = object(&body).ok_or_else(senseless)?;
+        if active { object(&body).ok_or_else(senseless).map(Some) } else { Ok(None) }
+    }
+
+    fn failed(&self, began: Instant, error: &FetchError) {
+        if self.health().failed(began, Instant::now()) {
+            warn!("opaque tokens cannot be introspected: {error}");
+        }
+    }
+
+    fn recovered(&self) {
+        let failures = std::mem::take(&mut *self.health()).failures;
+        if failures > 0 {
+            info!(failures, "opaque tokens are introspected again");
+        }
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Health {
+    /// Whether the service should be asked. After a pause, one asks and the others wait for what comes of it elsewhere.
+    fn may_ask(&mut self) -> bool {
+        let now = Instant::now();
+        if self.rests_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.rests_until = (self.failures > 0).then(|| now + WITHIN);
+        true
+    }
+
+    fn has_failed_since(&self, began: Instant) -> bool {
+        self.failed_at.is_some_and(|failed_at| began < failed_at)
+    }
+
+    /// Notes a failure; whether it is the first.
+    fn failed(&mut self, began: Instant, now: Instant) -> bool {
+        if self.has_failed_since(began) {
+            return false;
+        }
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        (self.failed_at, self.rests_until) = (Some(now), Some(now + pause));
+        self.failures == 1
+    }
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(all: &'a Mutex<HashMap<Fingerprint, Question>>, token: Fingerprint) -> Self {
+        let question = Arc::clone(all.lock().unwrap_or_else(PoisonError::into_inner).entry(token).or_default());
+        Self { all, token, question }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_this = all.get(&self.token).is_some_and(|question| Arc::ptr_eq(question, &self.question));
+        // An answer is for those who wait for it; who comes later looks into what is remembered, or asks anew.
+        if is_this && (self.question.initialized() || Arc::strong_count(&self.question) <= 2) {
+            all.remove(&self.token);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_failure_the_service_rests_and_one_tries() {
+        let (mut health, began) = (Health::default(), Instant::now());
+        assert!(health.may_ask() && health.may_ask(), "it is well");
+        assert!(health.failed(began, began + FIRST_PAUSE), "news");
+        assert!(!health.failed(began, began + FIRST_PAUSE), "it was under way with the other");
+        assert_eq!((health.failures, health.rests_until), (1, Some(began + 2 * FIRST_PAUSE)));
+        assert!(!health.may_ask());
+        health.rests_until = Some(began);
+        assert!(health.may_ask() && !health.may_ask(), "one tries");
+        let later = began + 2 * FIRST_PAUSE;
+        assert!(!health.failed(later, later), "no news");
+        assert_eq!(health.rests_until, Some(later + 2 * FIRST_PAUSE));
+        for times in 0..40 {
+            health.failed(later + Duration::from_secs(times), later + Duration::from_secs(times));
+        }
+        assert_eq!(health.rests_until, Some(later + Duration::from_secs(39) + LONGEST_PAUSE));
+    }
+}
