@@ -165,7 +165,8 @@ async fn closing(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase == Phase::Closing).await;
 }
 
-/// What an HTTP/2 client may send before it is read is memory that no budget knows of, for each connection.
+/// What an HTTP/2 client may send before it is read is memory that no budget knows of: this for all bodies of a connection, half of it for
+/// one, which is as much as is buffered over HTTP/1.1.
 const WINDOW: u32 = 128 * 1024;
 
 fn builder() -> Builder<TokioExecutor> {
@@ -178,7 +179,7 @@ fn builder() -> Builder<TokioExecutor> {
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
         .max_concurrent_streams(256)
-        .initial_stream_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW / 2)
         .initial_connection_window_size(WINDOW);
     builder
 }

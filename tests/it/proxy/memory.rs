@@ -111,8 +111,9 @@ async fn a_hundred_slow_bodies_have_the_memory_of_four() {
     assert_bounded(&proxy, &upstream, before, join_all(sent)).await;
 }
 
+/// Many streams, all together or on a few connections each: what a connection buffers of bodies that nobody reads yet counts as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixty_streams_of_one_connection_have_the_memory_of_four() {
+async fn streams_of_http_2_have_the_memory_of_four_bodies() {
     let (upstream, ca, folder) = (Upstream::start().await, Ca::root("root"), tempfile::tempdir().expect("a folder"));
     let (cert, key) = ca.pair();
     let files = [("tls.crt", &cert), ("tls.key", &key)].map(|(name, text)| {
@@ -121,34 +122,38 @@ async fn sixty_streams_of_one_connection_have_the_memory_of_four() {
         path.display().to_string()
     });
     let args = [&ARGS[..], &["--tls-cert", &files[0], "--tls-key", &files[1]]].concat();
-    let proxy = Proxy::start(&upstream.url(), &resource_of_many(), &args);
-    let client = Client::with(proxy.address, &ca.pem, ALL_VERSIONS, "h2", None);
-    assert_passed(&client.post("/mcp", call(1, "search")).await, "search");
-    let before = proxy.memory();
-    let stream = client.connect().await.expect("TLS");
-    let (sender, connection) = conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
-    tokio::spawn(connection);
-    let sent = join_all((0..60).map(|_| {
-        let mut sender = sender.clone();
-        async move { sender.send_request(endless()).await.expect("an answer") }
-    }));
-    let witness = async {
-        while buffered(&proxy).await < 6 * MIB {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    for (connections, streams) in [(1, 60), (64, 4)] {
+        let proxy = Proxy::start(&upstream.url(), &resource_of_many(), &args);
+        let client = Client::with(proxy.address, &ca.pem, ALL_VERSIONS, "h2", None);
+        assert_passed(&client.post("/mcp", call(1, "search")).await, "search");
+        let before = proxy.memory();
+        let mut senders = Vec::new();
+        for _ in 0..connections {
+            let stream = client.connect().await.expect("TLS");
+            let (sender, connection) = conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+            tokio::spawn(connection);
+            senders.extend(std::iter::repeat_n(sender, streams));
         }
-        for id in 0..10 {
-            let (held, used) = (buffered(&proxy).await, proxy.memory());
-            assert!(held <= 16 * MIB, "{held} bytes of bodies");
-            assert!(used < before + 16 * MIB + SLACK, "{before} bytes before, {used} with bodies of {held} bytes");
-            assert_passed(&client.post("/mcp", call(id, "search")).await, "search");
-        }
-    };
-    let (answers, ()) = tokio::join!(sent, witness);
-    let statuses: Vec<_> = answers.iter().map(|answer| answer.status().as_u16()).collect();
-    assert!(statuses.iter().all(|status| [408, 503].contains(status)) && statuses.contains(&503), "{statuses:?}");
-    drop((answers, sender));
-    wait_until("the memory to be given back", || proxy.memory() < before + SLACK / 2);
-    assert_eq!(buffered(&proxy).await, 0);
+        let sent =
+            join_all(senders.iter().cloned().map(|mut sender| async move { sender.send_request(endless()).await.expect("an answer") }));
+        let witness = async {
+            while buffered(&proxy).await < 6 * MIB {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            for id in 0..10 {
+                let (held, used) = (buffered(&proxy).await, proxy.memory());
+                assert!(held <= 16 * MIB, "{held} bytes of bodies");
+                assert!(used < before + 16 * MIB + SLACK, "{connections}: {before} bytes before, {used} with bodies of {held} bytes");
+                assert_passed(&client.post("/mcp", call(id, "search")).await, "search");
+            }
+        };
+        let (answers, ()) = tokio::join!(sent, witness);
+        let statuses: Vec<_> = answers.iter().map(|answer| answer.status().as_u16()).collect();
+        assert!(statuses.iter().all(|status| [408, 503].contains(status)) && statuses.contains(&503), "{statuses:?}");
+        drop((answers, senders));
+        wait_until("the memory to be given back", || proxy.memory() < before + SLACK / 2);
+        assert_eq!(buffered(&proxy).await, 0);
+    }
 }
 
 #[tokio::test]
