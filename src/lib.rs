@@ -35,13 +35,13 @@
 //! |---|---|---|
 //! | `admission` | [`admission`]: bytes in, review out | base64 |
 //! | `identity` | [`identity`]: who is calling, by verified tokens | tokio, hyper, rustls, ring |
-//! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, foldhash, hashbrown, sha2, smallvec, tracing |
+//! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, foldhash, hashbrown, hmac, sha2, smallvec, tracing |
 //! | `mcp` | [`mcp`]: JSON-RPC in and out | base64 |
 //! | `metrics` | [`metrics`]: what the limiter does | prometheus-client |
 //! | `redis` | [`stores::Redis`]: buckets in Redis, shared with others | tokio, redis, rustls |
 //! | `tower` | [`layer`]: the limiter in any tower service | http, tower-layer |
 //! | `listener` | [`listener`]: HTTP and HTTPS served | tokio, hyper, axum, rustls |
-//! | `proxy` | [`gateway`]: the MCP reverse proxy | hyper-rustls, Prometheus |
+//! | `proxy` | [`gateway`]: the MCP reverse proxy | h2, hyper-rustls, memmap2, Prometheus |
 //! | `serve` | [`webhook`] | tokio, hyper, axum, rustls, kube, Prometheus |
 //! | `source` | [`source`]: objects in YAML and JSON texts, with the place of every field | granit-parser |
 //! | `certs` | [`certs`]: a CA and a leaf in a folder | rcgen |

@@ -132,12 +132,12 @@ async fn answer(command: LimitsCommand) -> anyhow::Result<()> {
             let cached = LONGEST_BELIEF.as_secs_f64();
             match output {
                 Output::Json => {
-                    let told = json!({"limit": limit.to_string(), "reset": was_drawn_on, "deniedFromCacheSeconds": cached});
-                    print(&format!("{told}\n"))
+                    let report = json!({"limit": limit.to_string(), "reset": was_drawn_on, "deniedFromCacheSeconds": cached});
+                    print(&format!("{report}\n"))
                 }
                 Output::Human => {
                     let what = if was_drawn_on { "is full again" } else { "was full already" };
-                    print(&format!("{limit} of {namespace}/{name} {what}; proxies that have just denied it may deny for {cached} s more\n"))
+                    print(&format!("{limit} of {namespace}/{name} {what}; proxies may serve cached denials for {cached} s more\n"))
                 }
             }
         }

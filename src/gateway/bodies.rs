@@ -1,7 +1,7 @@
 //! Request bodies in memory: read whole, within a deadline, and no more at once than `--max-buffered-bytes`.
 //!
-//! A body is charged to the [`Budget`] before it is stored, and the charge is returned when the last byte of it has gone on to the server,
-//! whoever holds it then. Without room it is not read: the client's connection holds it back, until there is room or the body's deadline.
+//! A body is charged to the [`Budget`] before it is stored, and the charge is returned when the last byte of it has been sent to the server.
+//! Without room it is not read: the client's connection holds it back, until there is room or the body's deadline.
 //!
 //! | a body of | is charged | and is in |
 //! |---|---|---|
@@ -36,7 +36,7 @@ pub(super) struct Bodies {
     within: Duration,
 }
 
-/// Why there is no body.
+/// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
     /// Larger than this many bytes.

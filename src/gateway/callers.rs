@@ -54,7 +54,7 @@ impl Callers {
         Ok(caller)
     }
 
-    /// The answer to whoever is not let in.
+    /// The answer to a caller who is not let in.
     pub(super) fn unknown(&self, rejection: Rejection) -> Turned {
         let mut response = plain(rejection.status(), &rejection.to_string());
         let challenge = challenge(rejection, self.resource.as_deref()).and_then(|challenge| HeaderValue::try_from(challenge).ok());

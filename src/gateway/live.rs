@@ -16,7 +16,7 @@
 //! ```
 //!
 //! Buckets are told as `tollgate limits ls --output json` tells them, but for users: that listener has no sign-in, so they are
-//! [digests](crate::limiter::digest), whose key all proxies on the same Redis share and which in memory is this process' own. At most a thousand are told, found among 200,000 keys of a Redis, those that all callers share first;
+//! [digests](crate::limiter::digest), with a key that all proxies on one Redis share; in memory, each process has its own. At most a thousand are told, found among 200,000 keys of a Redis, those that all callers share first;
 //! `complete` says whether they are all.
 //!
 //! Looking takes nothing, and however many look, the store is asked by one of them, about once a second; less often where a look takes
@@ -104,7 +104,7 @@ pub struct LimitTotals {
     pub denied: u64,
 }
 
-/// The last look, and how users are told.
+/// The last look, and how users are named.
 #[derive(Debug)]
 pub(super) struct Lookout {
     last: Arc<Mutex<Option<Look>>>,

@@ -130,7 +130,7 @@ pub enum BindError {
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     /// The key for users' digests.
-    #[error("the system gives no random bytes")]
+    #[error("the system cannot provide random bytes")]
     Random,
     /// A socket.
     #[error("cannot listen on {address}: {error}")]

@@ -38,7 +38,7 @@ pub(super) fn router(gateway: Arc<Gateway>, phase: watch::Receiver<Phase>) -> Ro
     router.route("/metrics", get(metrics)).route("/buckets", get(buckets))
 }
 
-/// What is away makes a proxy unready only where it refuses all calls without it: otherwise it does what it was told to.
+/// A store or an issuer that is unreachable makes a proxy unready only where it refuses all calls without it.
 fn readiness(gateway: &Gateway, phase: Phase) -> (bool, String) {
     let answering = gateway.limiter.store().store().is_answering();
     let mut checks = vec![("not stopping", phase == Phase::Serving, true), ("the store answers", answering, gateway.needs_store)];

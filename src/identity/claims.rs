@@ -38,7 +38,7 @@ pub(super) struct Accepted {
     pub(super) until: UnixTime,
 }
 
-/// Claims as they are said.
+/// Claims, not judged yet.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
     iss: Option<String>,
@@ -78,8 +78,7 @@ impl Expected {
         Ok(Accepted { subject: subject(claims.sub)?, until: self.until(expires) })
     }
 
-    /// Judges what the issuer itself says of a token that is active (RFC 7662, 2.2): as claims, but it need not say that it is itself who has
-    /// issued the token, nor when that ends.
+    /// Judges what the issuer returns for an active token (RFC 7662, 2.2): as claims, but `iss` and `exp` may be missing.
     pub(super) fn accepts_active(&self, claims: Claims, now: UnixTime) -> Result<Accepted, Rejection> {
         if let Some(issuer) = &claims.iss {
             self.is_issuer(issuer)?;

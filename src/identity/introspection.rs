@@ -1,14 +1,14 @@
-//! Opaque tokens: the issuer is asked whether they are good (RFC 7662), and its answers are remembered.
+//! Opaque tokens: introspected at the issuer (RFC 7662), with cached answers.
 //!
-//! | the service said, or does | when | the caller |
+//! | the service's answer | age | the caller |
 //! |---|---|---|
-//! | active | within a minute | is known, and the service is not asked |
-//! | not active, or claims that are not as expected | within ten seconds | is rejected, and the service is not asked |
-//! | nothing of this token | | waits for the answer, with all others who bring the same token, for at most [`WITHIN`] |
-//! | no answer, or none that makes sense | in the last 1 s, 2 s, .. 30 s | is rejected at once, unless the token was active within five minutes |
+//! | active | up to a minute | is known, without a request |
+//! | not active, or claims that are not as expected | up to ten seconds | is rejected, without a request |
+//! | none for this token | | waits for the answer, together with all who send the same token, for at most [`WITHIN`] |
+//! | none to any request, or none that makes sense | up to 1 s, 2 s, .. 30 s | is rejected at once, unless the token was active within five minutes |
 //!
-//! So a service that hangs holds up those whose tokens it has not seen, for three seconds once in a while, and nobody else. Both memories are
-//! bounded, and so is the number of questions under way.
+//! So a service that hangs stalls only callers with unknown tokens, for three seconds once in a while. Both caches are bounded, and so is the
+//! number of requests in flight.
 
 use std::{
     collections::HashMap,
@@ -36,13 +36,13 @@ use super::{
     web::{Document, Web, percent_encoded},
 };
 
-/// Until an answer is there.
+/// Deadline for an answer.
 const WITHIN: Duration = Duration::from_secs(3);
-/// A token that was withdrawn is good for as long as this.
+/// A revoked token is accepted for as long as this.
 const GOOD_FOR: Duration = Duration::from_secs(60);
-/// One that is bad is mostly bad for ever, but for clocks and mistakes that are corrected.
+/// Shorter: clocks are set and mistakes corrected.
 const BAD_FOR: Duration = Duration::from_secs(10);
-/// Questions under way at once.
+/// Requests in flight at once.
 const MOST_QUESTIONS: usize = 64;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -68,7 +68,7 @@ struct Health {
     /// Times in a row that went wrong; those that were under way together are one.
     failures: u32,
     failed_at: Option<Instant>,
-    /// Nobody asks before.
+    /// Not asked before.
     rests_until: Option<Instant>,
 }
 
@@ -77,7 +77,7 @@ struct Answer {
     active: bool,
 }
 
-/// Leaves no question behind that nobody waits for.
+/// Removes a question that no caller waits for any more.
 struct Waiting<'a> {
     all: &'a Mutex<HashMap<Fingerprint, Question>>,
     token: Fingerprint,
@@ -155,7 +155,7 @@ impl Introspection {
         found.map(|(caller, _)| caller)
     }
 
-    /// What the service says of a token; `None` when it is not active.
+    /// The claims of a token; `None` when it is not active.
     async fn claims(&self, token: &str) -> Result<Option<Claims>, FetchError> {
         let form = format!("token={}&token_type_hint=access_token", percent_encoded(token));
         let Document { body, .. } = self.web.post(&self.url, form, self.credentials.as_ref()).await?;
@@ -183,7 +183,7 @@ impl Introspection {
 }
 
 impl Health {
-    /// Whether the service should be asked. After a pause, one asks and the others wait for what comes of it elsewhere.
+    /// Whether the service should be asked. After a pause, a single caller tries; the others are rejected until it has succeeded.
     fn may_ask(&mut self) -> bool {
         let now = Instant::now();
         if self.rests_until.is_some_and(|until| now < until) {

@@ -123,7 +123,7 @@ impl Keyring {
         self.shared.held.load_full().filter(|held| !held.left().is_zero())
     }
 
-    /// Whether keys that can be used have been read, be it that they are too old by now.
+    /// Whether usable keys have ever been read, even if they are too old by now.
     pub(super) fn has_had_keys(&self) -> bool {
         self.shared.state().had_keys
     }

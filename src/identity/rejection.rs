@@ -48,10 +48,10 @@ pub enum Rejection {
     /// No key is at hand to judge the token by, and the issuer does not give any.
     #[error("the issuer's keys are not to be had at the moment")]
     IssuerAway,
-    /// The issuer says that the token is not good, or no longer (RFC 7662).
+    /// The issuer's introspection endpoint returned `active: false` (RFC 7662).
     #[error("the token is not active")]
     Inactive,
-    /// The issuer cannot be asked whether the token is good.
+    /// The issuer's introspection endpoint is unreachable.
     #[error("the issuer's introspection service does not respond at the moment")]
     IntrospectionAway,
 }

@@ -100,7 +100,7 @@ pub enum SettingsError {
     #[error("{} holds no bearer token: it has to be one line of visible ASCII characters", .0.display())]
     Bearer(PathBuf),
     /// The client's secret.
-    #[error("the client's secret is no text")]
+    #[error("the client secret is not UTF-8 text")]
     Secret,
     /// No way to know anybody where everybody has to be known.
     #[error("callers have to be known, and nothing says how: name an issuer, or a header that a trusted peer sets")]
@@ -183,7 +183,7 @@ impl Settings {
         Self { bearer_file: Some(path.into()), ..self }
     }
 
-    /// Where the issuer says whether an opaque token is good (RFC 7662), and who asks there. Without, such tokens are malformed.
+    /// The issuer's introspection endpoint for opaque tokens (RFC 7662), and the client to authenticate as. Without it, such tokens are malformed.
     #[must_use]
     pub fn introspection(self, url: impl Into<String>, client: Option<Credentials>) -> Self {
         Self { introspection: Some((url.into(), client)), ..self }

@@ -38,11 +38,11 @@ pub struct SignIn {
     pub ca_file: Option<PathBuf>,
     /// A file with a token to read keys with.
     pub bearer_file: Option<PathBuf>,
-    /// Where the issuer says whether an opaque token is good.
+    /// The issuer's introspection endpoint, for opaque tokens.
     pub introspection_url: Option<String>,
-    /// Who asks there.
+    /// The client ID to use there.
     pub client_id: Option<String>,
-    /// The client's secret; no resource says it.
+    /// The client secret, which is never in a resource.
     pub client_secret: Option<Secret>,
     /// Whether keys may be read over plain HTTP.
     pub allow_http: bool,

@@ -56,8 +56,7 @@ impl<'a> Token<'a> {
     }
 }
 
-/// Whether a text is not a JWS at all, be it a good or a bad one: three parts, of which the first is a JSON object. Who made it knows what it
-/// means.
+/// Whether a text is not a JWS, valid or not: three parts, of which the first is a JSON object. Only its issuer knows what it means.
 pub(super) fn is_opaque(text: &str) -> bool {
     let is_object = |part| decode(part).is_ok_and(|part| object::<serde_json::Map<String, Value>>(&part).is_some());
     text.split('.').count() != 3 || !text.split('.').next().is_some_and(is_object)

@@ -92,7 +92,7 @@ impl Verifier {
         self.0.keyring.held().is_some()
     }
 
-    /// Whether there have been keys since the start, or are tokens that need none: something for a readiness probe. An issuer that goes away later is no reason to take
+    /// Whether there have been keys since the start, or opaque tokens can be introspected: for a readiness probe. An issuer that goes away later is no reason to take
     /// every replica out of service, since those who were verified before are still let in.
     pub fn has_had_keys(&self) -> bool {
         self.0.introspection.is_some() || self.0.keyring.has_had_keys()

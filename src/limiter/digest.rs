@@ -1,4 +1,4 @@
-//! Digests of users, for those who may see how buckets stand and not whose they are.
+//! Digests of user ids, for readers who may see the state of buckets but not who their users are.
 //!
 //! With a key, since ids can be guessed: an unkeyed hash of `alice` is found by hashing names. Proxies that share buckets share the key, so
 //! that a user has one digest in all of them ([`stores::Redis::digest_key`](crate::stores::Redis)).
@@ -25,12 +25,12 @@ impl DigestKey {
     /// How long a key is.
     pub const BYTES: usize = 32;
 
-    /// A key of these bytes, which nobody else should be able to guess.
+    /// A key of these bytes, which must be random.
     pub fn new(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes, to be kept where only those who may know the users can read them.
+    /// The bytes, to be stored where only those who may know the users can read them.
     pub fn bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }

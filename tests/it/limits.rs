@@ -72,7 +72,7 @@ async fn buckets_are_listed_shown_and_reset() {
     assert_eq!(shown["buckets"][1]["waitSeconds"], 0.0, "looking takes nothing: {shown}");
 
     let reset = ["reset", "--tool", "web", "--user", "alice"];
-    let cached = "; proxies that have just denied it may deny for 1 s more\n";
+    let cached = "; proxies may serve cached denials for 1 s more\n";
     assert_eq!(scene.told(&reset), format!("tools[web].perUser of ns/search is full again{cached}"));
     assert_eq!(scene.told(&reset), format!("tools[web].perUser of ns/search was full already{cached}"));
     let told: Value = serde_json::from_str(&scene.told(&[&reset[..], &["--output", "json"]].concat())).expect("JSON");

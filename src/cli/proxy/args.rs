@@ -115,7 +115,7 @@ pub(in crate::cli) struct ProxyArgs {
     #[arg(long, env = "TOLLGATE_MAX_BODY", value_name = "BYTES", default_value_t = 4 * 1024 * 1024)]
     pub(super) max_body: u32,
 
-    /// Most that the bodies of all requests may take up in memory, in bytes; beyond it they wait, then get 503
+    /// Memory for the bodies of all requests together, in bytes; requests beyond it wait, then get 503
     #[arg(long, env = "TOLLGATE_MAX_BUFFERED_BYTES", value_name = "BYTES", default_value_t = 64 * 1024 * 1024)]
     pub(super) max_buffered_bytes: u32,
 
@@ -177,15 +177,15 @@ pub(in crate::cli) struct CallerArgs {
     #[arg(long, env = "TOLLGATE_OIDC_CA", value_name = "FILE")]
     pub(super) oidc_ca: Option<PathBuf>,
 
-    /// Where the issuer says whether an opaque token is good (RFC 7662), unless the resource says it
+    /// Introspection endpoint of the issuer, for opaque tokens (RFC 7662), unless the resource has it
     #[arg(long, env = "TOLLGATE_OIDC_INTROSPECTION_URL", value_name = "URL")]
     pub(super) oidc_introspection_url: Option<String>,
 
-    /// Client that asks there, unless the resource says it
+    /// Client ID to use there, unless the resource has it
     #[arg(long, env = "TOLLGATE_OIDC_CLIENT_ID", value_name = "ID")]
     pub(super) oidc_client_id: Option<String>,
 
-    /// File that holds its secret; else the environment variable TOLLGATE_OIDC_CLIENT_SECRET, or TOOLHIVE_OIDC_CLIENT_SECRET as in ToolHive
+    /// File that holds the client secret; else the environment variable TOLLGATE_OIDC_CLIENT_SECRET, or TOOLHIVE_OIDC_CLIENT_SECRET as in ToolHive
     #[arg(long, env = "TOLLGATE_OIDC_CLIENT_SECRET_FILE", value_name = "FILE")]
     pub(super) oidc_client_secret_file: Option<PathBuf>,
 

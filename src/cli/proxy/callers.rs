@@ -22,7 +22,7 @@ pub(super) struct CallerSettings {
     pass_token: bool,
 }
 
-/// The environment variables that may hold the client's secret.
+/// Environment variables that may hold the client secret.
 const SECRET_VARIABLES: [&str; 2] = ["TOLLGATE_OIDC_CLIENT_SECRET", "TOOLHIVE_OIDC_CLIENT_SECRET"];
 
 /// Flags come before the resource.
@@ -43,8 +43,8 @@ pub(super) fn resolve(args: CallerArgs, source: &Source, is_watched: bool) -> an
     let said = source.sign_in.clone().unwrap_or_default();
     let client_secret = secret(oidc_client_secret_file);
     if let (true, Some(url), None, Some(_)) = (is_watched, &said.introspection_url, &oidc_introspection_url, &client_secret) {
-        // Whoever may write the object would have it sent anywhere.
-        bail!("the object says that the client's secret goes to {url}: confirm it with --oidc-introspection-url {url}");
+        // Anyone who may write the object could have it sent anywhere.
+        bail!("the object would have the client secret sent to {url}: confirm it with --oidc-introspection-url {url}");
     }
     let sign_in = SignIn {
         issuer: oidc_issuer.or(said.issuer),
@@ -87,11 +87,11 @@ fn secret(file: Option<PathBuf>) -> Option<Secret> {
     file.map(Secret::File).or_else(|| from_environment().map(Secret::Text))
 }
 
-/// What works and is hardly meant. `signs_in` where this proxy is the one that clients sign in for.
+/// Warns of settings that work but leave a gap. `signs_in`: clients sign in for this proxy, not for the server behind it.
 fn warn_of_gaps(sign_in: &SignIn, mode: AuthMode, source: &Source, signs_in: bool) {
     if signs_in && sign_in.resource_url.is_none() {
         warn!(
-            "no --resource-url: clients without a token are not told who issues them, and MCP clients then look for /authorize on this proxy; \
+            "no --resource-url: clients without a token cannot discover the issuer, and MCP clients then try /authorize on this proxy; \
              set it to the URL that clients call"
         );
     }
@@ -117,5 +117,45 @@ impl CallerSettings {
         let verifier = self.identity.as_ref().map(Verifier::start).transpose()?;
         let auth = Auth::new(self.mode, verifier, self.user_header).context("--auth")?;
         Ok(Callers { auth, resource: self.resource, pass_token: self.pass_token })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn resolved(is_watched: bool, url: Option<&str>, secret: Option<&str>) -> anyhow::Result<CallerSettings> {
+        let inline = json!({"issuer": "https://i.example", "introspectionUrl": "https://evil.example", "clientId": "c"});
+        let described = json!({"kind": "MCPOIDCConfig", "metadata": {"name": "sso"}, "spec": {"type": "inline", "inline": inline}});
+        let server = json!({
+            "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPServer", "metadata": {"name": "s"},
+            "spec": {"oidcConfigRef": {"name": "sso", "audience": "a"}},
+        });
+        let source = Source::of_object(&server).expect("no limits are fine").described_by(&described);
+        let args = CallerArgs {
+            auth: None,
+            oidc_issuer: None,
+            oidc_audience: None,
+            oidc_jwks_url: None,
+            oidc_ca: None,
+            oidc_introspection_url: url.map(str::to_owned),
+            oidc_client_id: None,
+            oidc_client_secret_file: secret.map(PathBuf::from),
+            resource_url: None,
+            pass_token: false,
+            user_header: None,
+        };
+        resolve(args, &source, is_watched)
+    }
+
+    #[test]
+    fn a_watched_object_does_not_choose_where_the_secret_goes() {
+        let refused = resolved(true, None, Some("secret")).expect_err("anyone who may write the object gets the secret").to_string();
+        assert!(refused.ends_with("https://evil.example: confirm it with --oidc-introspection-url https://evil.example"), "{refused}");
+        assert!(resolved(true, Some("https://good.example"), Some("secret")).is_ok());
+        assert!(resolved(true, None, None).is_ok(), "nothing is sent anywhere");
+        assert!(resolved(false, None, Some("secret")).is_ok(), "a file is the operator's own");
     }
 }

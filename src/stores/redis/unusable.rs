@@ -1,7 +1,7 @@
 //! Keys that hold something other than a bucket: logged once when they are found, and once when they are buckets again.
 //!
-//! Calls that draw on such a key are not decided, and with `--on-store-error open` that means that the limit does not count any more. The log
-//! names the limit, and never the user that a key may name; `tollgate limits ls` lists the key.
+//! Calls that draw on such a key are not decided, and with `--on-store-error open` the limit then has no effect. The log names the limit, and
+//! never the user in the key; `tollgate limits ls` lists the key.
 
 use std::{
     collections::HashSet,

@@ -245,8 +245,10 @@ async fn refused_sign_ins_are_counted_by_reason_beside_the_age_of_the_keys() {
 async fn settings_that_leave_a_gap_are_warned_of_once() {
     let (upstream, signer) = (Upstream::start().await, Signer::es256("e"));
     let issuer = Issuer::start(&[&signer]).await;
-    let (no_url, optional) =
-        ("no --resource-url: clients without a token are not told", "--auth optional: callers without a token are not counted");
+    let (no_url, optional) = (
+        "no --resource-url: clients without a token cannot discover the issuer",
+        "--auth optional: callers without a token are not counted",
+    );
     let url = ["--resource-url", "https://mcp.example/mcp"];
     for (args, warned, quiet) in [
         (&[][..], vec![no_url], vec![optional]),
