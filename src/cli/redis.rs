@@ -1,8 +1,11 @@
 //! How to reach Redis, for every command that does.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use crate::{gateway::source::Storage, stores::redis::Settings};
 
@@ -38,7 +41,33 @@ pub(super) struct RedisArgs {
     redis_key: Option<PathBuf>,
 }
 
+/// The address of a Redis, `HOST:PORT`.
+#[derive(Clone, Debug)]
+pub(super) struct Address(String);
+
+impl FromStr for Address {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains(['/', '@', ' ']));
+        let is_address = port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
+        ensure!(is_address, "write HOST:PORT, as in sessionStorage.address");
+        Ok(Self(text.to_owned()))
+    }
+}
+
 impl RedisArgs {
+    /// Refuses to send the password to an address that only the resource chose, unless it is one of these.
+    pub(super) fn check_password(&self, named: &Storage, allowed: &[Address]) -> anyhow::Result<()> {
+        let Storage { address, .. } = named;
+        let is_allowed = self.redis_url.is_some() || allowed.iter().any(|Address(allowed)| allowed.eq_ignore_ascii_case(address));
+        ensure!(
+            is_allowed || password(self.redis_password_file.as_deref())?.is_none(),
+            "the watched object names Redis at {address:?}, which may not receive the password: to allow it, add --redis-password-for {address}"
+        );
+        Ok(())
+    }
+
     /// Redis as told, else as a resource names it.
     pub(super) fn resolve(&self, named: Option<&Storage>) -> anyhow::Result<Settings> {
         let url = match (&self.redis_url, named) {

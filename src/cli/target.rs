@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use clap::ValueEnum;
 
-use super::redis::RedisArgs;
+use super::redis::{Address, RedisArgs};
 use crate::{
     config::period::Period,
     gateway::{
@@ -150,8 +150,9 @@ pub(super) fn workable(from: &dyn Display, read: Result<Source, SourceError>) ->
 }
 
 impl StoreArgs {
-    /// Where calls are counted: as told, else where the resource says.
-    pub(super) fn resolve(self, named: Option<&Storage>) -> anyhow::Result<StoreSettings> {
+    /// Where calls are counted: by flags, else where the resource says. With `password_for`, of the addresses that the resource may name only
+    /// these receive the password.
+    pub(super) fn resolve(self, named: Option<&Storage>, password_for: Option<&[Address]>) -> anyhow::Result<StoreSettings> {
         let Self { store, redis, on_store_error, store_deadline, require_store } = self;
         let wanted = store.unwrap_or(if redis.redis_url.is_some() || named.is_some() { StoreArg::Redis } else { StoreArg::Memory });
         if wanted == StoreArg::Memory {
@@ -164,6 +165,9 @@ impl StoreArgs {
         };
         let guard = GuardSettings::default().on_store_error(on_store_error).deadline(store_deadline.as_duration());
         let is_needed = on_store_error == OnStoreError::Closed;
+        if let Some((named, password_for)) = named.zip(password_for) {
+            redis.check_password(named, password_for)?;
+        }
         Ok(StoreSettings::Redis { redis: Box::new(redis.resolve(named)?), guard, is_needed, required: require_store })
     }
 }

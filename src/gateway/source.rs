@@ -87,7 +87,10 @@ impl Source {
         let mut servers = servers.into_iter();
         match (servers.next(), servers.next()) {
             (None, _) => Err(SourceError::Nothing),
-            (Some(server), None) => Ok(documents.iter().flat_map(items).fold(server, Self::described_by)),
+            (Some(server), None) => {
+                let others = documents.iter().flat_map(items);
+                Ok(others.fold(server, |server, other| server.described_by(other, namespace)))
+            }
             (Some(_), Some(_)) => Err(SourceError::Several(names)),
         }
     }
@@ -100,10 +103,12 @@ impl Source {
         Self::of(object, "default").ok_or(SourceError::Nothing)?.map_err(|(_, fault)| fault)
     }
 
-    /// Fills in how callers sign in from an object that the resource names; any other object is passed over.
+    /// Fills in how callers sign in from an object that the resource names, in its own namespace; any other object is passed over.
+    /// `namespace` stands in where the object has none.
     #[must_use]
-    pub fn described_by(self, object: &Value) -> Self {
-        Self { sign_in: self.sign_in.map(|sign_in| sign_in.described_by(object)), ..self }
+    pub fn described_by(self, object: &Value, namespace: &str) -> Self {
+        let is_beside = text(object, "/metadata/namespace").as_deref().unwrap_or(namespace) == self.server.namespace;
+        Self { sign_in: self.sign_in.map(|sign_in| if is_beside { sign_in.described_by(object) } else { sign_in }), ..self }
     }
 
     /// `None` for what is neither; a fault with the server's name.
@@ -211,6 +216,27 @@ mod tests {
         let bad = text.replace("\"maxTokens\": 5", "\"maxTokens\": 0");
         let Err(SourceError::Violations(lines)) = Source::read(&bad, None, "default") else { panic!("0 tokens") };
         assert!(lines.iter().any(|line| line.starts_with("TG006 config.shared.maxTokens: ")), "{lines:?}");
+    }
+
+    #[test]
+    fn a_sign_in_config_is_the_one_of_the_own_namespace_and_group() {
+        let config = |group: &str, namespace: &str, issuer: &str| {
+            let namespace = if namespace.is_empty() { String::new() } else { format!("  namespace: {namespace}\n") };
+            format!(
+                "---\napiVersion: {group}/v1beta1\nkind: MCPOIDCConfig\nmetadata:\n  name: corp-oidc\n{namespace}spec:\n  inline: {{issuer: {issuer}}}\n"
+            )
+        };
+        let issuer = |configs: &[String], namespace| {
+            let source = Source::read(&format!("{PER_USER}{}", configs.concat()), None, namespace).expect("a good sample");
+            source.sign_in.expect("callers sign in").issuer
+        };
+        let own = config(GROUP, "tollgate-demo", "https://own");
+        let strangers = [config(GROUP, "elsewhere", "https://stranger"), config("example.com", "tollgate-demo", "https://stranger")];
+        let without = config(GROUP, "", "https://without");
+        assert_eq!(issuer(&strangers, "elsewhere"), None);
+        assert_eq!(issuer(&[&strangers[..], &[own]].concat(), "elsewhere").as_deref(), Some("https://own"));
+        assert_eq!(issuer(std::slice::from_ref(&without), "elsewhere"), None, "it is in another namespace");
+        assert_eq!(issuer(&[without], "tollgate-demo").as_deref(), Some("https://without"));
     }
 
     #[test]

@@ -20,6 +20,8 @@ use super::{
     web::{Document, Web},
 };
 
+/// Where an API server of Kubernetes has its keys.
+const CLUSTER_KEYS: &str = "/openid/v1/jwks";
 /// How often a file is read again: that costs nothing.
 const FILE_EVERY: Duration = Duration::from_secs(10);
 
@@ -72,11 +74,13 @@ impl Source {
                 let [openid, oauth] = well_known(&settings.issuer);
                 let documents = [KeyUrl::parse(&openid, plain)?, KeyUrl::parse(&oauth, plain)?];
                 let web = Web::new(settings, documents.iter().any(KeyUrl::is_https))?;
+                documents.iter().try_for_each(|document| bearable(&web, document))?;
                 Self::Discovery { issuer: settings.issuer.clone(), documents, web }
             }
             KeySource::Url(url) => {
                 let url = KeyUrl::parse(url, plain)?;
                 let web = Web::new(settings, url.is_https())?;
+                bearable(&web, &url)?;
                 Self::Url(url, web)
             }
             KeySource::File(path) => {
@@ -116,7 +120,15 @@ async fn discover(issuer: &str, documents: &[KeyUrl; 2], web: &Web) -> Result<Ke
         (true, PlainHttp::Loopback) => PlainHttp::Nobody,
         (_, plain) => plain,
     };
-    KeyUrl::parse(&document.jwks_uri, plain).map_err(FetchError::JwksUri)
+    let keys = KeyUrl::parse(&document.jwks_uri, plain).map_err(FetchError::JwksUri)?;
+    // An API server names itself by an address of its own, which nothing here can know for its own; it has the same keys where it was asked.
+    let moved = (!web.may_bear_to(&keys) && keys.path() == CLUSTER_KEYS).then(|| keys.at_the_server_of(url)).flatten();
+    Ok(moved.unwrap_or(keys))
+}
+
+/// Keys that are read with a token have to be where it may go.
+fn bearable(web: &Web, url: &KeyUrl) -> Result<(), SettingsError> {
+    if web.may_bear_to(url) { Ok(()) } else { Err(SettingsError::BearerElsewhere(url.to_string())) }
 }
 
 async fn discovered<'a>(url: &'a KeyUrl, web: &Web) -> Result<(&'a KeyUrl, Discovered), FetchError> {

@@ -81,7 +81,7 @@ pub use challenge::{ProtectedResource, WELL_KNOWN, challenge};
 pub use credentials::{Credentials, Secret};
 pub use rejection::Rejection;
 pub use settings::{KeySource, Settings, SettingsError};
-pub use sign_in::{Elsewhere, SignIn, SignInError};
+pub use sign_in::{CLUSTER_TOKEN, Elsewhere, SignIn, SignInError};
 pub use verifier::{LONGEST_TOKEN, Verifier};
 
 /// Somebody who is known.

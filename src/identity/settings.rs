@@ -40,6 +40,7 @@ pub struct Settings {
     pub(super) ca_pem: Option<Vec<u8>>,
     pub(super) bearer_file: Option<PathBuf>,
     pub(super) introspection: Option<(String, Option<Credentials>)>,
+    pub(super) bearer_hosts: Option<Vec<String>>,
     pub(super) leeway: Duration,
     pub(super) refresh_every: Duration,
     pub(super) stale_for: Duration,
@@ -102,6 +103,11 @@ pub enum SettingsError {
     /// The client's secret.
     #[error("the client secret is not UTF-8 text")]
     Secret,
+    /// The token to read keys with must not be sent to where they are.
+    #[error(
+        "{0:?} is not the cluster's own API server, which alone may receive the service account token: remove jwksAuthTokenPath, or set useClusterAuth: false"
+    )]
+    BearerElsewhere(String),
     /// No way to know anybody where everybody has to be known.
     #[error("callers have to be known, and nothing says how: name an issuer, or a header that a trusted peer sets")]
     NobodyKnown,
@@ -130,6 +136,7 @@ impl Settings {
             ca_pem: None,
             bearer_file: None,
             introspection: None,
+            bearer_hosts: None,
             leeway: LEEWAY,
             refresh_every: REFRESH_EVERY,
             stale_for: STALE_FOR,
@@ -187,6 +194,12 @@ impl Settings {
     #[must_use]
     pub fn introspection(self, url: impl Into<String>, client: Option<Credentials>) -> Self {
         Self { introspection: Some((url.into(), client)), ..self }
+    }
+
+    /// The only servers that may receive that token, each as `HOST` or `HOST:PORT`, over `https`. Keys that are read with it have to be there.
+    #[must_use]
+    pub fn bearer_only_to(self, hosts: Vec<String>) -> Self {
+        Self { bearer_hosts: Some(hosts), ..self }
     }
 
     /// How far clocks may be apart: [`LEEWAY`].

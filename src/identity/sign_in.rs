@@ -21,6 +21,7 @@ use super::{
     settings::{Settings, SettingsError},
 };
 use crate::config::{
+    GROUP,
     path::FieldPath,
     subject::{Kind, RefKind, Subject},
 };
@@ -44,6 +45,8 @@ pub struct SignIn {
     pub client_id: Option<String>,
     /// The client secret, which is never in a resource.
     pub client_secret: Option<Secret>,
+    /// Where the resource itself names that file; `None` for the file that ToolHive fills in for service accounts.
+    pub bearer_named_at: Option<FieldPath>,
     /// Whether keys may be read over plain HTTP.
     pub allow_http: bool,
     /// The URL that clients call.
@@ -98,7 +101,8 @@ pub enum SignInError {
 const CLUSTER_ISSUER: &str = "https://kubernetes.default.svc";
 const CLUSTER_AUDIENCE: &str = "toolhive";
 const CLUSTER_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
-const CLUSTER_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+/// The token of a pod's own service account.
+pub const CLUSTER_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 impl SignIn {
     /// What a resource says. `None` where callers do not sign in.
@@ -124,12 +128,14 @@ impl SignIn {
         Some(sign_in)
     }
 
-    /// Fills in what the `MCPOIDCConfig` says that is named; any other object is passed over.
+    /// Fills in what the `MCPOIDCConfig` says that is named, of our group; any other object is passed over. Namespaces are for the caller to
+    /// compare.
     #[must_use]
     pub fn described_by(mut self, object: &Value) -> Self {
         let is_named = self.elsewhere.as_ref().is_some_and(|at| {
-            text(object, "kind").as_deref() == Some(at.kind)
-                && at.kind == RefKind::OidcConfig.name()
+            at.kind == RefKind::OidcConfig.name()
+                && text(object, "kind").as_deref() == Some(at.kind)
+                && text(object, "apiVersion").is_some_and(|version| version.split('/').next() == Some(GROUP))
                 && object.pointer("/metadata/name").and_then(Value::as_str) == Some(&at.name)
         });
         if !is_named {
@@ -210,6 +216,7 @@ impl SignIn {
         self.bearer_file = text(inline, "jwksAuthTokenPath").map(PathBuf::from);
         self.introspection_url = text(inline, "introspectionUrl");
         self.client_id = text(inline, "clientId");
+        self.bearer_named_at = self.bearer_file.is_some().then(|| path.key("jwksAuthTokenPath"));
         self.allow_http = inline.get("insecureAllowHTTP").and_then(Value::as_bool).unwrap_or_default();
         let ca = path.key("caBundleRef").key("configMapRef").key("name");
         self.ca_elsewhere = config_map(inline.pointer("/caBundleRef/configMapRef"), ca);
@@ -275,6 +282,7 @@ mod tests {
             introspection_url: Some("https://x".to_owned()),
             client_id: Some("x".to_owned()),
             client_secret: None,
+            bearer_named_at: Some(FieldPath::new(["spec", "oidcConfig", "inline", "jwksAuthTokenPath"])),
             allow_http: true,
             resource_url: Some("https://mcp.example/mcp".to_owned()),
             scopes: vec!["tools".to_owned()],
@@ -295,7 +303,7 @@ mod tests {
             let sign_in = server(&spec);
             assert_eq!((sign_in.issuer.as_deref(), sign_in.audience.as_deref()), (Some(CLUSTER_ISSUER), Some("toolhive")));
             assert_eq!(sign_in.ca_file.as_deref(), Some(Path::new(CLUSTER_CA)));
-            assert_eq!(sign_in.bearer_file.as_deref(), Some(Path::new(CLUSTER_TOKEN)));
+            assert_eq!((sign_in.bearer_file.as_deref(), sign_in.bearer_named_at), (Some(Path::new(CLUSTER_TOKEN)), None));
         }
         let own = server(
             &json!({"oidcConfig": {"type": "kubernetes", "kubernetes": {"useClusterAuth": false, "audience": "a", "issuer": "https://i"}}}),
@@ -310,11 +318,15 @@ mod tests {
     fn a_reference_is_filled_in_from_the_object_that_it_names() {
         let spec =
             json!({"oidcConfigRef": {"name": "sso", "audience": "fetch", "scopes": ["openid"], "resourceUrl": "https://mcp.example"}});
-        let config =
-            json!({"kind": "MCPOIDCConfig", "metadata": {"name": "sso"}, "spec": {"type": "inline", "inline": {"issuer": "https://i"}}});
-        let mut others = [config.clone(), config.clone()];
+        let config = json!({
+            "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPOIDCConfig", "metadata": {"name": "sso"},
+            "spec": {"type": "inline", "inline": {"issuer": "https://i"}},
+        });
+        let mut others = [config.clone(), config.clone(), config.clone(), config.clone()];
         others[0]["metadata"]["name"] = json!("another");
         others[1]["kind"] = json!("MCPExternalAuthConfig");
+        others[2]["apiVersion"] = json!("example.com/v1beta1");
+        others[3]["apiVersion"] = Value::Null;
         let virtual_server = json!({"spec": {"incomingAuth": {"type": "oidc", "oidcConfigRef": spec["oidcConfigRef"]}}});
         let of_virtual = SignIn::of(Subject::new(Kind::VirtualMcpServer, &virtual_server)).expect("callers sign in");
         for (sign_in, path) in [(server(&spec), "spec.oidcConfigRef.name"), (of_virtual, "spec.incomingAuth.oidcConfigRef.name")] {
@@ -330,7 +342,8 @@ mod tests {
             );
             assert!(sign_in.settings().is_ok());
         }
-        let cluster = json!({"kind": "MCPOIDCConfig", "metadata": {"name": "sso"}, "spec": {"kubernetesServiceAccount": {}}});
+        let mut cluster = config.clone();
+        cluster["spec"] = json!({"kubernetesServiceAccount": {}});
         let sign_in = server(&spec).described_by(&cluster);
         assert_eq!((sign_in.issuer.as_deref(), sign_in.audience.as_deref()), (Some(CLUSTER_ISSUER), Some("fetch")));
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use http::Uri;
+use http::{Uri, uri::Authority};
 
 use super::settings::SettingsError;
 
@@ -41,6 +41,30 @@ impl KeyUrl {
     pub(super) fn is_https(&self) -> bool {
         self.0.scheme_str() == Some("https")
     }
+
+    /// Whether it is `https` at one of these, each `HOST` or `HOST:PORT`.
+    pub(super) fn is_at_one_of(&self, hosts: &[String]) -> bool {
+        let is_same = |other: &Authority, own: &Authority| {
+            other.host().eq_ignore_ascii_case(own.host()) && https_port(other) == https_port(own) && !other.as_str().contains('@')
+        };
+        self.is_https()
+            && self.0.authority().is_some_and(|own| hosts.iter().flat_map(|host| host.parse()).any(|other| is_same(&other, own)))
+    }
+
+    /// The same path at the server of another URL.
+    pub(super) fn at_the_server_of(&self, other: &Self) -> Option<Self> {
+        let mut parts = self.0.clone().into_parts();
+        (parts.scheme, parts.authority) = (other.0.scheme().cloned(), other.0.authority().cloned());
+        Uri::from_parts(parts).ok().map(Self)
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.0.path()
+    }
+}
+
+fn https_port(authority: &Authority) -> u16 {
+    authority.port_u16().unwrap_or(443)
 }
 
 impl fmt::Display for KeyUrl {
@@ -91,6 +115,34 @@ mod tests {
         {
             assert_eq!(KeyUrl::parse(url, PlainHttp::Anyone), Err(SettingsError::Url(url.to_owned())));
         }
+    }
+
+    #[test]
+    fn a_server_is_a_host_and_a_port_over_https() {
+        let hosts = ["kubernetes.default.svc", "10.0.0.1:6443", "[fd00::1]:443", "user@evil.example"].map(str::to_owned);
+        let is_at_one = |url| KeyUrl::parse(url, PlainHttp::Anyone).expect("a good URL").is_at_one_of(&hosts);
+        for url in [
+            "https://kubernetes.default.svc/keys",
+            "https://Kubernetes.Default.svc:443",
+            "https://10.0.0.1:6443/openid/v1/jwks",
+            "https://[fd00::1]/",
+        ] {
+            assert!(is_at_one(url), "{url}");
+        }
+        for url in [
+            "http://kubernetes.default.svc",
+            "https://kubernetes.default.svc.evil.example",
+            "https://kubernetes.default.svc:6443",
+            "https://10.0.0.1",
+            "https://evil.example",
+            "https://evil.example/https://kubernetes.default.svc",
+        ] {
+            assert!(!is_at_one(url), "{url}");
+        }
+        let [keys, document] = ["https://192.0.2.1:6443/openid/v1/jwks?a=b", "https://kubernetes.default.svc/.well-known/x"]
+            .map(|url| KeyUrl(url.parse().expect("a URL")));
+        let moved = keys.at_the_server_of(&document).expect("a URL");
+        assert_eq!(moved.to_string(), "https://kubernetes.default.svc/openid/v1/jwks?a=b");
     }
 
     #[test]

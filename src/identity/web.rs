@@ -40,6 +40,7 @@ const LARGEST_HEAD: usize = 64 * 1024;
 pub(super) struct Web {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     bearer_file: Option<PathBuf>,
+    bearer_hosts: Option<Vec<String>>,
     pub(super) plain: PlainHttp,
 }
 
@@ -63,14 +64,19 @@ impl Web {
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).http1_max_buf_size(LARGEST_HEAD).build(connector);
         let plain = if settings.allow_http { PlainHttp::Anyone } else { PlainHttp::Loopback };
-        Ok(Self { client, bearer_file: settings.bearer_file.clone(), plain })
+        Ok(Self { client, bearer_file: settings.bearer_file.clone(), bearer_hosts: settings.bearer_hosts.clone(), plain })
+    }
+
+    /// Whether the token may be sent there, if there is one.
+    pub(super) fn may_bear_to(&self, url: &KeyUrl) -> bool {
+        self.bearer_file.is_none() || self.bearer_hosts.as_ref().is_none_or(|hosts| url.is_at_one_of(hosts))
     }
 
     /// Reads one document, whole.
     pub(super) async fn read(&self, url: &KeyUrl) -> Result<Document, FetchError> {
         let mut request = Request::new(Full::default());
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
-        if let Some(path) = &self.bearer_file {
+        if let Some(path) = self.bearer_file.as_ref().filter(|_| self.may_bear_to(url)) {
             request.headers_mut().insert(AUTHORIZATION, bearer(path).await.map_err(FetchError::File)?);
         }
         self.send(url, request).await

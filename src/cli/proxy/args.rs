@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
-use super::watch::ObjectName;
+use super::{trust::ObjectArgs, watch::ObjectName};
 use crate::{
     cli::{
         args::Drain,
@@ -48,6 +48,9 @@ pub(in crate::cli) struct ProxyArgs {
     /// Context of the kubeconfig, unless its current one
     #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME", conflicts_with = "file")]
     pub(super) context: Option<String>,
+
+    #[command(flatten)]
+    pub(super) object: ObjectArgs,
 
     /// The MCP server, such as http://127.0.0.1:9000/mcp; https:// and h2c:// too
     #[arg(long, env = "TOLLGATE_UPSTREAM", value_name = "URL")]

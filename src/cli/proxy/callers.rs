@@ -6,7 +6,10 @@ use anyhow::{Context, bail};
 use http::HeaderName;
 use tracing::warn;
 
-use super::args::{AuthArg, CallerArgs};
+use super::{
+    args::{AuthArg, CallerArgs},
+    trust::Trust,
+};
 use crate::{
     gateway::{callers::Callers, source::Source},
     identity::{self, Auth, AuthMode, ProtectedResource, Secret, SignIn, Verifier},
@@ -25,8 +28,8 @@ pub(super) struct CallerSettings {
 /// Environment variables that may hold the client secret.
 const SECRET_VARIABLES: [&str; 2] = ["TOLLGATE_OIDC_CLIENT_SECRET", "TOOLHIVE_OIDC_CLIENT_SECRET"];
 
-/// Flags come before the resource.
-pub(super) fn resolve(args: CallerArgs, source: &Source, is_watched: bool) -> anyhow::Result<CallerSettings> {
+/// Flags come before the resource, which is trusted as far as `trust` says.
+pub(super) fn resolve(args: CallerArgs, source: &Source, trust: &Trust) -> anyhow::Result<CallerSettings> {
     let CallerArgs {
         auth,
         oidc_issuer,
@@ -42,7 +45,7 @@ pub(super) fn resolve(args: CallerArgs, source: &Source, is_watched: bool) -> an
     } = args;
     let said = source.sign_in.clone().unwrap_or_default();
     let client_secret = secret(oidc_client_secret_file);
-    if let (true, Some(url), None, Some(_)) = (is_watched, &said.introspection_url, &oidc_introspection_url, &client_secret) {
+    if let (Trust::Object(_), Some(url), None, Some(_)) = (trust, &said.introspection_url, &oidc_introspection_url, &client_secret) {
         // Anyone who may write the object could have it sent anywhere.
         bail!("the object would have the client secret sent to {url}: confirm it with --oidc-introspection-url {url}");
     }
@@ -69,7 +72,7 @@ pub(super) fn resolve(args: CallerArgs, source: &Source, is_watched: bool) -> an
         user_header.map(|name| HeaderName::try_from(&name).with_context(|| format!("--user-header {name:?} is no header name")));
     let user_header = user_header.transpose()?;
     let by_header_alone = user_header.is_some() && sign_in.issuer.is_none();
-    let identity = if mode == AuthMode::None || by_header_alone { None } else { Some(sign_in.settings()?) };
+    let identity = if mode == AuthMode::None || by_header_alone { None } else { Some(trust.settings(&sign_in)?) };
     if mode == AuthMode::None && user_header.is_none() && source.limits.has_per_user() {
         let why =
             source.sign_in.as_ref().and_then(|sign_in| sign_in.settings().err()).map(|error| format!(" ({error})")).unwrap_or_default();

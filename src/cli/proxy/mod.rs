@@ -4,6 +4,7 @@ pub(super) mod args;
 mod callers;
 mod object;
 mod settings;
+mod trust;
 mod watch;
 
 use std::sync::Arc;

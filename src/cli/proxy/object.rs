@@ -37,6 +37,8 @@ pub(super) struct Object {
     pub(super) value: Value,
     /// `KIND NAMESPACE/NAME`
     pub(super) label: String,
+    /// Where it is.
+    pub(super) namespace: String,
     api: Api<DynamicObject>,
     name: String,
     /// `None` after a failure, until the next try.
@@ -60,6 +62,7 @@ impl Object {
         Ok(found.map(|object| Self {
             value: json(&object),
             label: format!("{kind} {namespace}/{name}"),
+            namespace: namespace.to_owned(),
             api,
             name: name.to_owned(),
             news: Some(news),

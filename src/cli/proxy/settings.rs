@@ -5,7 +5,8 @@ use anyhow::{Context, ensure};
 use super::{
     args::{AccessLogArg, FromArgs, ProxyArgs, RejectStatusArg},
     callers::{self, CallerSettings},
-    watch::{self, Watched},
+    trust::{ObjectArgs, Trust},
+    watch::{self, Found, Watched},
 };
 use crate::{
     cli::{
@@ -57,6 +58,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         which,
         kubeconfig,
         context,
+        object,
         upstream,
         upstream_ca,
         listen,
@@ -86,9 +88,9 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         "--max-buffered-bytes {max_buffered_bytes} has no room for one body of --max-body {max_body}: raise it, or lower that"
     );
     let access = Access { kubeconfig, context };
-    let (source, followed) = from.read(which, &access, callers.needs_issuer()).await?;
-    let store = store.resolve(source.storage.as_ref())?;
-    let callers = callers::resolve(callers, &source, matches!(followed, Followed::Object(_)))?;
+    let (source, followed, trust) = from.read(which, &access, object, callers.needs_issuer()).await?;
+    let store = store.resolve(source.storage.as_ref(), trust.redis_password_for())?;
+    let callers = callers::resolve(callers, &source, &trust)?;
     let needs_store = matches!(store, StoreSettings::Redis { is_needed: true, .. });
     let proxy = Settings {
         listen,
@@ -120,14 +122,20 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
 }
 
 impl FromArgs {
-    /// The resource, and how it is followed.
-    async fn read(self, which: WhichArgs, access: &Access, needs_issuer: bool) -> anyhow::Result<(Source, Followed)> {
-        if let Some(object) = self.watch {
-            let (source, watched) = watch::find(&object, access, needs_issuer).await?;
-            return Ok((source, Followed::Object(Box::new(watched))));
+    /// The resource, how it is followed, and how far it is trusted.
+    async fn read(
+        self,
+        which: WhichArgs,
+        access: &Access,
+        object: ObjectArgs,
+        needs_issuer: bool,
+    ) -> anyhow::Result<(Source, Followed, Trust)> {
+        if let Some(named) = self.watch {
+            let Found { source, watched, api_servers } = watch::find(&named, access, needs_issuer).await?;
+            return Ok((source, Followed::Object(Box::new(watched)), object.trust(api_servers)));
         }
         let Read { source, followed } = which.read(self.file.context("name a resource with -f or --watch")?)?;
-        Ok((source, followed.map_or(Followed::Nothing, Followed::File)))
+        Ok((source, followed.map_or(Followed::Nothing, Followed::File), Trust::Whole))
     }
 }
 

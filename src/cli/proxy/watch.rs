@@ -10,10 +10,13 @@ use kube::Client;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::object::{Named, Object};
+use super::{
+    object::{Named, Object},
+    trust::api_servers,
+};
 use crate::{
     cli::{
-        cluster::{Access, connect, newest_version},
+        cluster::{Access, config, newest_version},
         doctor::cluster::Trouble,
         target::workable,
     },
@@ -65,6 +68,14 @@ fn kind_of(text: &str) -> anyhow::Result<Kind> {
     Kind::ALL.into_iter().find(is_meant).with_context(|| format!("there is no kind {text:?} with limits: MCPServer or VirtualMCPServer"))
 }
 
+/// What was found in the cluster.
+pub(super) struct Found {
+    pub(super) source: Source,
+    pub(super) watched: Watched,
+    /// The cluster's API server, by the names that it goes by.
+    pub(super) api_servers: Vec<String>,
+}
+
 /// A server in the cluster, followed.
 pub(super) struct Watched {
     server: Object,
@@ -72,10 +83,13 @@ pub(super) struct Watched {
 }
 
 /// Finds the object, and what it names. `needs_issuer` where no flag says who issues tokens.
-pub(super) async fn find(named: &ObjectName, access: &Access, needs_issuer: bool) -> anyhow::Result<(Source, Watched)> {
-    let client = connect(access).await?;
+pub(super) async fn find(named: &ObjectName, access: &Access, needs_issuer: bool) -> anyhow::Result<Found> {
+    let config = config(access.kubeconfig.as_deref(), access.context.as_deref()).await?;
+    let api_servers = api_servers(&config.cluster_url);
+    let client = Client::try_from(config).context("cannot make a Kubernetes client")?;
     let look = timeout(DEADLINE, look(&client, named, needs_issuer)).await;
-    look.unwrap_or_else(|_| bail!("the cluster has not answered within {DEADLINE:?}"))
+    let (source, watched) = look.unwrap_or_else(|_| bail!("the cluster has not answered within {DEADLINE:?}"))?;
+    Ok(Found { source, watched, api_servers })
 }
 
 async fn look(client: &Client, named: &ObjectName, needs_issuer: bool) -> anyhow::Result<(Source, Watched)> {
@@ -162,7 +176,7 @@ impl Watched {
 
     fn described(&self, source: Source) -> Source {
         match &self.sign_in {
-            Some(sign_in) => source.described_by(&sign_in.value),
+            Some(sign_in) => source.described_by(&sign_in.value, &sign_in.namespace),
             None => source,
         }
     }

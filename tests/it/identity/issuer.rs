@@ -158,8 +158,13 @@ impl Issuer {
 
     /// The tokens that were shown for the keys.
     pub fn tokens(&self) -> Vec<Option<String>> {
+        self.tokens_at(KEYS)
+    }
+
+    /// The tokens that were shown there.
+    pub fn tokens_at(&self, path: &str) -> Vec<Option<String>> {
         let asked = self.state.asked.lock().expect("whole");
-        asked.iter().filter(|(path, _)| path == KEYS).map(|(_, token)| token.clone()).collect()
+        asked.iter().filter(|(asked, _)| asked == path).map(|(_, token)| token.clone()).collect()
     }
 
     /// Trusts this issuer, found by discovery.

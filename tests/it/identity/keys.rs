@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
+use serde_json::json;
 use tokio::time::sleep;
 use tollgate::identity::{KeySource, Rejection, Settings, SettingsError, Verifier};
 
@@ -38,6 +39,46 @@ async fn the_token_to_read_keys_with_is_read_anew() {
     assert_eq!(verifier.verify(&issuer.token(&Signer::es256("x"), "mallory")).await, Err(Rejection::IssuerAway));
     assert_eq!(issuer.asked(KEYS), 2);
     assert!(verifier.verify(&issuer.token(&signer, "bob")).await.is_ok());
+}
+
+/// As with the API server of a cluster, whose document names another one of its addresses.
+#[tokio::test]
+async fn a_token_for_one_server_goes_to_no_other() {
+    let signer = Signer::es256("e");
+    let (issuer, other) = (Issuer::start_tls(&[&signer]).await, Issuer::start(&[&signer]).await);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("token");
+    fs::write(&path, "secret").expect("written");
+    let host = issuer.url.trim_start_matches("https://").split('/').next().expect("a host").to_owned();
+    let settings = || issuer.settings().allow_http(true).bearer_file(&path).bearer_only_to(vec![host.clone()]);
+    let bearer = Some("Bearer secret".to_owned());
+    let cluster_keys = "/openid/v1/jwks";
+    let elsewhere = other.url.replace("/realm", cluster_keys);
+    for (jwks_uri, at) in [(format!("{}/keys", issuer.url), KEYS), (elsewhere.clone(), cluster_keys)] {
+        let document = json!({"issuer": issuer.url, "jwks_uri": jwks_uri});
+        issuer.set_documents(vec![(OPENID, document), ("/openid/v1/jwks", key_set(&[&signer]))]);
+        let verifier = Verifier::start(&settings()).expect("good settings");
+        assert!(verifier.verify(&issuer.token(&signer, "alice")).await.is_ok(), "{jwks_uri}");
+        assert_eq!(issuer.tokens_at(at), std::slice::from_ref(&bearer), "{jwks_uri}");
+    }
+    assert_eq!(other.asked(cluster_keys), 0);
+
+    issuer.set_documents(vec![(OPENID, json!({"issuer": issuer.url, "jwks_uri": format!("{}/keys", other.url)}))]);
+    let verifier = Verifier::start(&settings()).expect("good settings");
+    assert!(verifier.verify(&issuer.token(&signer, "alice")).await.is_ok());
+    assert_eq!(other.tokens(), [None], "it is asked, without the token");
+
+    for (settings, url) in [
+        (settings().jwks_url(&elsewhere), elsewhere),
+        (settings().jwks_url(format!("http://{host}/keys")), format!("http://{host}/keys")),
+        (
+            Settings::new("https://issuer.test", AUDIENCE).bearer_file(&path).bearer_only_to(vec![host.clone()]),
+            "https://issuer.test".to_owned(),
+        ),
+    ] {
+        let error = Verifier::start(&settings).expect_err("another server").to_string();
+        assert!(error.contains(&url) && error.contains("is not the cluster's own API server"), "{error}");
+    }
 }
 
 #[tokio::test]

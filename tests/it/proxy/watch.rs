@@ -21,10 +21,12 @@ use crate::{
     },
     support::{
         apiserver::{Cluster, Judging, Names, crds, names},
+        ca::Ca,
         https::{get, send_plain},
         link::{Flow, Link},
         port::free_port,
         proxy::Proxy,
+        redis::Setup,
         serve::{command, wait_until},
         upstream::Upstream,
     },
@@ -84,9 +86,14 @@ fn assert_not_started(kubeconfig: &Path, args: &[&str], code: i32, texts: &[&str
 }
 
 fn not_started(folder: &TempDir, kubeconfig: &Path, args: &[&str]) -> Output {
+    not_started_with(folder, kubeconfig, &[MEMORY, args].concat())
+}
+
+/// The same, counting wherever it would.
+fn not_started_with(folder: &TempDir, kubeconfig: &Path, args: &[&str]) -> Output {
     let addresses = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--upstream", "http://127.0.0.1:1/mcp"];
     let mut command = command(folder);
-    command.arg("proxy").args(addresses).args(MEMORY).args(args).env("KUBECONFIG", kubeconfig);
+    command.arg("proxy").args(addresses).args(args).env("KUBECONFIG", kubeconfig);
     command.output().expect("the binary starts")
 }
 
@@ -239,6 +246,14 @@ fn either_a_file_or_an_object_is_named_and_in_full() {
     refused(&["--watch", "a/b", "--name", "b"], &["--watch", "cannot be used with", "--name"]);
     refused(&["--watch", "a/b", "--namespace", "a"], &["--watch", "cannot be used with", "--namespace"]);
     refused(&["-f", "a.yaml", "--kubeconfig", "k"], &["--kubeconfig <FILE>", "cannot be used with", "--file <FILE>"]);
+    refused(
+        &["-f", "a.yaml", "--redis-password-for", "a:1"],
+        &["--redis-password-for <HOST:PORT>", "cannot be used with", "--file <FILE>"],
+    );
+    refused(&["-f", "a.yaml", "--allow-object-token-path"], &["--allow-object-token-path", "cannot be used with", "--file <FILE>"]);
+    for bad in ["redis", "redis://redis:6379", ":6379", "redis:0", "redis:x"] {
+        refused(&["--watch", "a/b", "--redis-password-for", bad], &["write HOST:PORT, as in sessionStorage.address"]);
+    }
     refused(&["--watch", "github"], &["whose namespace? Write NAMESPACE/NAME, such as default/github"]);
     refused(&["--watch", "a/b/c/d"], &["too many parts"]);
     refused(&["--watch", "Pod/a/b"], &["there is no kind \"Pod\" with limits: MCPServer or VirtualMCPServer"]);
@@ -306,6 +321,97 @@ async fn callers_sign_in_as_the_object_says_by_another() {
     CLUSTER.apply(&config).expect_ok();
     proxy.wait_for_log("another server, Redis or sign-in needs a restart");
     assert_eq!(ask(&proxy, &[], call(6, "search")).await.status, 401);
+}
+
+/// A person who may write the object does not run the proxy, so the object sends neither its files nor its service account token anywhere.
+#[test]
+fn a_watched_object_chooses_neither_a_file_nor_a_receiver_of_the_service_account_token() {
+    let token = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+    let namespace = CLUSTER.namespace("chosen");
+    let mut object = server(&namespace, json!({"perUser": bucket(1)}));
+    object["spec"]["oidcConfigRef"] = json!({"name": "corp", "audience": AUDIENCE});
+    CLUSTER.apply(&object).expect_ok();
+    let named = format!("{namespace}/demo");
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca = folder.path().join("ca.crt");
+    fs::write(&ca, Ca::root("issuer").pem).expect("the folder is ours");
+    let ca = ca.display().to_string();
+    let config_of = |spec: &Value| {
+        let config = json!({
+            "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPOIDCConfig",
+            "metadata": {"name": "corp", "namespace": namespace}, "spec": spec,
+        });
+        CLUSTER.apply(&config).expect_ok();
+    };
+    let says_of = |spec: Value, args: &[&str], says: &str| {
+        config_of(&spec);
+        assert_not_started(CLUSTER.kubeconfig(), &[&["--watch", &named, "--oidc-ca", &ca], args].concat(), 2, &[says]);
+    };
+    let inline = |path: &str| json!({"type": "inline", "inline": {"issuer": "https://evil.example", "jwksAuthTokenPath": path}});
+    let allow = ["--allow-object-token-path"];
+    let says = "spec.inline.jwksAuthTokenPath names a file to send to the issuer as a token";
+    says_of(inline("/etc/passwd"), &[], says);
+    says_of(inline(token), &[], says);
+    says_of(inline("/etc/passwd"), &allow, "spec.inline.jwksAuthTokenPath is \"/etc/passwd\": in a watched object it may only be");
+    let says = "is not the cluster's own API server, which alone may receive the service account token";
+    says_of(inline(token), &allow, says);
+    for evil in [json!({"issuer": "https://evil.example", "useClusterAuth": true}), json!({"jwksUrl": "https://evil.example/keys"})] {
+        says_of(json!({"type": "kubernetesServiceAccount", "kubernetesServiceAccount": evil}), &[], says);
+    }
+    let mut named_issuer = inline(token);
+    named_issuer["inline"]["issuer"] = json!("https://kubernetes.default.svc");
+    named_issuer["inline"]["jwksUrl"] = json!("https://evil.example/keys");
+    says_of(named_issuer.clone(), &allow, says);
+
+    // The API server itself may receive it. No pod runs this, so there is no token to read.
+    named_issuer["inline"].as_object_mut().expect("a map").remove("jwksUrl");
+    config_of(&named_issuer);
+    let args = [MEMORY, &allow, &["--oidc-ca", &ca]].concat();
+    let proxy = Proxy::watching(CLUSTER.kubeconfig(), &named, "http://127.0.0.1:1/mcp", &args);
+    proxy.wait_for_log(&format!("cannot read {token}"));
+}
+
+/// The same for Redis: its password goes only to addresses that the operator lists.
+#[tokio::test]
+async fn a_watched_object_does_not_choose_the_receiver_of_the_redis_password() {
+    let redis = Setup::default().password("hunter2").start().await;
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    stranger.set_nonblocking(true).expect("it can");
+    let upstream = Upstream::start().await;
+    let named = |address: std::net::SocketAddr| {
+        let namespace = CLUSTER.namespace("stored");
+        let mut object = server(&namespace, json!({"global": bucket(1)}));
+        object["spec"]["sessionStorage"]["address"] = json!(address.to_string());
+        CLUSTER.apply(&object).expect_ok();
+        format!("{namespace}/demo")
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let password = folder.path().join("password");
+    fs::write(&password, "hunter2\n").expect("the folder is ours");
+    let password = ["--redis-password-file", password.to_str().expect("UTF-8")];
+    let own = redis.address().to_string();
+
+    let address = stranger.local_addr().expect("bound");
+    let to_stranger = named(address);
+    for args in [&[][..], &["--redis-password-for", &own], &["--redis-password-for", "127.0.0.1:1,localhost:6379"]] {
+        let args = [&["--watch", &to_stranger], &password[..], args].concat();
+        let output = not_started_with(&folder, CLUSTER.kubeconfig(), &args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        let says =
+            format!("names Redis at \"{address}\", which may not receive the password: to allow it, add --redis-password-for {address}");
+        assert!(stderr.contains(&says) && !stderr.contains("hunter2"), "{stderr}");
+    }
+    assert!(stranger.accept().is_err(), "it was not connected to");
+
+    let to_own = named(redis.address());
+    for args in [["--redis-password-for", &own], ["--redis-url", &redis.url()]] {
+        let proxy = Proxy::watching(CLUSTER.kubeconfig(), &to_own, &upstream.url(), &[&password[..], &args, &["--require-store"]].concat());
+        let answer = ask(&proxy, &[], call(1, "search")).await;
+        assert!([200, 429].contains(&answer.status), "{answer:?}");
+    }
+    // Without a password, the address is the object's choice.
+    Proxy::watching(CLUSTER.kubeconfig(), &to_stranger, &upstream.url(), &[]);
 }
 
 /// Whether the account of the manifests may do something.
