@@ -6,7 +6,7 @@
 //! | connection broken, or no sense in the answer | may be | dropped |
 //! | `READONLY`, `MASTERDOWN`: no master, or no longer | no: a script stops at its first write, before taking | dropped, so that the master is looked for |
 //! | `NOAUTH`, `WRONGPASS`, `NOPERM` | no | dropped, so that new credentials count |
-//! | a command that the user may not run, inside the script | may be: it depends on which | dropped, likewise |
+//! | a command inside the script that the user may not run | no, where it is named and nothing was written before it; else may be | dropped, likewise |
 //! | `OOM`, `MISCONF`, `NOREPLICAS`: no writes now | no: as `READONLY` | kept |
 //! | `LOADING`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, `MOVED`, `ASK` | no: the script did not begin | kept |
 //! | any other error | may be | kept |
@@ -51,11 +51,20 @@ const REFUSALS: [(&str, Cause, bool); 15] = [
     ("NOSCRIPT", Cause::Other, false),
 ];
 
+/// How servers say that an ACL stopped a script: Redis up to 7.0; Redis from 7.2 and Valkey, which give the reason as well. The code is `ERR`
+/// or `NOPERM`.
+const FORBIDDEN_INSIDE: [&str; 2] = ["The user executing the script can't", "ACL failure in script"];
+/// The commands of the scripts before which nothing is written. A call that fails because one of these is forbidden has taken nothing, also
+/// in a batch: a server names the command only where the ACL forbids it for every key.
+const BEFORE_TAKING: [&str; 4] = ["time", "hmget", "pttl", "hset"];
+
 /// A failure of a script.
 pub(super) fn of_script(error: &RedisError) -> Fault {
     let told = Told(tellable(error));
-    if is_forbidden_inside(error) {
-        return Fault { error: StoreError::unknown(Cause::Auth, told), drop_connection: true };
+    if let Some(detail) = forbidden_inside(error) {
+        let may_have_taken = !is_before_taking(detail);
+        let error = if may_have_taken { StoreError::unknown(Cause::Auth, told) } else { StoreError::untaken(Cause::Auth, told) };
+        return Fault { error, drop_connection: true };
     }
     if let Some((_, cause, drop_connection)) = refusal(error) {
         return Fault { error: StoreError::untaken(cause, told), drop_connection };
@@ -95,9 +104,16 @@ fn refusal(error: &RedisError) -> Option<(&'static str, Cause, bool)> {
     REFUSALS.into_iter().find(|(refusal, ..)| *refusal == code)
 }
 
-/// An ACL that stops a script half-way: since Redis 7.2 it has the code `NOPERM`, as one that does not let the script begin.
-fn is_forbidden_inside(error: &RedisError) -> bool {
-    error.detail().is_some_and(|detail| detail.contains("The user executing the script can't"))
+/// The message of an ACL that stopped a script half-way.
+fn forbidden_inside(error: &RedisError) -> Option<&str> {
+    error.detail().filter(|detail| FORBIDDEN_INSIDE.iter().any(|says| detail.contains(says)))
+}
+
+/// Whether the forbidden command is named, and nothing is written before it: `.. no permissions to run the 'hset' command ..`. A key that
+/// may not be accessed could be any key of a batch.
+fn is_before_taking(detail: &str) -> bool {
+    let command = detail.split_once("to run the '").and_then(|(_, rest)| rest.split_once("' command"));
+    command.is_some_and(|(command, _)| BEFORE_TAKING.iter().any(|before| before.eq_ignore_ascii_case(command)))
 }
 
 fn tellable(error: &RedisError) -> String {
@@ -152,12 +168,25 @@ mod tests {
         }
     }
 
+    /// As Redis up to 7.0, Redis from 7.2, and Valkey 9.1 say it; the codes differ.
     #[test]
-    fn a_right_that_is_missing_half_way_may_have_taken() {
-        for code in ["ERR", "NOPERM"] {
-            let error = server(code, "The user executing the script can't run this command or subcommand script: 1, on @user_script:90.");
-            let fault = of_script(&error);
-            assert_eq!((fault.error.cause(), fault.error.may_have_taken(), fault.drop_connection), (Cause::Auth, true, true), "{code}");
+    fn a_right_that_is_missing_half_way_may_have_taken_unless_it_is_one_to_take() {
+        let forbids = |command: &str| format!("ACL failure in script: User tollgate has no permissions to run the '{command}' command");
+        for (detail, may_have_taken) in [
+            ("The user executing the script can't run this command or subcommand script: 1, on @user_script:90.".to_owned(), true),
+            (forbids("hset"), false),
+            (forbids("hmget"), false),
+            (forbids("time") + " script: on @user_script:17.", false),
+            (forbids("hset") + " script: 80c4f5a1, on @user_script:163.", false),
+            (forbids("expire") + " script: on @user_script:166.", true),
+            (forbids("hset|x"), true),
+            ("ACL failure in script: No permissions to access a key script: on @user_script:163.".to_owned(), true),
+        ] {
+            for code in ["ERR", "NOPERM"] {
+                let fault = of_script(&server(code, &detail));
+                let found = (fault.error.cause(), fault.error.may_have_taken(), fault.drop_connection);
+                assert_eq!(found, (Cause::Auth, may_have_taken, true), "{code} {detail}");
+            }
         }
     }
 
