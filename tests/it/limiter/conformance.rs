@@ -33,16 +33,10 @@ pub trait Bench: Sized {
     const LAG: Duration;
 }
 
-/// Stamps every case for a bench: as tests, or as one future that runs them all.
+/// Stamps every case for a bench.
 macro_rules! conformance {
     ($bench:ty) => {
-        $crate::limiter::conformance::conformance!(@cases tests $bench);
-    };
-    (in one future, $bench:ty) => {
-        $crate::limiter::conformance::conformance!(@cases future $bench)
-    };
-    (@cases $form:ident $bench:ty) => {
-        $crate::limiter::conformance::conformance! { @$form $bench:
+        $crate::limiter::conformance::conformance! { @cases $bench:
             a_burst_is_allowed_then_denied,
             waiting_as_told_is_enough,
             less_than_told_is_not,
@@ -58,14 +52,11 @@ macro_rules! conformance {
             callers_at_once_get_what_there_is,
         }
     };
-    (@tests $bench:ty: $($case:ident),+ $(,)?) => {
+    (@cases $bench:ty: $($case:ident),+ $(,)?) => {
         $(#[tokio::test]
         async fn $case() {
             $crate::limiter::conformance::$case::<$bench>().await;
         })+
-    };
-    (@future $bench:ty: $($case:ident),+ $(,)?) => {
-        async { $($crate::limiter::conformance::$case::<$bench>().await;)+ }
     };
 }
 pub(crate) use conformance;

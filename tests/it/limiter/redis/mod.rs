@@ -1,4 +1,5 @@
-//! The store in Redis: the suite at every place, and what is particular to it.
+//! The store in Redis and in Valkey: the suite at every place, and what is particular to it. The name of a test says which server failed:
+//! `on_redis`, `on_valkey`.
 
 mod faults;
 mod places;
@@ -6,4 +7,4 @@ mod script;
 mod together;
 mod written;
 
-pub use places::{Alone, At, Clustered, at};
+pub use places::{Alone, At, Clustered, OfRedis, OfValkey, at};

@@ -1,4 +1,5 @@
-//! Where the store in Redis is tried: each a set of servers, started once and shared by tests that have MCP servers of their own.
+//! Where the store in Redis is tried: each a set of servers of either brand, started once and shared by tests that have MCP servers of their
+//! own.
 
 use std::{
     marker::PhantomData,
@@ -17,99 +18,116 @@ use tollgate::{
 
 use crate::{
     limiter::conformance::{Bench, conformance},
-    support::{
-        find::rare_neighbour,
-        redis::{Cluster, Server, Setup, Tls, Watched},
-    },
+    support::redis::{Brand, Cluster, Server, Tls, Watched},
 };
 
 /// A set of servers, and how to reach it.
 pub trait Place: 'static {
-    async fn settings() -> Settings;
+    async fn settings(brand: Brand) -> Settings;
 }
 
+/// A brand as a type.
+pub trait Branded: 'static {
+    const BRAND: Brand;
+}
+
+pub struct OfRedis;
+pub struct OfValkey;
+
 /// A store of a test's own at a place.
-pub struct At<P> {
+pub struct At<P, B> {
     store: Arc<Redis>,
     server_id: ServerId,
-    place: PhantomData<P>,
+    place: PhantomData<(P, B)>,
 }
 
 /// One server.
 pub struct Alone;
 /// The same, and every denial is Redis' own.
 pub struct AlwaysAsked;
-/// TLS on both sides, and an ACL user who may do what the manual says, no more.
+/// TLS on both sides where the brand has it, and an ACL user who may do what the manual says, no more.
 pub struct Secured;
 /// The former replica of a master that has died, found through Sentinel.
 pub struct Promoted;
 /// Three masters.
 pub struct Clustered;
-/// A Valkey, where there is one.
-pub struct OnValkey;
+
+/// One for each brand, made when it is first needed.
+struct Each<T>([OnceCell<T>; 2]);
+
+impl Branded for OfRedis {
+    const BRAND: Brand = Brand::Redis;
+}
+
+impl Branded for OfValkey {
+    const BRAND: Brand = Brand::Valkey;
+}
+
+impl<T> Each<T> {
+    const fn new() -> Self {
+        Self([OnceCell::const_new(), OnceCell::const_new()])
+    }
+
+    async fn of(&self, brand: Brand, make: impl AsyncFnOnce() -> T) -> &T {
+        self.0[brand as usize].get_or_init(|| make()).await
+    }
+}
 
 impl Alone {
-    pub async fn server() -> &'static Server {
-        static SERVER: OnceCell<Server> = OnceCell::const_new();
-        SERVER.get_or_init(Server::start).await
+    pub async fn server(brand: Brand) -> &'static Server {
+        static SERVERS: Each<Server> = Each::new();
+        SERVERS.of(brand, async || brand.start().await).await
     }
 }
 
 impl Place for Alone {
-    async fn settings() -> Settings {
-        at(&Self::server().await.url())
+    async fn settings(brand: Brand) -> Settings {
+        at(&Self::server(brand).await.url())
     }
 }
 
 impl Place for AlwaysAsked {
-    async fn settings() -> Settings {
-        Alone::settings().await.remember_denials(false)
+    async fn settings(brand: Brand) -> Settings {
+        Alone::settings(brand).await.remember_denials(false)
     }
 }
 
 impl Place for Secured {
-    async fn settings() -> Settings {
-        static SERVER: OnceCell<(Server, Arc<Tls>)> = OnceCell::const_new();
+    async fn settings(brand: Brand) -> Settings {
+        static SERVERS: Each<(Server, Option<Arc<Tls>>)> = Each::new();
         let start = async || {
-            let tls = Tls::new();
             let user = "user tollgate on >p%40ss~word ~thv:rl:* +evalsha +eval +time +hmget +hset +expire +ping";
-            (Setup::default().password("administrator").line(user).tls(tls.clone()).start().await, tls)
+            let setup = brand.setup().password("administrator").line(user);
+            let tls = brand.has_tls().then(Tls::new);
+            let setup = tls.iter().fold(setup, |setup, tls| setup.tls(tls.clone()));
+            (setup.start().await, tls)
         };
-        let (server, tls) = SERVER.get_or_init(start).await;
-        let settings = at(&server.url());
-        settings
-            .username("tollgate")
-            .password("p%40ss~word")
-            .ca_pem(tls.ca_pem.clone())
-            .identity_pem(tls.client.0.clone(), tls.client.1.clone())
+        let (server, tls) = SERVERS.of(brand, start).await;
+        let settings = at(&server.url()).username("tollgate").password("p%40ss~word");
+        match tls {
+            Some(tls) => settings.ca_pem(tls.ca_pem.clone()).identity_pem(tls.client.0.clone(), tls.client.1.clone()),
+            None => settings,
+        }
     }
 }
 
 impl Place for Promoted {
-    async fn settings() -> Settings {
-        static WATCHED: OnceCell<Watched> = OnceCell::const_new();
+    async fn settings(brand: Brand) -> Settings {
+        static WATCHED: Each<Watched> = Each::new();
         let fail_over = async || {
-            let watched = Watched::start(1).await;
+            let watched = Watched::start_of(brand, 1).await;
             watched.master.kill();
             watched.wait_for_promotion().await;
             watched
         };
-        at(&WATCHED.get_or_init(fail_over).await.url())
+        at(&WATCHED.of(brand, fail_over).await.url())
     }
 }
 
 impl Place for Clustered {
-    async fn settings() -> Settings {
-        static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
-        at(&CLUSTER.get_or_init(Cluster::start).await.url())
-    }
-}
-
-impl Place for OnValkey {
-    async fn settings() -> Settings {
-        static SERVER: OnceCell<Server> = OnceCell::const_new();
-        let program = rare_neighbour("valkey-server").expect("the caller has looked");
-        at(&SERVER.get_or_init(|| Setup::default().program(program).start()).await.url())
+    async fn settings(brand: Brand) -> Settings {
+        static CLUSTERS: Each<Cluster> = Each::new();
+        at(&CLUSTERS.of(brand, async || Cluster::start_of(brand).await).await.url())
     }
 }
 
@@ -123,14 +141,14 @@ pub fn server_id() -> ServerId {
     ServerId::new("ns", format!("mcp-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
-impl<P: Place> Bench for At<P> {
+impl<P: Place, B: Branded> Bench for At<P, B> {
     type Store = Redis;
 
     /// A machine that tests may be as busy as this.
     const LAG: Duration = Duration::from_secs(10);
 
     async fn start() -> Self {
-        let store = Redis::new(&P::settings().await).expect("good settings");
+        let store = Redis::new(&P::settings(B::BRAND).await).expect("good settings");
         Self { store: Arc::new(store), server_id: server_id(), place: PhantomData }
     }
 
@@ -147,29 +165,23 @@ impl<P: Place> Bench for At<P> {
     }
 }
 
-mod alone {
-    super::conformance!(super::At<super::Alone>);
+/// Stamps the suite over every place of a brand.
+macro_rules! places {
+    ($($brand:ident: $of:ident,)+) => {
+        $(mod $brand {
+            places!(@each $of: alone Alone, always_asked AlwaysAsked, secured Secured, promoted Promoted, clustered Clustered,);
+        })+
+    };
+    (@each $of:ident: $($name:ident $place:ident,)+) => {
+        $(mod $name {
+            use super::super::{At, $of, $place};
+
+            super::super::conformance!(At<$place, $of>);
+        })+
+    };
 }
 
-mod always_asked {
-    super::conformance!(super::At<super::AlwaysAsked>);
-}
-
-mod secured {
-    super::conformance!(super::At<super::Secured>);
-}
-
-mod promoted {
-    super::conformance!(super::At<super::Promoted>);
-}
-
-mod clustered {
-    super::conformance!(super::At<super::Clustered>);
-}
-
-#[tokio::test]
-async fn valkey_passes_as_well() {
-    if rare_neighbour("valkey-server").is_some() {
-        conformance!(in one future, At<OnValkey>).await;
-    }
+places! {
+    on_redis: OfRedis,
+    on_valkey: OfValkey,
 }

@@ -11,7 +11,7 @@ use tollgate::limiter::{Micros, Plan, ServerId, Verdict, Wait, settle::Refusal};
 
 use crate::{
     limiter::histories::{History, Kept, Model, Step, histories},
-    support::redis::Server,
+    support::redis::{Brand, Server},
 };
 
 const SOURCE: &str = include_str!("../../../../src/stores/redis/script.lua");
@@ -29,9 +29,9 @@ struct Still {
 }
 
 impl Still {
-    fn start() -> Self {
+    fn start(brand: Brand) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let server = runtime.block_on(Server::start());
+        let server = runtime.block_on(brand.start());
         let connection = runtime.block_on(server.connect());
         assert_eq!(SOURCE.matches(ASKS_THE_TIME).count(), 1, "the script asks for the time once");
         Self { runtime, connection, script: SOURCE.replace(ASKS_THE_TIME, READS_A_KEY), _server: server }
@@ -196,10 +196,23 @@ fn agree(still: &Still, model: &Model) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-#[test]
-fn every_history_is_as_settle_has_it() {
-    let still = Still::start();
+fn every_history_is_as_settle_has_it(brand: Brand) {
+    let still = Still::start(brand);
     let cases: u32 = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200);
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(cases));
     runner.run(&histories(), |history| replay(&still, &history)).unwrap_or_else(|error| panic!("{error}"));
+}
+
+mod on_redis {
+    #[test]
+    fn every_history_is_as_settle_has_it() {
+        super::every_history_is_as_settle_has_it(crate::support::redis::Brand::Redis);
+    }
+}
+
+mod on_valkey {
+    #[test]
+    fn every_history_is_as_settle_has_it() {
+        super::every_history_is_as_settle_has_it(crate::support::redis::Brand::Valkey);
+    }
 }

@@ -14,9 +14,21 @@ use crate::{
     limiter::conformance::{bucket, server},
     support::{
         go_limiter::{GoDecision, GoLimiter},
-        redis::Server,
+        redis::{Brand, Server, on_both},
     },
 };
+
+on_both! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]:
+    each_counts_what_the_other_took,
+    together_they_never_allow_more_than_the_bucket,
+    go_is_early_where_six_decimals_round_up_and_we_are_not,
+    go_s_denials_keep_a_bucket_empty_whose_rate_rounds_to_nothing,
+    go_takes_last_refill_back_with_a_clock_and_we_do_not,
+    we_mend_what_go_fails_on,
+    times_in_exponent_form_are_read_as_go_reads_them,
+    a_go_proxy_that_has_not_been_rolled_out_yet_cuts_the_level,
+}
 
 /// Both sides in front of one MCP server.
 struct Both {
@@ -27,8 +39,8 @@ struct Both {
 }
 
 impl Both {
-    async fn with(limits: Limits) -> Self {
-        let (redis, server_id) = (Alone::server().await, server_id());
+    async fn with(brand: Brand, limits: Limits) -> Self {
+        let (redis, server_id) = (Alone::server(brand).await, server_id());
         let settings = Settings::parse(&redis.url()).expect("a good URL").remember_denials(false);
         let ours = Limiter::new(Redis::new(&settings).expect("good settings"), Policy::new(&server_id, &limits));
         let go = GoLimiter::new(redis.connect().await, &format!("{}:{}", server_id.namespace, server_id.name), limits);
@@ -68,11 +80,10 @@ fn wait(decision: &Decision) -> Option<Duration> {
     }
 }
 
-#[tokio::test]
-async fn each_counts_what_the_other_took() {
+async fn each_counts_what_the_other_took(brand: Brand) {
     let per_tool = ToolLimits { global: bucket(8, "1h"), per_user: bucket(3, "1h") };
     let limits = Limits { tools: [("t".to_owned(), per_tool)].into(), ..server(bucket(9, "1h"), bucket(4, "1h")) };
-    let both = Both::with(limits).await;
+    let both = Both::with(brand, limits).await;
     for user in ["alice", "bob:x"] {
         assert!(both.ours(user).await.is_allowed());
         assert_eq!(both.go(user).await, GoDecision::Allowed);
@@ -87,10 +98,9 @@ async fn each_counts_what_the_other_took() {
 }
 
 /// A rate that six decimals can say, so that what the bucket allows is known exactly.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn together_they_never_allow_more_than_the_bucket() {
+async fn together_they_never_allow_more_than_the_bucket(brand: Brand) {
     let (burst, per_s) = (40, 40.0);
-    let both = std::sync::Arc::new(Both::with(server(bucket(burst, "1s"), bucket(30, "1s"))).await);
+    let both = std::sync::Arc::new(Both::with(brand, server(bucket(burst, "1s"), bucket(30, "1s"))).await);
     let started = Instant::now();
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..12 {
@@ -113,9 +123,8 @@ async fn together_they_never_allow_more_than_the_bucket() {
     assert!(ours > 0 && go > 0 && ours + go >= burst + 20, "{ours} of ours and {go} of Go's");
 }
 
-#[tokio::test]
-async fn go_is_early_where_six_decimals_round_up_and_we_are_not() {
-    let both = Both::with(server(bucket(1, "168h"), None)).await;
+async fn go_is_early_where_six_decimals_round_up_and_we_are_not(brand: Brand) {
+    let both = Both::with(brand, server(bucket(1, "168h"), None)).await;
     let six_days = -6 * 24 * 3600;
     both.write("0", six_days).await;
     let day = Duration::from_secs(24 * 3600);
@@ -124,9 +133,8 @@ async fn go_is_early_where_six_decimals_round_up_and_we_are_not() {
     assert_eq!(both.go("a").await, GoDecision::Allowed, "0.000002 a second instead of 0.00000165");
 }
 
-#[tokio::test]
-async fn go_s_denials_keep_a_bucket_empty_whose_rate_rounds_to_nothing() {
-    let both = Both::with(server(bucket(1, "1000h"), None)).await;
+async fn go_s_denials_keep_a_bucket_empty_whose_rate_rounds_to_nothing(brand: Brand) {
+    let both = Both::with(brand, server(bucket(1, "1000h"), None)).await;
     let hours = |hours: u64| Duration::from_secs(hours * 3600);
     both.write("0", -900 * 3600).await;
     let before = wait(&both.ours("a").await).expect("a tenth is missing");
@@ -136,9 +144,8 @@ async fn go_s_denials_keep_a_bucket_empty_whose_rate_rounds_to_nothing() {
     assert!(after > hours(999), "the 900 hours are lost to both: {after:?}");
 }
 
-#[tokio::test]
-async fn go_takes_last_refill_back_with_a_clock_and_we_do_not() {
-    let both = Both::with(server(bucket(10, "1h"), None)).await;
+async fn go_takes_last_refill_back_with_a_clock_and_we_do_not(brand: Brand) {
+    let both = Both::with(brand, server(bucket(10, "1h"), None)).await;
     both.write("5", 600).await;
     assert!(both.ours("a").await.is_allowed());
     assert!(both.last_refill_is_ahead().await, "the ten minutes are not credited again");
@@ -146,9 +153,8 @@ async fn go_takes_last_refill_back_with_a_clock_and_we_do_not() {
     assert!(!both.last_refill_is_ahead().await);
 }
 
-#[tokio::test]
-async fn we_mend_what_go_fails_on() {
-    let both = Both::with(server(bucket(2, "1s"), None)).await;
+async fn we_mend_what_go_fails_on(brand: Brand) {
+    let both = Both::with(brand, server(bucket(2, "1s"), None)).await;
     both.redis.ask::<()>(&format!("HSET {} tokens 2 last_refill soon other kept", both.key())).await;
     assert!(both.go.decide("t", None).await.is_err());
     assert!(both.ours("a").await.is_allowed());
@@ -156,18 +162,16 @@ async fn we_mend_what_go_fails_on() {
     assert_eq!(both.redis.ask::<String>(&format!("HGET {} other", both.key())).await, "kept");
 }
 
-#[tokio::test]
-async fn times_in_exponent_form_are_read_as_go_reads_them() {
-    let both = Both::with(server(bucket(2, "1h"), None)).await;
+async fn times_in_exponent_form_are_read_as_go_reads_them(brand: Brand) {
+    let both = Both::with(brand, server(bucket(2, "1h"), None)).await;
     both.redis.ask::<()>(&format!("HSET {} tokens 0 last_refill 1.5e+15", both.key())).await;
     assert!(both.ours("a").await.is_allowed());
     assert_eq!(both.go("a").await, GoDecision::Allowed);
 }
 
 /// One token, or two, that a Go proxy with other limits sees: the smaller capacity cuts for both.
-#[tokio::test]
-async fn a_go_proxy_that_has_not_been_rolled_out_yet_cuts_the_level() {
-    let both = Both::with(server(bucket(10, "1h"), None)).await;
+async fn a_go_proxy_that_has_not_been_rolled_out_yet_cuts_the_level(brand: Brand) {
+    let both = Both::with(brand, server(bucket(10, "1h"), None)).await;
     let connection = both.redis.connect().await;
     let name = format!("{}:{}", both.server_id.namespace, both.server_id.name);
     let old = GoLimiter::new(connection, &name, server(bucket(2, "1h"), None));

@@ -12,8 +12,20 @@ use tollgate::{
 
 use crate::{
     limiter::conformance::{bucket, server},
-    support::redis::Server,
+    support::redis::{Brand, Server, on_both},
 };
+
+on_both! {
+    #[tokio::test]:
+    a_call_reads_and_writes_each_bucket_once_and_a_denial_writes_nothing,
+    certain_denials_ask_nothing,
+    calls_that_wait_go_out_together,
+    expire_is_sent_once_a_period_and_keys_outlive_their_refill,
+    a_key_that_holds_something_else_fails_its_own_calls_and_is_left_alone,
+    one_bad_key_does_not_fail_those_who_share_its_script,
+    fields_that_make_no_sense_are_empty_as_of_now_and_put_right,
+    a_right_that_is_missing_says_whether_tokens_may_be_gone,
+}
 
 /// A limiter over a Redis of its own, so that its commands can be counted.
 struct Counted {
@@ -25,8 +37,8 @@ const ALICE: &str = "thv:rl:{ns:mcp}:user:alice";
 const SHARED: &str = "thv:rl:{ns:mcp}:shared";
 
 impl Counted {
-    async fn with(limits: Limits, remember_denials: bool) -> Self {
-        let redis = Server::start().await;
+    async fn with(brand: Brand, limits: Limits, remember_denials: bool) -> Self {
+        let redis = brand.start().await;
         let settings = Settings::parse(&redis.url()).expect("a good URL").remember_denials(remember_denials);
         let limiter = Limiter::new(Redis::new(&settings).expect("good settings"), Policy::new(&ServerId::new("ns", "mcp"), &limits));
         Self { limiter, redis }
@@ -60,9 +72,8 @@ fn four_buckets() -> Limits {
     Limits { tools: [("t".to_owned(), of_tool)].into(), ..server(bucket(1000, "1h"), bucket(500, "1h")) }
 }
 
-#[tokio::test]
-async fn a_call_reads_and_writes_each_bucket_once_and_a_denial_writes_nothing() {
-    let counted = Counted::with(four_buckets(), false).await;
+async fn a_call_reads_and_writes_each_bucket_once_and_a_denial_writes_nothing(brand: Brand) {
+    let counted = Counted::with(brand, four_buckets(), false).await;
     counted.decide("alice").await;
     // The first script is sent whole, and every key is new.
     assert_eq!(counted.commands().await, counts(&[("evalsha", 1), ("eval", 1), ("time", 1), ("hmget", 4), ("hset", 4), ("expire", 4)]));
@@ -75,9 +86,8 @@ async fn a_call_reads_and_writes_each_bucket_once_and_a_denial_writes_nothing() 
     assert_eq!(counted.commands().await, counts(&[("evalsha", 5), ("time", 5), ("hmget", 20)]));
 }
 
-#[tokio::test]
-async fn certain_denials_ask_nothing() {
-    let counted = Counted::with(four_buckets(), true).await;
+async fn certain_denials_ask_nothing(brand: Brand) {
+    let counted = Counted::with(brand, four_buckets(), true).await;
     for _ in 0..3 {
         assert!(counted.decide("alice").await.is_allowed());
     }
@@ -92,9 +102,8 @@ async fn certain_denials_ask_nothing() {
     assert!(counted.decide("bob").await.is_allowed());
 }
 
-#[tokio::test]
-async fn calls_that_wait_go_out_together() {
-    let counted = Counted::with(server(bucket(1000, "1h"), bucket(5, "1h")), false).await;
+async fn calls_that_wait_go_out_together(brand: Brand) {
+    let counted = Counted::with(brand, server(bucket(1000, "1h"), bucket(5, "1h")), false).await;
     counted.decide("alice").await;
     counted.commands().await;
     let users: Vec<String> = (0..200).map(|call| format!("user-{}", call % 20)).collect();
@@ -108,9 +117,8 @@ async fn calls_that_wait_go_out_together() {
     assert!(commands["hset"] <= commands["hmget"] && commands["expire"] <= 21, "{commands:?}");
 }
 
-#[tokio::test]
-async fn expire_is_sent_once_a_period_and_keys_outlive_their_refill() {
-    let counted = Counted::with(server(None, bucket(30, "1s")), false).await;
+async fn expire_is_sent_once_a_period_and_keys_outlive_their_refill(brand: Brand) {
+    let counted = Counted::with(brand, server(None, bucket(30, "1s")), false).await;
     let started = std::time::Instant::now();
     for _ in 0..50 {
         assert!(counted.decide("alice").await.is_allowed());
@@ -123,9 +131,8 @@ async fn expire_is_sent_once_a_period_and_keys_outlive_their_refill() {
     assert!((2..=most).contains(&sent), "{sent} in {:?}", started.elapsed());
 }
 
-#[tokio::test]
-async fn a_key_that_holds_something_else_fails_its_own_calls_and_is_left_alone() {
-    let counted = Counted::with(server(bucket(3, "1h"), bucket(3, "1h")), true).await;
+async fn a_key_that_holds_something_else_fails_its_own_calls_and_is_left_alone(brand: Brand) {
+    let counted = Counted::with(brand, server(bucket(3, "1h"), bucket(3, "1h")), true).await;
     counted.redis.ask::<()>(&format!("SET {ALICE} precious")).await;
     let (broken, well) = tokio::join!(counted.try_decide("alice"), counted.decide("bob"));
     let error = broken.expect_err("no bucket");
@@ -140,9 +147,8 @@ async fn a_key_that_holds_something_else_fails_its_own_calls_and_is_left_alone()
     assert_eq!(counted.redis.ask::<String>(&format!("GET {ALICE}")).await, "precious");
 }
 
-#[tokio::test]
-async fn one_bad_key_does_not_fail_those_who_share_its_script() {
-    let counted = Counted::with(server(bucket(100, "1h"), bucket(3, "1h")), true).await;
+async fn one_bad_key_does_not_fail_those_who_share_its_script(brand: Brand) {
+    let counted = Counted::with(brand, server(bucket(100, "1h"), bucket(3, "1h")), true).await;
     counted.redis.ask::<()>(&format!("SADD {ALICE} precious")).await;
     let users = ["bob", "alice", "carol", "alice", "dave"];
     let decided = join_all(users.map(|user| counted.try_decide(user))).await;
@@ -152,8 +158,7 @@ async fn one_bad_key_does_not_fail_those_who_share_its_script() {
     assert!((97.0..97.1).contains(&tokens), "{tokens}");
 }
 
-#[tokio::test]
-async fn fields_that_make_no_sense_are_empty_as_of_now_and_put_right() {
+async fn fields_that_make_no_sense_are_empty_as_of_now_and_put_right(brand: Brand) {
     for (fields, allowed) in [
         ("tokens garbage last_refill 1787000000000000", false),
         ("tokens nan last_refill 1787000000000000", false),
@@ -165,7 +170,7 @@ async fn fields_that_make_no_sense_are_empty_as_of_now_and_put_right() {
         ("last_refill 9000000000000000", true),
         ("other field", true),
     ] {
-        let counted = Counted::with(server(None, bucket(2, "1h")), false).await;
+        let counted = Counted::with(brand, server(None, bucket(2, "1h")), false).await;
         counted.redis.ask::<()>(&format!("HSET {ALICE} {fields}")).await;
         let decision = counted.decide("alice").await;
         assert_eq!(decision.is_allowed(), allowed, "{fields}: {decision:?}");
@@ -177,5 +182,27 @@ async fn fields_that_make_no_sense_are_empty_as_of_now_and_put_right() {
         let (s, _): (f64, f64) = counted.redis.ask("TIME").await;
         let age_s = s + 1.0 - last_refill / 1e6;
         assert!((0.0..=2.0).contains(&tokens) && (0.0..60.0).contains(&age_s), "{fields}: {tokens} at {last_refill}");
+    }
+}
+
+/// The script reads, takes with `HSET` and then sets the key's end. Redis before 7.2 does not say which of these was forbidden.
+async fn a_right_that_is_missing_says_whether_tokens_may_be_gone(brand: Brand) {
+    let commands = "+evalsha +eval +time +hmget +hset +expire +ping";
+    let redis = brand.setup().password("administrator").line(&format!("user tollgate on >secret ~thv:rl:* {commands}")).start().await;
+    let settings = Settings::parse(&redis.url()).expect("a good URL").username("tollgate").password("secret");
+    let limits = server(bucket(1000, "1h"), None);
+    for (right, taken) in [("time", 0), ("hmget", 0), ("hset", 0), ("expire", 1)] {
+        redis.ask::<()>(&format!("DEL {SHARED}")).await;
+        redis.ask::<()>(&format!("ACL SETUSER tollgate -{right}")).await;
+        let limiter = Limiter::new(Redis::new(&settings).expect("good settings"), Policy::new(&ServerId::new("ns", "mcp"), &limits));
+        let error = limiter.decide(&Call::of("t")).await.expect_err(right);
+        assert_eq!(error.cause(), Cause::Auth, "{right}: {error}");
+        let is_named = error.to_string().contains(&format!("'{right}'"));
+        assert!(is_named || brand == Brand::Redis, "{right}: {error}");
+        assert_eq!(error.may_have_taken(), taken > 0 || !is_named, "{right}: {error}");
+        let kept: Option<f64> = redis.ask(&format!("HGET {SHARED} tokens")).await;
+        assert_eq!(kept.map_or(0, |tokens| 1000 - tokens.round() as i64), taken, "{right}");
+        redis.ask::<()>(&format!("ACL SETUSER tollgate +{right}")).await;
+        assert!(limiter.decide(&Call::of("t")).await.is_ok_and(|decision| decision.is_allowed()), "{right} again");
     }
 }

@@ -1,6 +1,6 @@
 //! A cluster of three masters.
 
-use super::server::{Server, Setup, poll};
+use super::server::{Brand, Server, poll};
 use crate::support::port::free_port_for_cluster;
 
 /// Hash slots of any cluster.
@@ -13,10 +13,10 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts it, and waits until every node knows the whole of it.
-    pub async fn start() -> Self {
+    pub async fn start_of(brand: Brand) -> Self {
         let mut nodes = Vec::new();
         for _ in 0..3 {
-            let setup = Setup::default().port(free_port_for_cluster());
+            let setup = brand.setup().port(free_port_for_cluster());
             nodes.push(setup.line("cluster-enabled yes").line("cluster-node-timeout 2000").start().await);
         }
         let cluster = Self { nodes };
@@ -69,6 +69,17 @@ impl Cluster {
         for node in [to, from] {
             node.ask::<()>(&format!("CLUSTER SETSLOT {slot} NODE {to_id}")).await;
         }
+        next
+    }
+
+    /// The same as Valkey 9 does it by itself: keys are copied while they change, then the slot changes hands at once.
+    pub async fn migrate_slot_of(&self, key: &str) -> usize {
+        let slot: u16 = self.nodes[0].ask(&format!("CLUSTER KEYSLOT {key}")).await;
+        let owner = self.owner_of(slot).await;
+        let next = (owner + 1) % self.nodes.len();
+        let to_id: String = self.nodes[next].ask("CLUSTER MYID").await;
+        self.nodes[owner].ask::<()>(&format!("CLUSTER MIGRATESLOTS SLOTSRANGE {slot} {slot} NODE {to_id}")).await;
+        poll("a migrated slot", async || self.nodes[next].try_ask::<u32>(&format!("EXISTS {key}")).await.is_ok()).await;
         next
     }
 

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::server::{Server, Setup, poll};
+use super::server::{Brand, Server, Setup, poll};
 
 /// By which Sentinels know the master.
 const MASTER_NAME: &str = "buckets";
 
 /// The Sentinels agree on a master's end after a second of silence, so that a busy machine has none.
 pub struct Watched {
+    brand: Brand,
     pub master: Server,
     pub replica: Server,
     pub sentinels: Vec<Server>,
@@ -16,11 +17,11 @@ pub struct Watched {
 
 impl Watched {
     /// Starts them, and waits until all know all others.
-    pub async fn start(sentinels: usize) -> Self {
-        let master = Server::start().await;
-        let replica = Setup::default().line(&format!("replicaof 127.0.0.1 {}", master.port())).start().await;
+    pub async fn start_of(brand: Brand, sentinels: usize) -> Self {
+        let master = brand.start().await;
+        let replica = brand.setup().line(&format!("replicaof 127.0.0.1 {}", master.port())).start().await;
         replica.wait_for_info("replication", "master_link_status", "up").await;
-        let mut watched = Self { master, replica, sentinels: Vec::new() };
+        let mut watched = Self { brand, master, replica, sentinels: Vec::new() };
         for _ in 0..sentinels {
             let sentinel = watched.sentinel_of(sentinels).start().await;
             watched.sentinels.push(sentinel);
@@ -43,7 +44,8 @@ impl Watched {
 
     fn sentinel_of(&self, all: usize) -> Setup {
         let quorum = all / 2 + 1;
-        Setup::sentinel()
+        self.brand
+            .sentinel()
             .line(&format!("sentinel monitor {MASTER_NAME} 127.0.0.1 {} {quorum}", self.master.port()))
             .line(&format!("sentinel down-after-milliseconds {MASTER_NAME} 1000"))
             .line(&format!("sentinel failover-timeout {MASTER_NAME} 3000"))

@@ -20,6 +20,13 @@ use crate::support::{ca::Ca, find::neighbour, leash::Leashed, port::free_port, s
 /// For an answer, where there has to be one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Which server. Valkey grew from Redis 7.2, and says some things in other words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brand {
+    Redis,
+    Valkey,
+}
+
 /// How a server is to be started.
 #[derive(Clone)]
 pub struct Setup {
@@ -48,24 +55,40 @@ pub struct Server {
     runs: Mutex<Vec<Leashed>>,
 }
 
+impl Brand {
+    /// How a server of this brand is to be started.
+    pub fn setup(self) -> Setup {
+        let program = match self {
+            Self::Redis => neighbour("redis-server"),
+            Self::Valkey => neighbour("valkey-server"),
+        };
+        let lines = "save ''\nappendonly no\nrepl-diskless-sync-delay 0\n".to_owned();
+        Setup { program, port: free_port(), password: None, tls: None, sentinel: false, lines }
+    }
+
+    /// A Sentinel, which knows few options.
+    pub fn sentinel(self) -> Setup {
+        Setup { sentinel: true, lines: String::new(), ..self.setup() }
+    }
+
+    /// A server without passwords, TLS or anything kept on disk.
+    pub async fn start(self) -> Server {
+        self.setup().start().await
+    }
+
+    /// Whether it speaks TLS. The Valkey that `setup.sh` installs does not.
+    pub fn has_tls(self) -> bool {
+        self == Self::Redis
+    }
+}
+
 impl Default for Setup {
     fn default() -> Self {
-        let lines = "save ''\nappendonly no\nrepl-diskless-sync-delay 0\n".to_owned();
-        Self { program: neighbour("redis-server"), port: free_port(), password: None, tls: None, sentinel: false, lines }
+        Brand::Redis.setup()
     }
 }
 
 impl Setup {
-    /// A Sentinel, which knows few options.
-    pub fn sentinel() -> Self {
-        Self { sentinel: true, lines: String::new(), ..Self::default() }
-    }
-
-    /// Another program that is a Redis, as `valkey-server`.
-    pub fn program(self, program: PathBuf) -> Self {
-        Self { program, ..self }
-    }
-
     pub fn port(self, port: u16) -> Self {
         Self { port, ..self }
     }
@@ -123,9 +146,9 @@ impl Tls {
 }
 
 impl Server {
-    /// A server without passwords, TLS or anything kept on disk.
+    /// A Redis without passwords, TLS or anything kept on disk.
     pub async fn start() -> Self {
-        Setup::default().start().await
+        Brand::Redis.start().await
     }
 
     pub fn port(&self) -> u16 {

@@ -5,13 +5,22 @@ use std::time::Duration;
 use redis::{ErrorKind, ServerErrorKind};
 use tokio::time::timeout;
 
-use super::{Cluster, Server, Setup, Tls, Watched};
-use crate::support::find::rare_neighbour;
+use super::{Brand, Cluster, Setup, Tls, Watched};
 
-#[tokio::test]
-async fn a_killed_server_comes_back_on_its_port_with_what_it_kept() {
+on_both! {
+    #[tokio::test]:
+    a_server_is_the_one_that_was_asked_for,
+    a_killed_server_comes_back_on_its_port_with_what_it_kept,
+    a_frozen_server_hangs_until_it_is_thawed,
+    users_may_do_what_they_were_given,
+    a_cluster_serves_every_slot_and_redirects_where_one_has_moved,
+    sentinels_promote_the_replica_of_a_dead_master,
+    three_sentinels_agree,
+}
+
+async fn a_killed_server_comes_back_on_its_port_with_what_it_kept(brand: Brand) {
     for (appendonly, kept) in [("no", None), ("yes", Some("v".to_owned()))] {
-        let server = Setup::default().line(&format!("appendonly {appendonly}")).line("appendfsync no").start().await;
+        let server = brand.setup().line(&format!("appendonly {appendonly}")).line("appendfsync no").start().await;
         server.ask::<()>("SET k v").await;
         server.kill();
         assert!(server.try_ask::<()>("PING").await.is_err_and(|error| error.is_connection_refusal()));
@@ -20,9 +29,8 @@ async fn a_killed_server_comes_back_on_its_port_with_what_it_kept() {
     }
 }
 
-#[tokio::test]
-async fn a_frozen_server_hangs_until_it_is_thawed() {
-    let server = Server::start().await;
+async fn a_frozen_server_hangs_until_it_is_thawed(brand: Brand) {
+    let server = brand.start().await;
     let connection = server.connect().await;
     server.freeze();
     let ping = || async { redis::cmd("PING").query_async::<String>(&mut connection.clone()).await };
@@ -41,9 +49,8 @@ async fn tls_wants_a_certificate_of_the_client() {
     assert!(client.get_multiplexed_async_connection().await.is_err_and(|error| error.is_io_error()), "who came in without one?");
 }
 
-#[tokio::test]
-async fn users_may_do_what_they_were_given() {
-    let server = Setup::default().password("administrator").line("user guest on >secret ~mine:* +get").start().await;
+async fn users_may_do_what_they_were_given(brand: Brand) {
+    let server = brand.setup().password("administrator").line("user guest on >secret ~mine:* +get").start().await;
     let client = redis::Client::open(format!("redis://guest:secret@{}", server.address())).expect("a good URL");
     let mut guest = client.get_multiplexed_async_connection().await.expect("the server is up");
     let mut get = async |key: &str| redis::cmd("GET").arg(key).query_async::<Option<String>>(&mut guest).await;
@@ -51,9 +58,8 @@ async fn users_may_do_what_they_were_given() {
     assert_eq!(get("k").await.map_err(|error| error.kind()), Err(ErrorKind::Server(ServerErrorKind::NoPerm)));
 }
 
-#[tokio::test]
-async fn a_cluster_serves_every_slot_and_redirects_where_one_has_moved() {
-    let cluster = Cluster::start().await;
+async fn a_cluster_serves_every_slot_and_redirects_where_one_has_moved(brand: Brand) {
+    let cluster = Cluster::start_of(brand).await;
     let nodes = cluster.nodes.iter().map(|node| format!("redis://{}", node.address()));
     let client = redis::cluster::ClusterClient::new(nodes).expect("good URLs");
     let mut connection = client.get_async_connection().await.expect("the cluster is up");
@@ -66,9 +72,8 @@ async fn a_cluster_serves_every_slot_and_redirects_where_one_has_moved() {
     }
 }
 
-#[tokio::test]
-async fn sentinels_promote_the_replica_of_a_dead_master() {
-    let watched = Watched::start(1).await;
+async fn sentinels_promote_the_replica_of_a_dead_master(brand: Brand) {
+    let watched = Watched::start_of(brand, 1).await;
     let mut connection = watched.master.connect().await;
     let mut pipe = redis::pipe();
     pipe.cmd("SET").arg("k").arg("v").ignore().cmd("WAIT").arg(1).arg(5000);
@@ -79,16 +84,13 @@ async fn sentinels_promote_the_replica_of_a_dead_master() {
     watched.replica.ask::<()>("SET k w").await;
 }
 
-#[tokio::test]
-async fn three_sentinels_agree() {
-    let watched = Watched::start(3).await;
+async fn three_sentinels_agree(brand: Brand) {
+    let watched = Watched::start_of(brand, 3).await;
     watched.master.freeze();
     watched.wait_for_promotion().await;
 }
 
-#[tokio::test]
-async fn valkey_is_started_as_redis_is() {
-    let Some(program) = rare_neighbour("valkey-server") else { return };
-    let valkey = Setup::default().program(program).start().await;
-    assert_eq!(valkey.info("server", "server_name").await.as_deref(), Some("valkey"));
+async fn a_server_is_the_one_that_was_asked_for(brand: Brand) {
+    let expected = (brand == Brand::Valkey).then(|| "valkey".to_owned());
+    assert_eq!(brand.start().await.info("server", "server_name").await, expected);
 }

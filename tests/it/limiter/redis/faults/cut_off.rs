@@ -11,13 +11,21 @@ use crate::{
     support::{
         link::{Flow, Link},
         port::free_port,
-        redis::{Server, Setup},
+        redis::{Brand, on_both},
     },
 };
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_and_restarted() {
-    let server = Setup::default().line("appendonly yes").line("appendfsync no").start().await;
+on_both! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]:
+    killed_and_restarted,
+    killed_and_restarted_empty,
+    connections_cut_all_the_time,
+    connections_refused,
+    not_there_at_the_start,
+}
+
+async fn killed_and_restarted(brand: Brand) {
+    let server = brand.setup().line("appendonly yes").line("appendfsync no").start().await;
     let kill = async |_: &Load| {
         server.kill();
         sleep(Duration::from_secs(1)).await;
@@ -29,9 +37,8 @@ async fn killed_and_restarted() {
 }
 
 /// Without persistence every bucket is full again: calls go on, and no more is missing than was taken since.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_and_restarted_empty() {
-    let server = Server::start().await;
+async fn killed_and_restarted_empty(brand: Brand) {
+    let server = brand.start().await;
     let kill = async |_: &Load| {
         server.kill();
         server.restart().await;
@@ -40,9 +47,8 @@ async fn killed_and_restarted_empty() {
     figures.check_tokens(&server, Kept::Most).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_cut_all_the_time() {
-    let server = Server::start().await;
+async fn connections_cut_all_the_time(brand: Brand) {
+    let server = brand.start().await;
     let link = Link::to(server.address()).await;
     let cut = async |_: &Load| {
         for _ in 0..20 {
@@ -54,9 +60,8 @@ async fn connections_cut_all_the_time() {
     figures.check_tokens(&server, Kept::All).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_refused() {
-    let server = Server::start().await;
+async fn connections_refused(brand: Brand) {
+    let server = brand.start().await;
     let link = Link::to(server.address()).await;
     let refuse = async |_: &Load| {
         link.set(Flow::Refused);
@@ -68,14 +73,13 @@ async fn connections_refused() {
     figures.check_tokens(&server, Kept::All).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn not_there_at_the_start() {
+async fn not_there_at_the_start(brand: Brand) {
     let port = free_port();
     let load = Load::start_without(&at(&format!("redis://127.0.0.1:{port}")), DEADLINE);
     let mut server = None;
     let start = async |_: &Load| {
         sleep(Duration::from_secs(1)).await;
-        server = Some(Setup::default().port(port).start().await);
+        server = Some(brand.setup().port(port).start().await);
     };
     let figures = load.under("no Redis for the first second", start).await;
     assert!(figures.causes.contains("connection"), "{:?}", figures.causes);

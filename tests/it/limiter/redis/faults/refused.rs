@@ -8,13 +8,21 @@ use tollgate::limiter::Cause;
 use super::harness::{CALLERS, Kept, Load, PATIENCE};
 use crate::{
     limiter::redis::places::at,
-    support::redis::{Server, Setup},
+    support::redis::{Brand, on_both},
 };
 
+on_both! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]:
+    scripts_flushed_in_a_loop,
+    out_of_memory,
+    password_changed_and_changed_back,
+    a_right_withdrawn,
+    busy_with_another_script,
+}
+
 /// Not a fault to anybody: the script is sent whole again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scripts_flushed_in_a_loop() {
-    let server = Server::start().await;
+async fn scripts_flushed_in_a_loop(brand: Brand) {
+    let server = brand.start().await;
     let load = Load::start_with(&at(&server.url()).response_timeout(PATIENCE), PATIENCE).await;
     let mut connection = server.connect().await;
     let flush = async |_: &Load| {
@@ -28,9 +36,8 @@ async fn scripts_flushed_in_a_loop() {
     figures.check_tokens(&server, Kept::All).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn out_of_memory() {
-    let server = Server::start().await;
+async fn out_of_memory(brand: Brand) {
+    let server = brand.start().await;
     let fill = async |_: &Load| {
         server.ask::<()>("CONFIG SET maxmemory 1").await;
         sleep(Duration::from_secs(1)).await;
@@ -42,9 +49,8 @@ async fn out_of_memory() {
 }
 
 /// As when a Secret is replaced: new connections are refused, and the old ones end.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn password_changed_and_changed_back() {
-    let server = Setup::default().password("administrator").line("user tollgate on >old ~thv:rl:* +@all").start().await;
+async fn password_changed_and_changed_back(brand: Brand) {
+    let server = brand.setup().password("administrator").line("user tollgate on >old ~thv:rl:* +@all").start().await;
     let load = Load::start(&at(&server.url()).username("tollgate").password("old")).await;
     let change = async |load: &Load| {
         server.ask::<()>("ACL SETUSER tollgate resetpass >new").await;
@@ -59,9 +65,8 @@ async fn password_changed_and_changed_back() {
     figures.check_tokens(&server, Kept::All).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_right_withdrawn() {
-    let server = Setup::default().password("administrator").line("user tollgate on >secret ~thv:rl:* +@all").start().await;
+async fn a_right_withdrawn(brand: Brand) {
+    let server = brand.setup().password("administrator").line("user tollgate on >secret ~thv:rl:* +@all").start().await;
     let load = Load::start(&at(&server.url()).username("tollgate").password("secret")).await;
     let withdraw = async |_: &Load| {
         server.ask::<()>("ACL SETUSER tollgate -hset").await;
@@ -69,14 +74,13 @@ async fn a_right_withdrawn() {
         server.ask::<()>("ACL SETUSER tollgate +hset").await;
     };
     let figures = load.under("HSET forbidden for 1 s", withdraw).await;
-    assert!(figures.causes.contains("auth"), "{:?}", figures.errors);
+    assert!(figures.causes.contains("auth") && !figures.causes.contains("other"), "{:?}", figures.errors);
     figures.check_tokens(&server, Kept::All).await;
 }
 
 /// Somebody else's script runs for ever: Redis answers `BUSY` to everyone, after a while of silence.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn busy_with_another_script() {
-    let server = Setup::default().line("lua-time-limit 200").start().await;
+async fn busy_with_another_script(brand: Brand) {
+    let server = brand.setup().line("lua-time-limit 200").start().await;
     let load = Load::start(&at(&server.url())).await;
     let mut connection = server.connect().await;
     let hog = async |_: &Load| {

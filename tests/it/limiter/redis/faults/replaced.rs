@@ -7,12 +7,21 @@ use tokio::time::sleep;
 use super::harness::{Kept, Load, PATIENCE, server_id};
 use crate::{
     limiter::redis::places::at,
-    support::redis::{Cluster, Server, Watched},
+    support::redis::{Brand, Cluster, Watched, on_both},
 };
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn master_killed_and_its_replica_promoted() {
-    let watched = Watched::start(1).await;
+on_both! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]:
+    master_killed_and_its_replica_promoted,
+    roles_exchanged,
+    #[ignore = "Sentinel takes some ten seconds, for figures"]
+    roles_exchanged_and_the_old_master_a_replica,
+    a_master_that_is_a_replica_for_a_while,
+    slot_moved_to_and_fro,
+}
+
+async fn master_killed_and_its_replica_promoted(brand: Brand) {
+    let watched = Watched::start_of(brand, 1).await;
     let fail_over = async |_: &Load| {
         watched.master.kill();
         watched.wait_for_promotion().await;
@@ -22,9 +31,8 @@ async fn master_killed_and_its_replica_promoted() {
 }
 
 /// The old master lives on, and takes for itself what it is asked on old connections, until Sentinel has made a replica of it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn roles_exchanged() {
-    let watched = Watched::start(1).await;
+async fn roles_exchanged(brand: Brand) {
+    let watched = Watched::start_of(brand, 1).await;
     let exchange = async |_: &Load| {
         watched.fail_over().await;
         watched.wait_for_promotion().await;
@@ -36,10 +44,8 @@ async fn roles_exchanged() {
     assert!(taken * 4 >= allowed, "the successor is found: {taken} taken there for {allowed} calls");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "Sentinel takes some ten seconds, for figures"]
-async fn roles_exchanged_and_the_old_master_a_replica() {
-    let watched = Watched::start(1).await;
+async fn roles_exchanged_and_the_old_master_a_replica(brand: Brand) {
+    let watched = Watched::start_of(brand, 1).await;
     let exchange = async |_: &Load| {
         watched.fail_over().await;
         watched.wait_for_promotion().await;
@@ -49,9 +55,8 @@ async fn roles_exchanged_and_the_old_master_a_replica() {
     figures.check_tokens(&watched.replica, Kept::Most).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_that_is_a_replica_for_a_while() {
-    let (server, other) = (Server::start().await, Server::start().await);
+async fn a_master_that_is_a_replica_for_a_while(brand: Brand) {
+    let (server, other) = (brand.start().await, brand.start().await);
     let load = Load::start(&at(&server.url())).await;
     let demote = async |_: &Load| {
         // Its master has no data to give: what it has would be lost if the link came up, so it never does.
@@ -65,9 +70,8 @@ async fn a_master_that_is_a_replica_for_a_while() {
 }
 
 /// The slot goes from node to node while calls come in: redirections are followed, and no call knows.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slot_moved_to_and_fro() {
-    let cluster = Cluster::start().await;
+async fn slot_moved_to_and_fro(brand: Brand) {
+    let cluster = Cluster::start_of(brand).await;
     let load = Load::start_with(&at(&cluster.url()).response_timeout(PATIENCE), PATIENCE).await;
     let key = server_id().global_key();
     let mut owner = 0;
@@ -78,6 +82,24 @@ async fn slot_moved_to_and_fro() {
         }
     };
     let figures = load.under("a cluster's slot moved 6 times", moving).await;
+    assert_eq!(figures.without(), 0, "{:?}", figures.errors);
+    figures.check_tokens(&cluster.nodes[owner], Kept::All).await;
+}
+
+/// Valkey moves a slot in one step, and for a moment writes wait; calls may take longer, and none fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slot_migrated_by_valkey_itself() {
+    let cluster = Cluster::start_of(Brand::Valkey).await;
+    let load = Load::start_with(&at(&cluster.url()).response_timeout(PATIENCE), PATIENCE).await;
+    let key = server_id().global_key();
+    let mut owner = 0;
+    let moving = async |_: &Load| {
+        for _ in 0..3 {
+            owner = cluster.migrate_slot_of(&key).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let figures = load.under("a slot migrated 3 times by Valkey itself", moving).await;
     assert_eq!(figures.without(), 0, "{:?}", figures.errors);
     figures.check_tokens(&cluster.nodes[owner], Kept::All).await;
 }

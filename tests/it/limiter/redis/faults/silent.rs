@@ -9,23 +9,33 @@ use crate::{
     limiter::redis::places::at,
     support::{
         link::{Flow, Link},
-        redis::Server,
+        redis::{Brand, on_both},
     },
 };
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn frozen_for_three_seconds() {
-    frozen("SIGSTOP for 3 s", Duration::from_secs(3)).await;
+on_both! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]:
+    frozen_for_three_seconds,
+    #[ignore = "half a minute, for figures"]
+    frozen_for_thirty_seconds,
+    clients_paused,
+    writes_paused,
+    answers_lost,
+    requests_lost,
+    answers_slower_than_the_deadline,
+    answers_slower_but_in_time,
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "half a minute, for figures"]
-async fn frozen_for_thirty_seconds() {
-    frozen("SIGSTOP for 30 s", Duration::from_secs(30)).await;
+async fn frozen_for_three_seconds(brand: Brand) {
+    frozen(brand, "SIGSTOP for 3 s", Duration::from_secs(3)).await;
 }
 
-async fn frozen(fault: &'static str, time: Duration) {
-    let server = Server::start().await;
+async fn frozen_for_thirty_seconds(brand: Brand) {
+    frozen(brand, "SIGSTOP for 30 s", Duration::from_secs(30)).await;
+}
+
+async fn frozen(brand: Brand, fault: &'static str, time: Duration) {
+    let server = brand.start().await;
     let freeze = async |_: &Load| {
         server.freeze();
         sleep(time).await;
@@ -37,9 +47,8 @@ async fn frozen(fault: &'static str, time: Duration) {
     figures.check_tokens(&server, Kept::All).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_paused() {
-    let server = Server::start().await;
+async fn clients_paused(brand: Brand) {
+    let server = brand.start().await;
     let pause = async |_: &Load| {
         server.ask::<()>("CLIENT PAUSE 1000 ALL").await;
         sleep(Duration::from_secs(1)).await;
@@ -50,9 +59,8 @@ async fn clients_paused() {
 }
 
 /// Writes only: a script that would deny could be answered, one that allows hangs.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_paused() {
-    let server = Server::start().await;
+async fn writes_paused(brand: Brand) {
+    let server = brand.start().await;
     let pause = async |_: &Load| {
         server.ask::<()>("CLIENT PAUSE 1000 WRITE").await;
         sleep(Duration::from_secs(1)).await;
@@ -62,9 +70,8 @@ async fn writes_paused() {
 }
 
 /// The script runs each time, and nobody hears of it: what would be sent again would take twice.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_lost() {
-    let server = Server::start().await;
+async fn answers_lost(brand: Brand) {
+    let server = brand.start().await;
     let link = Link::to(server.address()).await;
     let lose = async |_: &Load| {
         link.set(Flow::NoAnswers);
@@ -76,9 +83,8 @@ async fn answers_lost() {
     figures.check_tokens(&server, Kept::All).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_lost() {
-    let server = Server::start().await;
+async fn requests_lost(brand: Brand) {
+    let server = brand.start().await;
     let link = Link::to(server.address()).await;
     let lose = async |_: &Load| {
         link.set(Flow::NoRequests);
@@ -89,9 +95,8 @@ async fn requests_lost() {
     figures.check_tokens(&server, Kept::All).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_slower_than_the_deadline() {
-    let server = Server::start().await;
+async fn answers_slower_than_the_deadline(brand: Brand) {
+    let server = brand.start().await;
     let link = Link::to(server.address()).await;
     let slow = async |_: &Load| {
         link.set(Flow::Slow(Duration::from_millis(200)));
@@ -103,9 +108,8 @@ async fn answers_slower_than_the_deadline() {
     figures.check_tokens(&server, Kept::All).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_slower_but_in_time() {
-    let server = Server::start().await;
+async fn answers_slower_but_in_time(brand: Brand) {
+    let server = brand.start().await;
     let link = Link::to(server.address()).await;
     let load = Load::start_with(&at(&format!("redis://{}", link.address)).response_timeout(PATIENCE), PATIENCE).await;
     let slow = async |_: &Load| {
