@@ -6,8 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use tracing::warn;
 
-use crate::{gateway::source::Storage, stores::redis::Settings};
+use crate::{
+    gateway::source::{Storage, StorageCa, StorageTls},
+    stores::redis::Settings,
+};
 
 /// The environment variable in which ToolHive's operator gives its proxies the password.
 const PASSWORD_VARIABLE: &str = "THV_SESSION_REDIS_PASSWORD";
@@ -28,7 +32,7 @@ pub(super) struct RedisArgs {
     #[arg(long, env = "TOLLGATE_REDIS_PASSWORD_FILE", value_name = "FILE")]
     redis_password_file: Option<PathBuf>,
 
-    /// CA of its certificate, PEM
+    /// CA of its certificate, PEM; also where the resource's sessionStorage.tls names a Secret
     #[arg(long, env = "TOLLGATE_REDIS_CA", value_name = "FILE")]
     redis_ca: Option<PathBuf>,
 
@@ -57,12 +61,19 @@ impl FromStr for Address {
 }
 
 impl RedisArgs {
-    /// Refuses to send the password to an address that only the resource chose, unless it is one of these.
+    /// Refuses to send the password to an address that only the resource chose, unless it is one of these and proves that it is.
     pub(super) fn check_password(&self, named: &Storage, allowed: &[Address]) -> anyhow::Result<()> {
-        let Storage { address, .. } = named;
-        let is_allowed = self.redis_url.is_some() || allowed.iter().any(|Address(allowed)| allowed.eq_ignore_ascii_case(address));
+        let Storage { address, tls, .. } = named;
+        if self.redis_url.is_some() || password(self.redis_password_file.as_deref())?.is_none() {
+            return Ok(());
+        }
+        let unverified = self.redis_ca.is_none() && tls.as_ref().is_some_and(|tls| tls.insecure);
         ensure!(
-            is_allowed || password(self.redis_password_file.as_deref())?.is_none(),
+            !unverified,
+            "the watched object turns the verification of Redis' certificate off (insecureSkipVerify), and a password is sent: add --redis-ca FILE"
+        );
+        ensure!(
+            allowed.iter().any(|Address(allowed)| allowed.eq_ignore_ascii_case(address)),
             "the watched object names Redis at {address:?}, which may not receive the password: to allow it, add --redis-password-for {address}"
         );
         Ok(())
@@ -72,12 +83,30 @@ impl RedisArgs {
     pub(super) fn resolve(&self, named: Option<&Storage>) -> anyhow::Result<Settings> {
         let url = match (&self.redis_url, named) {
             (Some(url), _) => url.clone(),
-            (None, Some(Storage { address, db })) => {
+            (None, Some(Storage { address, db, tls: None })) => {
                 format!("{}://{address}/{db}", if self.redis_ca.is_some() { "rediss" } else { "redis" })
             }
+            (None, Some(Storage { address, db, tls: Some(tls) })) => return self.over_tls(address, *db, tls),
             (None, None) => bail!("the resource names no Redis: add --redis-url"),
         };
         self.settings(&url)
+    }
+
+    /// The Redis that a resource names, over TLS as it says. A CA that is given here is verified against, whatever the resource says.
+    fn over_tls(&self, address: &str, db: u32, tls: &StorageTls) -> anyhow::Result<Settings> {
+        let url = format!("rediss://{address}/{db}");
+        match (&self.redis_ca, tls) {
+            (Some(_), _) => self.settings(&url),
+            (None, StorageTls { insecure: true, .. }) => {
+                warn!(address, "the certificate of Redis is not verified (insecureSkipVerify): --redis-ca verifies it");
+                self.settings(&format!("{url}#insecure"))
+            }
+            (None, StorageTls { ca: Some(StorageCa::File(file)), .. }) => Ok(self.settings(&url)?.ca_pem(bytes(file)?)),
+            (None, StorageTls { ca: Some(StorageCa::Secret(at, name)), .. }) => {
+                bail!("{at} names the Secret {name:?}, which is not read here: write its CA certificate to a file and add --redis-ca FILE")
+            }
+            (None, StorageTls { ca: None, .. }) => self.settings(&url),
+        }
     }
 
     /// The Redis at a URL, by the credentials and certificates that were named.

@@ -136,10 +136,12 @@ impl<'a> Subject<'a> {
                 (&["spec", "oidcConfigRef", "name"], RefKind::OidcConfig),
                 (&["spec", "externalAuthConfigRef", "name"], RefKind::ExternalAuthConfig),
                 (&["spec", "sessionStorage", "passwordRef", "name"], RefKind::Secret),
+                (&["spec", "sessionStorage", "tls", "caCertSecretRef", "name"], RefKind::Secret),
             ],
             Kind::VirtualMcpServer => &[
                 (&["spec", "incomingAuth", "oidcConfigRef", "name"], RefKind::OidcConfig),
                 (&["spec", "sessionStorage", "passwordRef", "name"], RefKind::Secret),
+                (&["spec", "sessionStorage", "tls", "caCertSecretRef", "name"], RefKind::Secret),
             ],
         };
         let found = named.iter().filter_map(|(keys, kind)| {
@@ -171,7 +173,7 @@ pub enum RefKind {
     OidcConfig,
     /// How callers sign in, the older way.
     ExternalAuthConfig,
-    /// Where Redis' password is.
+    /// Where Redis' password is, or its CA.
     Secret,
 }
 

@@ -184,6 +184,19 @@ pub(super) struct SessionStorage {
     pub(super) key_prefix: Option<String>,
     /// The Secret that holds Redis' password.
     pub(super) password_ref: Option<SecretKeyRef>,
+    /// TLS for connections to Redis. Present means TLS: {} trusts the CAs of the system.
+    pub(super) tls: Option<StorageTls>,
+}
+
+/// How the certificate of Redis is verified.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StorageTls {
+    /// Accept any certificate. Not for production: whoever answers receives the password.
+    pub(super) insecure_skip_verify: Option<bool>,
+    /// The Secret that holds the CA certificate of Redis, PEM, instead of the CAs of the system.
+    pub(super) ca_cert_secret_ref: Option<SecretKeyRef>,
 }
 
 /// A key of a Secret in the same namespace.

@@ -2,6 +2,8 @@
 //!
 //! Judged by the webhook's own rules, with its messages. A file may hold other documents beside; they are passed over.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -9,8 +11,9 @@ use crate::{
     config::{
         GROUP,
         limits::Limits,
+        path::FieldPath,
         rules::{Context, Level, Violation, check},
-        subject::{Kind, Subject},
+        subject::{Kind, Subject, storage_path},
     },
     identity::SignIn,
     limiter::ServerId,
@@ -40,6 +43,26 @@ pub struct Storage {
     pub address: String,
     /// The number of the database.
     pub db: u32,
+    /// How its certificate is verified, where connections are TLS.
+    pub tls: Option<StorageTls>,
+}
+
+/// How the certificate of Redis is verified. TLS it is in any case, also where nothing of this can be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StorageTls {
+    /// Any certificate is accepted.
+    pub insecure: bool,
+    /// Where its CA is; `None` for those that the system trusts.
+    pub ca: Option<StorageCa>,
+}
+
+/// Where the CA of Redis is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorageCa {
+    /// In a Secret of this name, named here.
+    Secret(FieldPath, String),
+    /// In a file, which the middleware JSON names.
+    File(PathBuf),
 }
 
 /// Why there are no limits to be had.
@@ -130,7 +153,7 @@ impl Source {
         Ok(Self {
             server: ServerId::new(subject.namespace().unwrap_or(namespace), name),
             limits,
-            storage: storage.and_then(|storage| Storage::of(storage, "/address", "/db")),
+            storage: storage.and_then(|storage| Storage::of(storage, "/address", "/db", "/tls")),
             sign_in: SignIn::of(subject),
             optimizer: kind == Kind::VirtualMcpServer
                 && object.pointer("/spec/config/optimizer").is_some_and(|optimizer| !optimizer.is_null()),
@@ -142,17 +165,18 @@ impl Source {
     fn of_middleware(document: &Value) -> Result<Self, SourceError> {
         let object = json!({"spec": {
             "oidcConfigRef": {"name": "of-the-proxy"},
-            "sessionStorage": {"provider": "redis", "address": "of-the-proxy:6379"},
+            "sessionStorage": {"provider": "redis", "address": "of-the-proxy:6379", "tls": document.get("redis_tls")},
             "rateLimiting": document.get("config"),
         }});
         let (limits, warnings) = judge(Subject::new(Kind::McpServer, &object), |violation| {
-            format!("{} {}: {}", violation.rule, violation.path.to_string().replacen("spec.rateLimiting", "config", 1), violation.message)
+            let path = violation.path.to_string().replacen("spec.rateLimiting", "config", 1);
+            format!("{} {}: {}", violation.rule, path.replacen("spec.sessionStorage.tls", "redis_tls", 1), violation.message)
         })?;
         let name = text(document, "/server_name").filter(|name| !name.is_empty()).ok_or(SourceError::Nameless("server_name"))?;
         Ok(Self {
             server: ServerId::new(text(document, "/namespace").unwrap_or_else(|| "default".to_owned()), name),
             limits,
-            storage: Storage::of(document, "/redis_addr", "/redis_db"),
+            storage: Storage::of(document, "/redis_addr", "/redis_db", "/redis_tls"),
             sign_in: None,
             optimizer: false,
             warnings,
@@ -161,10 +185,23 @@ impl Source {
 }
 
 impl Storage {
-    fn of(value: &Value, address: &str, db: &str) -> Option<Self> {
+    fn of(value: &Value, address: &str, db: &str, tls: &str) -> Option<Self> {
         let db = value.pointer(db).and_then(Value::as_u64).unwrap_or_default();
         let address = text(value, address).filter(|address| !address.is_empty())?;
-        Some(Self { address, db: u32::try_from(db).unwrap_or_default() })
+        let tls = value.pointer(tls).filter(|tls| !tls.is_null()).map(StorageTls::of);
+        Some(Self { address, db: u32::try_from(db).unwrap_or_default(), tls })
+    }
+}
+
+impl StorageTls {
+    fn of(tls: &Value) -> Self {
+        let insecure = tls.get("insecureSkipVerify").and_then(Value::as_bool).unwrap_or_default();
+        let file = text(tls, "/caCertFile").filter(|file| !file.is_empty()).map(|file| StorageCa::File(file.into()));
+        let secret = tls.get("caCertSecretRef").filter(|reference| !reference.is_null()).map(|reference| {
+            let at = storage_path().key("tls").key("caCertSecretRef");
+            StorageCa::Secret(at, text(reference, "/name").unwrap_or_default())
+        });
+        Self { insecure, ca: secret.or(file) }
     }
 }
 
@@ -202,7 +239,7 @@ mod tests {
     fn a_manifest_is_read_whole() {
         let source = Source::read(PER_USER, None, "elsewhere").expect("a good sample");
         assert_eq!(source.server, ServerId::new("tollgate-demo", "github"));
-        assert_eq!(source.storage, Some(Storage { address: "redis.tollgate-demo.svc:6379".to_owned(), db: 0 }));
+        assert_eq!(source.storage, Some(Storage { address: "redis.tollgate-demo.svc:6379".to_owned(), db: 0, tls: None }));
         assert!(source.limits.tools.contains_key("create_issue") && !source.optimizer);
     }
 
@@ -211,11 +248,45 @@ mod tests {
         let text = r#"{"namespace": "ns", "server_name": "s", "redis_addr": "r:1", "redis_db": 3,
             "config": {"shared": {"maxTokens": 5, "refillPeriod": "1m0s"}, "perUser": {"maxTokens": 1, "refillPeriod": "1s"}}}"#;
         let source = Source::read(text, None, "default").expect("it works");
-        assert_eq!((source.server, source.storage), (ServerId::new("ns", "s"), Some(Storage { address: "r:1".to_owned(), db: 3 })));
+        assert_eq!(
+            (source.server, source.storage),
+            (ServerId::new("ns", "s"), Some(Storage { address: "r:1".to_owned(), db: 3, tls: None }))
+        );
         assert_eq!(source.limits.global.map(|bucket| bucket.max_tokens.get()), Some(5));
         let bad = text.replace("\"maxTokens\": 5", "\"maxTokens\": 0");
         let Err(SourceError::Violations(lines)) = Source::read(&bad, None, "default") else { panic!("0 tokens") };
         assert!(lines.iter().any(|line| line.starts_with("TG006 config.shared.maxTokens: ")), "{lines:?}");
+    }
+
+    #[test]
+    fn tls_is_tls_wherever_something_is_said_of_it() {
+        let of_resource = |tls: &str| {
+            let text = PER_USER.replace("redis.tollgate-demo.svc:6379", &format!("redis:6379\n    tls: {tls}"));
+            Source::read(&text, None, "x").map(|source| source.storage.expect("Redis").tls)
+        };
+        let of_middleware = |tls: &str| {
+            let text = format!(
+                r#"{{"server_name": "s", "redis_addr": "r:1", "redis_tls": {tls}, "config": {{"shared": {{"maxTokens": 5, "refillPeriod": "1m0s"}}}}}}"#
+            );
+            Source::read(&text, None, "x").map(|source| source.storage.expect("Redis").tls)
+        };
+        let insecure = StorageTls { insecure: true, ca: None };
+        for (tls, expected) in [("null", None), ("{}", Some(StorageTls::default())), ("{\"insecureSkipVerify\": true}", Some(insecure))] {
+            assert_eq!((of_resource(tls), of_middleware(tls)), (Ok(expected.clone()), Ok(expected)), "{tls}");
+        }
+        let at = FieldPath::new(["spec", "sessionStorage", "tls", "caCertSecretRef"]);
+        let in_secret = StorageTls { insecure: false, ca: Some(StorageCa::Secret(at, "redis-ca".to_owned())) };
+        assert_eq!(of_resource("{caCertSecretRef: {name: redis-ca, key: ca.crt}}"), Ok(Some(in_secret)));
+        let in_file = StorageTls { insecure: false, ca: Some(StorageCa::File("/etc/redis/ca.crt".into())) };
+        assert_eq!(of_middleware("{\"caCertFile\": \"/etc/redis/ca.crt\"}"), Ok(Some(in_file)));
+        for (read, says) in [
+            (of_resource("true"), "TG009 spec.sessionStorage.tls: is a boolean: write {} for TLS"),
+            (of_middleware("\"yes\""), "TG009 redis_tls: is a string: write {} for TLS"),
+            (of_middleware("{\"insecureSkipVerify\": 1}"), "TG009 redis_tls.insecureSkipVerify: is a number: write true or false"),
+        ] {
+            let Err(SourceError::Violations(lines)) = read else { panic!("{says}: {read:?}") };
+            assert!(lines.iter().any(|line| line.starts_with(says)), "{lines:?}");
+        }
     }
 
     #[test]

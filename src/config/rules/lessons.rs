@@ -174,7 +174,7 @@ pub(super) const TG008: Lesson = Lesson {
 pub(super) const TG009: Lesson = Lesson {
     why: "The limits are counted in this Redis. An address that cannot be dialled or a password that cannot be found shows itself only when \
           the first call comes.",
-    crd: "The schema wants a db of 0 or more, and a passwordRef with name and key. What the address says it does not look at.",
+    crd: "The schema wants a db of 0 or more, and a passwordRef and a CA's Secret with name and key. What the address says it does not look at.",
     webhook: "",
     example: Example(
         " apiVersion: toolhive.stacklok.dev/v1beta1

@@ -63,7 +63,7 @@ pub static RULES: [Rule; 18] = [
     deny("TG006", "maxTokens missing, not an integer, below 1 or above 2147483647", &lessons::TG006, buckets::max_tokens),
     deny("TG007", "refillPeriod missing, not a Go duration, or not above zero", &lessons::TG007, buckets::refill_period),
     deny("TG008", "shared and global both set, with different meanings", &lessons::TG008, buckets::shared_and_global_disagree),
-    deny("TG009", "redis storage with an unusable address, db or passwordRef", &lessons::TG009, storage::unusable_storage),
+    deny("TG009", "redis storage with an unusable address, db, passwordRef or tls", &lessons::TG009, storage::unusable_storage),
     deny("TG010", "limits at both places of a VirtualMCPServer", &lessons::TG010, names::two_places),
     deny("TG011", "an unknown field inside the limits", &lessons::TG011, names::unknown_fields),
     warn("TG101", "shared is deprecated: use global", &lessons::TG101, warnings::shared_is_deprecated),

@@ -38,20 +38,39 @@ pub(super) fn unusable_storage(context: &Context<'_>) -> Vec<Found> {
     };
     tell(&["address"], address_fault(storage.get("address").unwrap_or(&Value::Null)));
     tell(&["db"], db_fault(storage.get("db").unwrap_or(&Value::Null)));
-    match storage.get("passwordRef") {
+    secret_faults(storage.get("passwordRef"), &["passwordRef"], "password", &mut tell);
+    tls_faults(storage.get("tls"), &mut tell);
+    found
+}
+
+/// Connections are TLS wherever `tls` is set, also when it is empty.
+fn tls_faults(tls: Option<&Value>, tell: &mut impl FnMut(&[&str], Option<String>)) {
+    let tls = match tls {
+        None | Some(Value::Null) => return,
+        Some(Value::Object(tls)) => tls,
+        Some(other) => {
+            let advice = "write {} for TLS with the CAs of the system, or remove it for connections without TLS";
+            return tell(&["tls"], Some(format!("is {}: {advice}", type_name(other))));
+        }
+    };
+    let skip = tls.get("insecureSkipVerify").filter(|skip| !skip.is_null() && !skip.is_boolean());
+    tell(&["tls", "insecureSkipVerify"], skip.map(|skip| format!("is {}: write true or false", type_name(skip))));
+    secret_faults(tls.get("caCertSecretRef"), &["tls", "caCertSecretRef"], "CA certificate", tell);
+}
+
+/// A reference to a key of a Secret that holds something.
+fn secret_faults(reference: Option<&Value>, at: &[&str], holds: &str, tell: &mut impl FnMut(&[&str], Option<String>)) {
+    match reference {
         None | Some(Value::Null) => {}
         Some(Value::Object(reference)) => {
             for key in ["name", "key"] {
                 let filled = reference.get(key).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
-                tell(
-                    &["passwordRef", key],
-                    (!filled).then(|| format!("is missing: write the {key} of the Secret that holds the password")),
-                );
+                let fault = (!filled).then(|| format!("is missing: write the {key} of the Secret that holds the {holds}"));
+                tell(&[at, &[key]].concat(), fault);
             }
         }
-        Some(other) => tell(&["passwordRef"], Some(format!("is {}: write a map with name and key of a Secret", type_name(other)))),
+        Some(other) => tell(at, Some(format!("is {}: write a map with name and key of a Secret", type_name(other)))),
     }
-    found
 }
 
 fn address_fault(address: &Value) -> Option<String> {

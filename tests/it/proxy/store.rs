@@ -1,15 +1,23 @@
 //! Buckets in Redis: shared by proxies, and what becomes of calls while Redis is away.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Read,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::Output,
+    time::{Duration, Instant},
+};
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{ask, assert_denied, assert_passed, assert_refused, bucket, call, resource};
 use crate::support::{
     https::get,
     link::{Flow, Link},
     proxy::Proxy,
-    redis::Server,
+    redis::{Server, Setup, Tls},
+    serve::command,
     upstream::Upstream,
 };
 
@@ -125,11 +133,99 @@ async fn a_key_that_is_no_bucket_is_logged_once_and_when_it_is_one_again() {
 #[tokio::test]
 async fn redis_that_is_required_and_away_is_said_before_anything_is_served() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("r.json"), resource(json!({"global": bucket(1)}))).expect("ours");
     let redis = format!("redis://127.0.0.1:{}", crate::support::port::free_port());
-    let args = ["proxy", "-f", "r.json", "--upstream", "http://127.0.0.1:1", "--redis-url", &redis, "--require-store"];
-    let output = crate::support::serve::command(&folder).args(args).args(["--listen", "127.0.0.1:0"]).output().expect("it runs");
+    let output = run(&folder, &resource(json!({"global": bucket(1)})), &["--redis-url", &redis, "--require-store"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("Redis is required (--require-store)"), "{said}");
+}
+
+/// A proxy that ends by itself.
+fn run(folder: &TempDir, resource: &str, args: &[&str]) -> Output {
+    std::fs::write(folder.path().join("r.json"), resource).expect("ours");
+    let args = [&["proxy", "-f", "r.json", "--upstream", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"], args].concat();
+    command(folder).args(args).output().expect("it runs")
+}
+
+/// A server whose resource names this Redis, and TLS for it.
+fn over_tls(name: &str, redis: SocketAddr, tls: &Value) -> String {
+    let mut object: Value = serde_json::from_str(&resource(json!({"global": bucket(1)}))).expect("JSON");
+    object["metadata"]["name"] = json!(name);
+    object["spec"]["sessionStorage"] = json!({"provider": "redis", "address": redis.to_string(), "tls": tls});
+    object.to_string()
+}
+
+/// The same as ToolHive's operator writes it for its own proxies.
+fn over_tls_as_middleware(name: &str, redis: SocketAddr, tls: &Value) -> String {
+    let config = json!({"shared": bucket(1)});
+    json!({"namespace": "default", "server_name": name, "config": config, "redis_addr": redis.to_string(), "redis_tls": tls}).to_string()
+}
+
+#[tokio::test]
+async fn a_resource_that_sets_tls_is_counted_over_tls() {
+    let (tls, upstream, folder) = (Tls::new(), Upstream::start().await, tempfile::tempdir().expect("a folder"));
+    let redis = Setup::default().password("hunter2").tls(tls.clone()).line("tls-auth-clients no").start().await;
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("ours");
+        folder.path().join(name).display().to_string()
+    };
+    let (ca, password) = (file("ca.crt", &tls.ca_pem), file("password", "hunter2"));
+    let args = ["--redis-password-file", &password, "--require-store", "--store-deadline", "1s"];
+    let with_ca = [&args[..], &["--redis-ca", &ca]].concat();
+    let in_secret = json!({"caCertSecretRef": {"name": "redis-ca", "key": "ca.crt"}});
+    let (insecure, in_file) = (json!({"insecureSkipVerify": true}), json!({"caCertFile": ca}));
+    for (name, resource, args) in [
+        ("empty", over_tls("empty", redis.address(), &json!({})), &with_ca[..]),
+        ("in-secret", over_tls("in-secret", redis.address(), &in_secret), &with_ca),
+        ("insecure", over_tls("insecure", redis.address(), &insecure), &args),
+        ("in-file", over_tls_as_middleware("in-file", redis.address(), &in_file), &args),
+        ("both-insecure", over_tls_as_middleware("both-insecure", redis.address(), &insecure), &args),
+    ] {
+        let proxy = Proxy::start(&upstream.url(), &resource, args);
+        assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
+        assert_denied(&ask(&proxy, &[], call(2, "search")).await, 2, "global");
+        assert_eq!(redis.ask::<u32>(&format!("EXISTS thv:rl:{{default:{name}}}:shared")).await, 1, "{name}");
+        let warned = proxy.log().contains("the certificate of Redis is not verified (insecureSkipVerify)");
+        assert_eq!(warned, name.ends_with("insecure"), "{name}: {}", proxy.log());
+    }
+
+    let refused = |resource: &str, args: &[&str], says: &str| {
+        let output = run(&folder, resource, args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(says) && !said.contains("hunter2"), "{said}");
+    };
+    let says = "spec.sessionStorage.tls.caCertSecretRef names the Secret \"redis-ca\", which is not read here: write its CA certificate to a file and add --redis-ca FILE";
+    refused(&over_tls("x", redis.address(), &in_secret), &args, says);
+    let gone = json!({"caCertFile": "/nonexistent/ca.crt"});
+    refused(&over_tls_as_middleware("x", redis.address(), &gone), &args, "cannot read /nonexistent/ca.crt");
+    // A stranger's CA verifies nothing.
+    let other = file("other.crt", &Tls::new().ca_pem);
+    let args = [&args[..], &["--redis-ca", &other]].concat();
+    refused(&over_tls("x", redis.address(), &insecure), &args, "Redis is required (--require-store)");
+}
+
+/// What listens there without TLS gets the beginning of a handshake, and no password.
+#[tokio::test]
+async fn a_resource_that_sets_tls_is_never_asked_in_clear() {
+    let (upstream, folder) = (Upstream::start().await, tempfile::tempdir().expect("a folder"));
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("ours");
+    write("ca.crt", &Tls::new().ca_pem);
+    write("password", "hunter2");
+    let at = |name: &str| Path::new(folder.path()).join(name).display().to_string();
+    let (ca, password) = (at("ca.crt"), at("password"));
+    let args = ["--redis-password-file", &password, "--redis-ca", &ca];
+    type Written = fn(&str, SocketAddr, &Value) -> String;
+    for (written, tls, args) in [
+        (over_tls as Written, json!({}), &args[..]),
+        (over_tls, json!({"insecureSkipVerify": true}), &args[..2]),
+        (over_tls_as_middleware, json!({}), &args),
+        (over_tls_as_middleware, json!({"insecureSkipVerify": true}), &args[..2]),
+    ] {
+        let stranger = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let _proxy = Proxy::start(&upstream.url(), &written("demo", stranger.local_addr().expect("bound"), &tls), args);
+        let mut first = [0];
+        stranger.accept().expect("the proxy comes at its start").0.read_exact(&mut first).expect("it begins");
+        assert_eq!(first, [0x16], "a TLS handshake");
+    }
 }

@@ -378,10 +378,11 @@ async fn a_watched_object_does_not_choose_the_receiver_of_the_redis_password() {
     let stranger = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     stranger.set_nonblocking(true).expect("it can");
     let upstream = Upstream::start().await;
-    let named = |address: std::net::SocketAddr| {
+    let named = |address: std::net::SocketAddr, tls: Value| {
         let namespace = CLUSTER.namespace("stored");
         let mut object = server(&namespace, json!({"global": bucket(1)}));
         object["spec"]["sessionStorage"]["address"] = json!(address.to_string());
+        object["spec"]["sessionStorage"]["tls"] = tls;
         CLUSTER.apply(&object).expect_ok();
         format!("{namespace}/demo")
     };
@@ -392,7 +393,7 @@ async fn a_watched_object_does_not_choose_the_receiver_of_the_redis_password() {
     let own = redis.address().to_string();
 
     let address = stranger.local_addr().expect("bound");
-    let to_stranger = named(address);
+    let to_stranger = named(address, Value::Null);
     for args in [&[][..], &["--redis-password-for", &own], &["--redis-password-for", "127.0.0.1:1,localhost:6379"]] {
         let args = [&["--watch", &to_stranger], &password[..], args].concat();
         let output = not_started_with(&folder, CLUSTER.kubeconfig(), &args);
@@ -402,9 +403,14 @@ async fn a_watched_object_does_not_choose_the_receiver_of_the_redis_password() {
             format!("names Redis at \"{address}\", which may not receive the password: to allow it, add --redis-password-for {address}");
         assert!(stderr.contains(&says) && !stderr.contains("hunter2"), "{stderr}");
     }
+    let own_insecure = named(redis.address(), json!({"insecureSkipVerify": true}));
+    let args = [&["--watch", &own_insecure], &password[..], &["--redis-password-for", &own]].concat();
+    let output = not_started_with(&folder, CLUSTER.kubeconfig(), &args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("insecureSkipVerify") && stderr.contains("add --redis-ca FILE"), "{stderr}");
     assert!(stranger.accept().is_err(), "it was not connected to");
 
-    let to_own = named(redis.address());
+    let to_own = named(redis.address(), Value::Null);
     for args in [["--redis-password-for", &own], ["--redis-url", &redis.url()]] {
         let proxy = Proxy::watching(CLUSTER.kubeconfig(), &to_own, &upstream.url(), &[&password[..], &args, &["--require-store"]].concat());
         let answer = ask(&proxy, &[], call(1, "search")).await;
