@@ -7,6 +7,7 @@ use std::{
 
 use serde_json::Value;
 
+use super::rendered::{Of, Rendered};
 use crate::{
     config::{
         bucket::quoted,
@@ -21,6 +22,9 @@ use crate::{
 pub trait Around: References {
     /// `spec.type` of an MCPExternalAuthConfig, where it is known.
     fn external_auth_type(&self, namespace: &str, name: &str) -> Option<String>;
+
+    /// What ToolHive's operator rendered for an object, where it did and that is known.
+    fn rendered(&self, of: &Of) -> Option<Rendered>;
 }
 
 /// The types of MCPExternalAuthConfig by which a server signs in elsewhere, and no caller signs in to the server.
@@ -54,6 +58,7 @@ pub struct Neighbours {
     whole: HashSet<RefKind>,
     /// Of external auth configs, by namespace and name.
     types: HashMap<(String, String), String>,
+    rendered: HashMap<Of, Rendered>,
 }
 
 impl Neighbours {
@@ -86,6 +91,11 @@ impl Neighbours {
         self.add_name(RefKind::ExternalAuthConfig, namespace, name);
     }
 
+    /// Adds a ConfigMap, where it is one that ToolHive's operator rendered.
+    pub fn add_config_map(&mut self, config_map: &Value) {
+        self.rendered.extend(Rendered::read(config_map));
+    }
+
     fn add_name(&mut self, kind: RefKind, namespace: &str, name: &str) {
         self.names.entry((kind, namespace.to_owned())).or_default().insert(name.to_owned());
     }
@@ -101,6 +111,10 @@ impl References for Neighbours {
 impl Around for Neighbours {
     fn external_auth_type(&self, namespace: &str, name: &str) -> Option<String> {
         self.types.get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    fn rendered(&self, of: &Of) -> Option<Rendered> {
+        self.rendered.get(of).cloned()
     }
 }
 

@@ -23,12 +23,23 @@ pub struct Resource<'a> {
     pub namespace: Option<&'a str>,
     /// Whether names will do: then nothing else of an object is sent, which for Secrets is the point.
     pub names_only: bool,
+    /// A label selector; empty for all.
+    pub labels: &'a str,
 }
 
 impl Resource<'_> {
     fn path(&self) -> String {
         let namespace = self.namespace.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
         format!("{}{namespace}/{}", self.api, self.plural)
+    }
+
+    fn selector(&self) -> String {
+        let encoded = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        if self.labels.is_empty() {
+            String::new()
+        } else {
+            format!("&labelSelector={}", self.labels.bytes().map(encoded).collect::<String>())
+        }
     }
 
     fn accept(&self) -> &'static str {
@@ -81,7 +92,7 @@ impl<'a> Pages<'a> {
 
     async fn ask(&self, token: &str) -> Result<Value, kube::Error> {
         let go_on = if token.is_empty() { String::new() } else { format!("&continue={token}") };
-        let request = Request::get(format!("{}?limit={}{go_on}", self.resource.path(), self.limit));
+        let request = Request::get(format!("{}?limit={}{}{go_on}", self.resource.path(), self.limit, self.resource.selector()));
         let request = request.header("Accept", self.resource.accept());
         self.client.request(request.body(Vec::new()).map_err(kube::Error::HttpError)?).await
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`stored`] | managers that still apply `shared`; limits that were applied and are not held (`metadata` says both) |
 //! | [`around`] | what an object refers to: is it there, does it sign callers in |
+//! | [`rendered`] | limits that are stored, and missing in what ToolHive's operator rendered |
 //! | [`listing`] | the objects of a cluster, page by page |
 //! | [`watch`] | all of it whenever something changes: metrics, and the condition `RateLimitConfigValid` |
 //!
@@ -27,6 +28,7 @@
 
 pub mod around;
 pub mod listing;
+pub mod rendered;
 pub mod stored;
 pub mod watch;
 
@@ -46,6 +48,7 @@ pub fn judge(subject: Subject<'_>, around: &dyn Around) -> Vec<Finding> {
     found.extend(stored::shared_applied(subject));
     found.extend(stored::lost(subject));
     found.extend(around::outgoing_auth(subject, around));
+    found.extend(rendered::not_enforced(subject, around));
     found.sort_by(|a, b| (&a.path, a.id).cmp(&(&b.path, b.id)));
     found
 }

@@ -54,7 +54,7 @@ pub struct Row {
 }
 
 /// What is found beside the rules.
-pub const MORE: [Row; 9] = [
+pub const MORE: [Row; 10] = [
     Row {
         id: "crd-pruned",
         severity: Severity::Error,
@@ -89,6 +89,16 @@ pub const MORE: [Row; 9] = [
         says: "an object of a kind with our name, and without apiVersion",
         why: "Others have kinds of the same name, so an object without apiVersion is nobody's, and is not judged; the API server would not take \
               it. Write apiVersion.",
+    },
+    Row {
+        id: "not-enforced",
+        severity: Severity::Error,
+        says: "limits that the object holds and ToolHive's operator did not render, so that its proxy does not enforce them (audit)",
+        why: "ToolHive's proxies read a ConfigMap that its operator renders (NAME-runconfig, NAME-vmcp-config), not the object. As published, \
+              the operator reads shared and does not know global, and of a VirtualMCPServer it reads spec.config.rateLimiting alone: the rest \
+              is missing at run time, while the object's status says that the limits are valid. Write shared, at the place that is read, or \
+              let `tollgate serve` keep both names (--shared-alias auto or mirror). A warning says that the operator has not rendered the \
+              object's present generation yet.",
     },
     Row {
         id: "outgoing-auth",

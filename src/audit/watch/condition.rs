@@ -99,6 +99,7 @@ fn reason(id: &str) -> &'static str {
         "TG010" => "LimitsAtTwoPlaces",
         "TG011" => "UnknownField",
         "limits-lost" => "LimitsLost",
+        "not-enforced" => "LimitsNotEnforced",
         _ => OTHER,
     }
 }

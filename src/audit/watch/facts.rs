@@ -1,4 +1,5 @@
-//! The sign-in configs that servers refer to, followed. Secrets are not looked at: a process that stays should not be able to list them.
+//! The sign-in configs that servers refer to, and what ToolHive's operator rendered for them, followed. Secrets are not looked at: a
+//! process that stays should not be able to list them.
 
 use std::sync::{
     Arc,
@@ -8,23 +9,27 @@ use std::sync::{
 use futures_util::{Stream, StreamExt, stream::unfold};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject},
+    api::{ApiResource, DynamicObject, GroupVersionKind},
     runtime::{
         WatchStreamExt,
         reflector::{ObjectRef, Store, store::Writer},
         watcher,
     },
 };
+use serde::Deserialize;
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{debug, info, warn};
 
 use super::{Scope, api, resource};
 use crate::{
-    audit::around::Around,
+    audit::{
+        around::Around,
+        rendered::{Of, Rendered, SELECTOR},
+    },
     config::{rules::References, subject::RefKind},
 };
 
-/// What is known of the configs.
+/// What is known of the configs and of what was rendered.
 #[derive(Debug)]
 pub(super) struct Facts {
     lists: Vec<List>,
@@ -32,9 +37,18 @@ pub(super) struct Facts {
     learnt: watch::Receiver<u64>,
 }
 
-/// The configs of one kind in one namespace, or in all.
+/// What a list holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// Sign-in configs.
+    Configs(RefKind),
+    /// ConfigMaps of ToolHive's operator, each reduced to the limits in it.
+    Rendered,
+}
+
+/// The objects of one kind in one namespace, or in all.
 struct List {
-    kind: RefKind,
+    what: What,
     namespace: Option<String>,
     resource: ApiResource,
     objects: Store<DynamicObject>,
@@ -53,20 +67,19 @@ impl Facts {
     /// Begins to follow.
     pub(super) fn follow(client: &Client, scope: &Scope, tasks: &mut JoinSet<()>) -> Arc<Self> {
         let (tell, learnt) = watch::channel(0);
-        let kinds = [RefKind::OidcConfig, RefKind::ExternalAuthConfig];
-        let all = kinds.into_iter().flat_map(|kind| scope.namespaces().map(move |namespace| (kind, namespace)));
-        let lists = all.map(|(kind, namespace)| {
-            let resource = resource(&scope.version, kind.name(), kind.plural());
+        let all = What::ALL.into_iter().flat_map(|what| scope.namespaces().map(move |namespace| (what, namespace)));
+        let lists = all.map(|(what, namespace)| {
+            let resource = what.resource(&scope.version);
             let writer = Writer::new(resource.clone());
             let state = Arc::new(State::default());
             let list = List {
-                kind,
+                what,
                 namespace: namespace.map(str::to_owned),
                 resource: resource.clone(),
                 objects: writer.as_reader(),
                 state: state.clone(),
             };
-            tasks.spawn(keep(api(client.clone(), namespace, &resource), writer, kind, state, tell.clone()));
+            tasks.spawn(keep(api(client.clone(), namespace, &resource), writer, what, state, tell.clone()));
             list
         });
         Arc::new(Self { lists: lists.collect(), learnt })
@@ -87,14 +100,54 @@ impl Facts {
         })
     }
 
-    fn list(&self, kind: RefKind, namespace: &str) -> Option<&List> {
-        let covers = |list: &&List| list.kind == kind && list.namespace.as_deref().is_none_or(|of| of == namespace);
+    fn list(&self, what: What, namespace: &str) -> Option<&List> {
+        let covers = |list: &&List| list.what == what && list.namespace.as_deref().is_none_or(|of| of == namespace);
         self.lists.iter().find(covers).filter(|list| list.state.complete.load(Ordering::Acquire))
     }
 }
 
-async fn keep(api: Api<DynamicObject>, writer: Writer<DynamicObject>, kind: RefKind, state: Arc<State>, tell: watch::Sender<u64>) {
-    let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+impl What {
+    const ALL: [Self; 3] = [Self::Configs(RefKind::OidcConfig), Self::Configs(RefKind::ExternalAuthConfig), Self::Rendered];
+
+    fn resource(self, version: &str) -> ApiResource {
+        match self {
+            Self::Configs(kind) => resource(version, kind.name(), kind.plural()),
+            Self::Rendered => ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "ConfigMap"), "configmaps"),
+        }
+    }
+
+    fn selection(self) -> watcher::Config {
+        match self {
+            Self::Configs(_) => watcher::Config::default(),
+            Self::Rendered => watcher::Config::default().labels(SELECTOR),
+        }
+    }
+
+    /// What cannot be done without the list.
+    fn without(self) -> &'static str {
+        match self {
+            Self::Configs(_) => "what refers to it is not judged",
+            Self::Rendered => "limits are not compared with what is enforced",
+        }
+    }
+
+    /// Keeps no more of an object than is asked for.
+    fn reduce(self, object: &mut DynamicObject) {
+        if self == Self::Rendered {
+            let rendered = serde_json::to_value(&*object).ok().and_then(|config_map| Rendered::read(&config_map));
+            object.data = serde_json::to_value(rendered.map(|(_, rendered)| rendered)).unwrap_or_default();
+            object.metadata.annotations = None;
+        }
+        object.metadata.managed_fields = None;
+    }
+}
+
+async fn keep(api: Api<DynamicObject>, writer: Writer<DynamicObject>, what: What, state: Arc<State>, tell: watch::Sender<u64>) {
+    let events = watcher(api, what.selection()).default_backoff().modify(move |object| what.reduce(object)).reflect(writer);
+    let kind = match what {
+        What::Configs(kind) => kind.name(),
+        What::Rendered => "ConfigMap",
+    };
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         match event {
@@ -102,16 +155,16 @@ async fn keep(api: Api<DynamicObject>, writer: Writer<DynamicObject>, kind: RefK
             Ok(watcher::Event::InitDone) => state.complete.store(true, Ordering::Release),
             Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) => {}
             Err(error) if is_refused(&error) && !state.answered.load(Ordering::Acquire) => {
-                warn!(kind = kind.name(), %error, "cannot be listed: what refers to it is not judged");
+                warn!(kind, %error, "cannot be listed: {}", what.without());
             }
             // An API server that is away leaves what was last known: verdicts do not waver with it.
             Err(error) => {
-                debug!(kind = kind.name(), %error, "watch failed; trying again");
+                debug!(kind, %error, "watch failed; trying again");
                 continue;
             }
         }
         if !state.answered.swap(true, Ordering::AcqRel) {
-            info!(kind = kind.name(), known = state.complete.load(Ordering::Acquire), "following what limits refer to");
+            info!(kind, known = state.complete.load(Ordering::Acquire), "following what limits refer to");
         }
         tell.send_modify(|learnt| *learnt += 1);
     }
@@ -124,16 +177,22 @@ fn is_refused(error: &watcher::Error) -> bool {
 
 impl References for Facts {
     fn exists(&self, kind: RefKind, namespace: &str, name: &str) -> Option<bool> {
-        let list = self.list(kind, namespace)?;
+        let list = self.list(What::Configs(kind), namespace)?;
         Some(list.objects.get(&list.named(namespace, name)).is_some())
     }
 }
 
 impl Around for Facts {
     fn external_auth_type(&self, namespace: &str, name: &str) -> Option<String> {
-        let list = self.list(RefKind::ExternalAuthConfig, namespace)?;
+        let list = self.list(What::Configs(RefKind::ExternalAuthConfig), namespace)?;
         let object = list.objects.get(&list.named(namespace, name))?;
         object.data.pointer("/spec/type")?.as_str().map(str::to_owned)
+    }
+
+    fn rendered(&self, of: &Of) -> Option<Rendered> {
+        let list = self.list(What::Rendered, &of.namespace)?;
+        let object = list.objects.get(&list.named(&of.namespace, &of.config_map()))?;
+        Rendered::deserialize(&object.data).ok()
     }
 }
 
@@ -145,6 +204,6 @@ impl List {
 
 impl std::fmt::Debug for List {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("List").field("kind", &self.kind).field("namespace", &self.namespace).finish_non_exhaustive()
+        f.debug_struct("List").field("what", &self.what).field("namespace", &self.namespace).finish_non_exhaustive()
     }
 }

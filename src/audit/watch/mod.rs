@@ -12,7 +12,7 @@
 //! | file | what lives there |
 //! |---|---|
 //! | [`condition`] | what the condition should say |
-//! | `facts` | the sign-in configs, followed |
+//! | `facts` | the sign-in configs, and what ToolHive's operator rendered, followed |
 //! | `counts` | metrics |
 
 pub mod condition;

@@ -8,9 +8,9 @@ use crate::cli::check::FindingArgs;
 
 /// Judge what is stored already.
 ///
-/// The rules are the webhook's. Beside them: who still applies `shared`, limits that kubectl applied and the CRD dropped, references that
-/// lead nowhere, and perUser with a sign-in that signs no caller in. Reads the cluster, page by page, and changes nothing; or reads what
-/// `kubectl get -o yaml` printed.
+/// The rules are the webhook's. Beside them: who still applies `shared`, limits that kubectl applied and the CRD dropped, limits that
+/// ToolHive's operator did not render, references that lead nowhere, and perUser with a sign-in that signs no caller in. Reads the
+/// cluster, page by page, and changes nothing; or reads what `kubectl get -o yaml` printed.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -18,14 +18,16 @@ Examples:
       The cluster of the current kubeconfig; in a pod, its own
   tollgate audit --namespace default --namespace kube-public --output json
   kubectl get mcpservers,virtualmcpservers -A -o yaml --show-managed-fields | tollgate audit -
-      Without access of its own; references are judged where their kinds are in the stream too
+      Without access of its own; references are judged where their kinds are in the stream too, and limits are compared with the
+      ConfigMaps of ToolHive's operator where these are (kubectl get mcpservers,configmaps ..)
   tollgate audit --watch --write-conditions
       Stays, and judges whatever changes: metrics, and the condition RateLimitConfigValid of each object
 
 .tollgate.toml counts as in `tollgate check`; entries for a file do not speak of a cluster or of stdin.
 
-A cluster is read with list on mcpservers, virtualmcpservers, mcpoidcconfigs and mcpexternalauthconfigs, and on secrets (names only) where
-a passwordRef names one. --watch needs list and watch on the first four, --write-conditions also patch on mcpservers/status and
+A cluster is read with list on mcpservers, virtualmcpservers, mcpoidcconfigs and mcpexternalauthconfigs, on secrets (names only) where a
+passwordRef names one, and on configmaps (those that ToolHive's operator rendered): without the last, limits are not compared with what is
+enforced. --watch needs list and watch on the first four and on configmaps, --write-conditions also patch on mcpservers/status and
 virtualmcpservers/status: manifests/components/audit grants them.
 
 Exit codes: 0 no fault, 1 faults (with --strict also warnings), 2 something could not be read; with --watch 0 stopped as told, 2 could not

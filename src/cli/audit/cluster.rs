@@ -2,7 +2,7 @@
 
 use kube::Client;
 use serde_json::Value;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{Audit, AuditArgs, progress::Progress, watch::version};
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
         around::Neighbours,
         judge,
         listing::{Pages, Resource},
+        rendered::SELECTOR,
     },
     cli::{
         doctor::cluster::{Cluster, Trouble, text},
@@ -41,6 +42,7 @@ pub(super) async fn look(args: &AuditArgs, audit: &mut Audit<'_>) -> anyhow::Res
         api: &api,
         limit: args.chunk_size,
         around: Neighbours::default(),
+        compared: Compared::default(),
         progress: Progress::new(),
         audit,
     };
@@ -57,6 +59,15 @@ pub(super) async fn look(args: &AuditArgs, audit: &mut Audit<'_>) -> anyhow::Res
     Ok(())
 }
 
+/// Whether limits are compared with what ToolHive's operator rendered.
+#[derive(Default)]
+struct Compared {
+    /// The namespaces of which everything rendered is known; `None` for all at once.
+    namespaces: Vec<Option<String>>,
+    /// Whether ConfigMaps turned out to be unreadable, which is reported once.
+    is_given_up: bool,
+}
+
 /// An audit of a cluster under way.
 struct Look<'a, 'w> {
     client: &'a Client,
@@ -65,6 +76,7 @@ struct Look<'a, 'w> {
     /// Objects on a page.
     limit: u16,
     around: Neighbours,
+    compared: Compared,
     progress: Progress,
     audit: &'a mut Audit<'w>,
 }
@@ -73,7 +85,7 @@ impl Look<'_, '_> {
     /// Reads the sign-in configs; where their kind is not installed, nothing is known of them.
     async fn configs(&mut self, kind: RefKind, namespace: Option<&str>) {
         let names_only = kind != RefKind::ExternalAuthConfig;
-        let resource = Resource { api: self.api, plural: kind.plural(), namespace, names_only };
+        let resource = Resource { api: self.api, plural: kind.plural(), namespace, names_only, labels: "" };
         self.gather(kind, resource).await;
     }
 
@@ -97,7 +109,7 @@ impl Look<'_, '_> {
     }
 
     async fn objects(&mut self, kind: Kind, namespace: Option<&str>) {
-        let resource = Resource { api: self.api, plural: kind.plural(), namespace, names_only: false };
+        let resource = Resource { api: self.api, plural: kind.plural(), namespace, names_only: false, labels: "" };
         let mut pages = Pages::of(self.client, resource.clone(), self.limit);
         while !self.audit.teller.has_failed() {
             self.progress.show(self.audit.teller.summary.judged, &resource);
@@ -107,6 +119,9 @@ impl Look<'_, '_> {
                 Err(trouble) => return self.unread(&resource, &trouble),
             };
             self.secrets_of(kind, &page).await;
+            if page.iter().any(|object| !Subject::new(kind, object).blocks().is_empty()) {
+                self.rendered(namespace).await;
+            }
             self.progress.clear();
             for object in &page {
                 self.judge(kind, object);
@@ -121,10 +136,34 @@ impl Look<'_, '_> {
             let names_secret = subject.references().iter().any(|reference| reference.kind == RefKind::Secret);
             let Some(namespace) = subject.namespace().filter(|_| names_secret && !subject.blocks().is_empty()) else { continue };
             if !self.around.knows(RefKind::Secret, namespace) {
-                let resource = Resource { api: "/api/v1", plural: RefKind::Secret.plural(), namespace: Some(namespace), names_only: true };
+                let plural = RefKind::Secret.plural();
+                let resource = Resource { api: "/api/v1", plural, namespace: Some(namespace), names_only: true, labels: "" };
                 self.gather(RefKind::Secret, resource).await;
             }
         }
+    }
+
+    /// Reads what ToolHive's operator rendered, once there are limits to compare with it.
+    async fn rendered(&mut self, namespace: Option<&str>) {
+        let scope = namespace.map(str::to_owned);
+        if self.compared.is_given_up || self.compared.namespaces.contains(&scope) {
+            return;
+        }
+        let resource = Resource { api: "/api/v1", plural: "configmaps", namespace, names_only: false, labels: SELECTOR };
+        let mut pages = Pages::of(self.client, resource.clone(), self.limit);
+        loop {
+            self.progress.show(self.audit.teller.summary.judged, &resource);
+            match pages.next().await.map_err(Trouble::from) {
+                Ok(Some(page)) => page.iter().for_each(|config_map| self.around.add_config_map(config_map)),
+                Ok(None) => break,
+                Err(trouble) => {
+                    self.progress.clear();
+                    self.compared.is_given_up = true;
+                    return warn!("cannot compare limits with what ToolHive's operator rendered: cannot list {resource}: {trouble}");
+                }
+            }
+        }
+        self.compared.namespaces.push(scope);
     }
 
     fn judge(&mut self, kind: Kind, object: &Value) {

@@ -78,6 +78,9 @@ impl Read {
             if let Some((kind, _)) = kind_and_version(&node) {
                 let (input, file, text, object) = (input.clone(), file.clone(), text.clone(), identity(kind, &node));
                 self.held.push(Held { input, file, text, node, kind, object });
+            } else if node.text("kind") == Some("ConfigMap") {
+                self.around.add_config_map(&node.to_value());
+                self.skipped += 1;
             } else if let Some(kind) = neighbour(&node) {
                 self.around.add(kind, &node.to_value());
                 self.skipped += 1;

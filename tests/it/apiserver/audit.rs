@@ -152,7 +152,8 @@ fn a_list_goes_on_when_its_token_has_expired() {
         let kubeconfig = Kubeconfig::read_from(stock.cluster.kubeconfig()).expect("written");
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("of a cluster");
         let client = kube::Client::try_from(config).expect("a client");
-        let resource = Resource { api: "/apis/toolhive.stacklok.dev/v1beta1", plural: "mcpservers", namespace: None, names_only: false };
+        let resource =
+            Resource { api: "/apis/toolhive.stacklok.dev/v1beta1", plural: "mcpservers", namespace: None, names_only: false, labels: "" };
         let mut pages = Pages::of(&client, resource, 1);
         let mut names = Vec::new();
         let mut next = async || {
