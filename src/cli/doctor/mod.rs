@@ -7,6 +7,7 @@
 //! | [`workload`] | Service, endpoints, images |
 //! | [`reach`] | two dry-run creates: one that must be refused, one that must be renamed |
 //! | [`schema`] | the installed CRDs |
+//! | [`operator`] | ToolHive's operator: is it at work, and would it read what is stored |
 //! | [`redis`] | Redis, where its URL is given |
 //! | [`report`] | what was found, and what to do about it |
 //! | [`cluster`] | requests to the API server |
@@ -16,6 +17,7 @@
 mod certificates;
 pub(super) mod cluster;
 mod hooks;
+mod operator;
 mod reach;
 mod redis;
 mod report;
@@ -30,14 +32,15 @@ use clap::Parser;
 use self::{
     cluster::Cluster,
     hooks::Installed,
+    operator::{Probe, Seen},
     report::{Notes, Report},
 };
 use super::{args::ReportFormat, exit::Exit, print, redis::RedisArgs};
 
 /// Look whether the installed webhook works, and tell what to do where it does not.
 ///
-/// Looks at the webhook configurations, their certificates, the Service and the pods behind it, the installed CRDs, and makes two dry-run
-/// creates that show whether the API server reaches both hooks. Changes nothing.
+/// Looks at the webhook configurations, their certificates, the Service and the pods behind it, the installed CRDs, for ToolHive's operator,
+/// and makes dry-run creates that show whether the API server reaches both hooks. Changes nothing.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -105,7 +108,12 @@ async fn look_at_cluster(cluster: &Cluster, namespace: &str, notes: &mut Notes) 
     for hook in &installed.hooks {
         certificates::look(cluster, hook, &workloads, notes).await;
     }
-    let version = schema::look(cluster, notes).await;
+    let operator = Seen::of(cluster).await;
+    let version = schema::look(cluster, operator.is_at_work(), notes).await;
+    if let Some(version) = version {
+        let probe = (!installed.hooks.is_empty()).then_some(Probe { namespace, version });
+        operator.look(cluster, probe, &workloads, notes).await;
+    }
     if !installed.hooks.is_empty() {
         reach::look(cluster, namespace, version, notes).await;
     }

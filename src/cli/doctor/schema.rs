@@ -17,8 +17,8 @@ use crate::{
 
 const UPGRADE: &str = "upgrade ToolHive's CRDs (Helm does not do it), or without ToolHive `tollgate crds | kubectl apply -f -`";
 
-/// Looks at the CRDs; the newest version that is served.
-pub(super) async fn look(cluster: &Cluster, notes: &mut Notes) -> Option<&'static str> {
+/// Looks at the CRDs; the newest version that is served. Where ToolHive's operator is at work, `global` is not missed: it would not read it.
+pub(super) async fn look(cluster: &Cluster, has_operator: bool, notes: &mut Notes) -> Option<&'static str> {
     let documents = match documents(&cluster.client).await.map_err(Trouble::from) {
         Ok(documents) => documents,
         Err(trouble) => {
@@ -41,6 +41,11 @@ pub(super) async fn look(cluster: &Cluster, notes: &mut Notes) -> Option<&'stati
         let paths: BTreeSet<_> = of_kind().map(|field| field.path.to_string()).collect();
         let versions: Vec<_> = served.iter().filter(|version| of_kind().any(|field| field.version == **version)).copied().collect();
         if paths.is_empty() {
+            continue;
+        }
+        if has_operator && paths.iter().all(|path| path.ends_with(Scope::Global.key())) {
+            let (kind, versions) = (kind.name(), versions.join(", "));
+            notes.ok("crds", format!("the CRD of {kind} ({versions}) has shared and not global, as ToolHive publishes it: write shared"));
             continue;
         }
         let loses_global = paths.iter().any(|path| path.ends_with(Scope::Global.key()));

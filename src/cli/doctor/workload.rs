@@ -20,6 +20,8 @@ pub(super) struct Workload {
     /// The Secrets that are mounted: the certificate is in one of them.
     pub(super) secrets: BTreeSet<String>,
     images: BTreeSet<String>,
+    /// Whether the server is started with `--toolhive-reads-global`.
+    toolhive_reads_global: bool,
 }
 
 pub(super) async fn look(cluster: &Cluster, installed: &Installed, notes: &mut Notes) -> Workloads {
@@ -114,6 +116,11 @@ async fn behind(cluster: &Cluster, namespace: &str, service: &Value, notes: &mut
 }
 
 impl Workload {
+    /// Whether the administrator says that ToolHive's operator reads `global`.
+    pub(super) fn says_that_toolhive_reads_global(&self) -> bool {
+        self.toolhive_reads_global
+    }
+
     fn add(&mut self, pod: &Value) {
         let secrets = items(pod, "/volumes").iter().map(|volume| text(volume, "/secret/secretName")).filter(|name| !name.is_empty());
         self.secrets.extend(secrets.map(str::to_owned));
@@ -121,6 +128,7 @@ impl Workload {
         let containers = items(pod, "/containers");
         let ours = containers.iter().find(|container| text(container, "/name") == "tollgate").or(containers.first());
         self.images.extend(ours.map(|container| text(container, "/image").to_owned()));
+        self.toolhive_reads_global |= ours.is_some_and(reads_global);
     }
 }
 
@@ -140,8 +148,19 @@ fn look_at_images(workload: &Workload, notes: &mut Notes) {
     }
 }
 
+/// Whether a container says so, by a flag or by its variable.
+fn reads_global(container: &Value) -> bool {
+    let args = items(container, "/command").iter().chain(items(container, "/args")).filter_map(Value::as_str);
+    let by_flag = args.into_iter().any(|arg| ["--toolhive-reads-global", "--toolhive-reads-global=true"].contains(&arg));
+    let variables = items(container, "/env").iter();
+    by_flag
+        || variables
+            .filter(|variable| text(variable, "/name") == "TOLLGATE_TOOLHIVE_READS_GLOBAL")
+            .any(|variable| text(variable, "/value") == "true")
+}
+
 /// The version that an image's tag tells: `registry:5000/tollgate:v1.2.3@sha256:...`.
-fn version_of(image: &str) -> Option<&str> {
+pub(super) fn version_of(image: &str) -> Option<&str> {
     let (_, tag) = image.split('@').next()?.rsplit('/').next()?.split_once(':')?;
     let version = tag.strip_prefix('v').unwrap_or(tag);
     let numbers = version.split(['-', '+']).next()?.split('.');

@@ -44,7 +44,7 @@ impl Said {
     }
 
     /// State, check, what is said, what to do.
-    fn notes(&self) -> impl Iterator<Item = [&str; 4]> {
+    pub fn notes(&self) -> impl Iterator<Item = [&str; 4]> {
         let notes = self.report["notes"].as_array().expect("a list").iter();
         notes.map(|note| ["state", "check", "says", "do"].map(|key| note[key].as_str().unwrap_or_default()))
     }
