@@ -168,11 +168,13 @@ pub(super) enum CrdGlobal {
 
 /// Print the CustomResourceDefinitions of MCPServer and VirtualMCPServer.
 ///
-/// With both `global` and `shared`; for clusters without ToolHive, whose own CRDs come with its chart.
+/// With both `global` and `shared`. ToolHive's own CRDs go first: these are for clusters that have none of them. They judge none of
+/// ToolHive's other fields, and where its operator is at work, `global` is not enforced, whatever a CRD has: see `tollgate doctor`.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   tollgate crds | kubectl apply -f -
+      Only where ToolHive's CRDs are not installed
   tollgate crds --kind MCPServer --output json
 
 Exit codes: 0 printed, 2 failed")]
