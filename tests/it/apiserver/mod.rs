@@ -4,6 +4,7 @@ mod alias;
 mod audit;
 pub mod doctor;
 pub mod installed;
+mod operator;
 mod places;
 mod rules;
 mod watched;

@@ -17,6 +17,7 @@ use super::{
 use crate::support::{
     apiserver::{Cluster, Judging, Names, crds, names},
     https,
+    operator::{Operator, Reads},
     serve::{TOLLGATE, wait_until},
 };
 
@@ -198,6 +199,30 @@ fn what_somebody_else_says_stays_theirs() {
     assert_eq!(cluster.get(&wrong)["status"]["conditions"], json!([theirs]));
     assert_eq!(watching.written(), 0);
     assert_eq!(watching.metric("tollgate_audit_objects", &["reason=\"MaxTokensInvalid\""]), 1, "the metrics tell the truth all the same");
+    watching.end();
+}
+
+#[test]
+fn limits_that_toolhives_operator_did_not_render_are_a_fault_until_it_does() {
+    let cluster = cluster();
+    let namespace = cluster.namespace("rendered");
+    let manifest = |key: &str| Place::VirtualConfig.with(&namespace, &json!({key: bucket(10)}));
+    cluster.apply(&manifest("global")).expect_ok();
+    let watching = Watching::start(&cluster, &["--write-conditions"]);
+    becomes(&cluster, &manifest("global"), "True RateLimitConfigValid");
+    let operator = Operator::start(&cluster, &namespace, Reads::SharedOnly);
+    becomes(&cluster, &manifest("global"), "False LimitsNotEnforced");
+    assert_eq!(watching.metric("tollgate_audit_findings", &["rule=\"not-enforced\"", "severity=\"error\""]), 1);
+    let message = &cluster.get(&manifest("global"))["status"]["conditions"][0]["message"];
+    let lost =
+        "not-enforced spec.config.rateLimiting.global: is stored, and not enforced (it is not in ConfigMap virtual-config-vmcp-config)";
+    assert!(message.as_str().is_some_and(|message| message.starts_with(lost)), "{message}");
+    // An edit is no fault while the operator is about to render it.
+    cluster.apply(&manifest("shared")).expect_ok();
+    becomes(&cluster, &manifest("shared"), "True RateLimitConfigValid");
+    wait_until("nothing is found", || watching.metric("tollgate_audit_findings", &["rule=\"not-enforced\""]) == 0);
+    assert_eq!(watching.written(), 3, "each change is written once");
+    drop(operator);
     watching.end();
 }
 

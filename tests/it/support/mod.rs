@@ -10,6 +10,7 @@ pub mod go_limiter;
 pub mod https;
 pub mod leash;
 pub mod link;
+pub mod operator;
 pub mod parsers;
 pub mod port;
 pub mod process;
