@@ -1,6 +1,10 @@
-//! Logs on stderr, as text or as JSON lines.
+//! Logs on stderr, as text or as JSON lines: one line for each event, whatever the texts of objects and clients in it hold.
 
-use std::io::{IsTerminal, stderr};
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    io::{self, IsTerminal, Write, stderr},
+};
 
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -24,10 +28,64 @@ pub(super) fn init(verbose: u8, format: LogFormat) {
     // The Kubernetes client tells of every try that fails; we, of the first.
     let tries = if verbose == 0 { LevelFilter::OFF } else { theirs.into() };
     let filter = filter.with_target("kube_client::client", tries).with_target("kube_runtime", tries).with_target(KUBE_TLS, theirs);
-    let lines = fmt::layer().with_writer(stderr);
+    let is_colored = matches!(format, LogFormat::Text) && stderr().is_terminal() && super::wants_color();
     let lines = match format {
-        LogFormat::Text => lines.with_ansi(stderr().is_terminal() && super::wants_color()).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => fmt::layer().with_writer(move || Line { to: stderr(), is_colored }).with_ansi(is_colored).boxed(),
+        // JSON escapes line ends by itself, and in its own way.
+        LogFormat::Json => fmt::layer().with_writer(stderr).json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+}
+
+/// Where one event of text is written, whole and at once.
+struct Line<W> {
+    to: W,
+    is_colored: bool,
+}
+
+impl<W: Write> Write for Line<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.to.write_all(in_one_line(&String::from_utf8_lossy(event), self.is_colored).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// An event whose only line end is its own. A message is written as it is, so that a name with a line feed in it could otherwise pass for an
+/// event of its own. Escapes are left in where they are colours; those in values are escaped before.
+fn in_one_line(event: &str, is_colored: bool) -> Cow<'_, str> {
+    let (text, end) = event.strip_suffix('\n').map_or((event, ""), |text| (text, "\n"));
+    let is_plain = |c: char| c == '\t' || (c == '\u{1b}' && is_colored) || !(c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
+    if text.chars().all(is_plain) {
+        return event.into();
+    }
+    let mut line = String::with_capacity(event.len() + 16);
+    for c in text.chars() {
+        // Writing to a string cannot fail.
+        let _ = if is_plain(c) { line.write_char(c) } else { write!(line, "{}", c.escape_default()) };
+    }
+    line.push_str(end);
+    line.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        for (event, wanted) in [
+            ("INFO all is well\n", "INFO all is well\n"),
+            ("WARN tools[a\n2026 INFO fine]\n", "WARN tools[a\\n2026 INFO fine]\n"),
+            ("a\r\nb\u{85}c\u{2028}d\te\n\n", "a\\r\\nb\\u{85}c\\u{2028}d\te\\n\n"),
+            ("\u{1b}[2J\n", "\\u{1b}[2J\n"),
+            ("ключ", "ключ"),
+        ] {
+            assert_eq!(in_one_line(event, false), wanted);
+        }
+        assert_eq!(in_one_line("\u{1b}[33mWARN\u{1b}[0m a\nb\n", true), "\u{1b}[33mWARN\u{1b}[0m a\\nb\n");
+    }
 }

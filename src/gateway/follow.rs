@@ -70,7 +70,7 @@ impl InForce {
                 self.refuse(Ok(new));
             }
             Err(error) => {
-                tracing::warn!(%from, %error, "changed, and cannot be used; the old limits stay in force");
+                tracing::warn!(%from, error = %in_a_line(&error), "changed, and cannot be used; the old limits stay in force");
                 self.refuse(Err(error));
             }
         }
@@ -91,6 +91,14 @@ impl InForce {
     fn refuse(&mut self, read: Result<Source, SourceError>) {
         self.gateway.metrics.reloaded(false);
         self.refused = Some(read);
+    }
+}
+
+/// An error for the log, where each line is an event of its own.
+fn in_a_line(error: &SourceError) -> String {
+    match error {
+        SourceError::Violations(violations) => format!("the limits cannot work: {}", violations.join("; ")),
+        other => other.to_string(),
     }
 }
 

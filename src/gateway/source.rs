@@ -207,6 +207,7 @@ impl StorageTls {
 
 /// The limits and the warnings, or the denials.
 fn judge(subject: Subject<'_>, line: impl Fn(&Violation) -> String) -> Result<(Limits, Vec<String>), SourceError> {
+    let line = |violation: &Violation| in_a_line(&line(violation));
     match Limits::of(subject) {
         Ok(limits) => {
             let found = check(&Context::new(subject));
@@ -215,6 +216,12 @@ fn judge(subject: Subject<'_>, line: impl Fn(&Violation) -> String) -> Result<(L
         }
         Err(denials) => Err(SourceError::Violations(denials.iter().map(line).collect())),
     }
+}
+
+/// Names of an object may hold anything, and a line of the log nothing that begins another.
+fn in_a_line(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
 }
 
 /// A document, or what a `List` holds.

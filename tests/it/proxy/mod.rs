@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod ends;
+mod errors;
 mod limits;
 mod live;
 mod memory;
