@@ -23,7 +23,10 @@ use std::{
 use arc_swap::ArcSwap;
 use rustls::{ServerConfig, pki_types::CertificateDer};
 use thiserror::Error;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
 use tracing::{info, warn};
 
 use self::load::Contents;
@@ -126,7 +129,13 @@ pub async fn keep_fresh(identity: Arc<Identity>) {
     let mut was_valid = true;
     loop {
         ticks.tick().await;
-        match identity.refresh() {
+        // A mounted file may take its time, and connections must not wait for it.
+        let look = {
+            let identity = Arc::clone(&identity);
+            spawn_blocking(move || identity.refresh())
+        };
+        let Ok(refreshed) = look.await else { continue };
+        match refreshed {
             Refreshed::Unchanged => {}
             Refreshed::Replaced => info!(not_after = identity.not_after(), "certificates replaced"),
             Refreshed::Kept(error) => warn!(%error, "the certificates changed and cannot be used; the old ones stay in use"),

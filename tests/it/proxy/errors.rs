@@ -1,10 +1,11 @@
 //! What errors of the proxy's own say: a line of the log for each event, whatever objects are called.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use serde_json::json;
 
-use super::{Upstream, bucket, proxy, resource};
+use super::{Upstream, assert_passed, bucket, call, proxy, resource};
+use crate::support::{ca::Ca, https::Client, proxy::Proxy};
 
 /// TG103 warns of the name, which is written into the log.
 #[tokio::test]
@@ -23,4 +24,29 @@ async fn a_name_with_a_line_feed_begins_no_line() {
     let log = proxy.log();
     assert!(log.contains("TG103") && log.contains("TG006"), "{log}");
     assert!(log.lines().all(|line| line.starts_with("20") && !line.starts_with("2026-01-01T00:00:00Z")), "{log}");
+}
+
+/// A certificate that cannot be read for a while, as on a mount that hangs, must not stop the one thread that serves.
+#[tokio::test]
+async fn certificates_are_read_beside_what_serves() {
+    let (upstream, ca, folder) = (Upstream::start().await, Ca::root("root"), tempfile::tempdir().expect("a folder"));
+    let (cert, key) = ca.pair();
+    let files = [("tls.crt", &cert), ("tls.key", &key)].map(|(name, text)| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("the folder is ours");
+        path
+    });
+    let [cert, key] = files.each_ref().map(|file| file.display().to_string());
+    let limits = resource(json!({"global": bucket(9)}));
+    let one_thread = "export TOKIO_WORKER_THREADS=1";
+    let proxy = Proxy::start_after(one_thread, &upstream.url(), &limits, &["--store", "memory", "--tls-cert", &cert, "--tls-key", &key]);
+    let client = Client::new(proxy.address, &ca.pem);
+    assert_passed(&client.post("/mcp", call(1, "search")).await, "search");
+    fs::remove_file(&files[0]).expect("it is there");
+    let made = std::process::Command::new("mkfifo").arg(&files[0]).status().expect("mkfifo is there");
+    assert!(made.success());
+    // Longer than the pause between two looks.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let answer = tokio::time::timeout(super::PATIENCE, client.post("/mcp", call(2, "search"))).await.expect("it still serves");
+    assert_passed(&answer, "search");
 }
