@@ -161,9 +161,7 @@ fn no_answer(error: &NoAnswer, envelope: Option<&Envelope>) -> Response {
 
 /// An answer to what is no JSON-RPC, or not known to be.
 pub(super) fn plain(status: u16, message: &str) -> Response {
-    let body = serde_json::json!({"jsonrpc": "2.0", "error": {"code": -32600, "message": message}});
-    let headers = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
-    reply(Reply { status, headers, body: body.to_string().into_bytes() })
+    reply(Reply::refused(status, message))
 }
 
 fn unread(why: Unread) -> Response {

@@ -9,6 +9,8 @@
 //! | JSON that is no JSON-RPC message, or more than one thing at once | 400 | -32600 |
 //! | a `tools/call` that does not say which tool | 400 | -32602 |
 //! | headers that disagree with the body, from 2026-07-28 | 400 | -32020 |
+//!
+//! What is refused for other reasons than its body has its code from [`Reply::refused`].
 
 use thiserror::Error;
 

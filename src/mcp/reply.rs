@@ -37,6 +37,8 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 const CODE: i64 = -32029;
 /// Outside of all reserved ranges, and says what it is.
 const CODE_FROM_2026_07_28: i64 = 429;
+/// JSON-RPC's "invalid request".
+const INVALID_REQUEST: i64 = -32600;
 /// JSON-RPC's "internal error".
 const INTERNAL_ERROR: i64 = -32603;
 
@@ -127,6 +129,19 @@ impl Reply {
     pub fn failure(envelope: &Envelope, status: u16, message: &str) -> Self {
         let cause = Cause { http: status, code: INTERNAL_ERROR, message, told: "", wait: None, data: None };
         Self::new(status, None, body_for(envelope, |part| cause.as_error(part.id.as_ref())))
+    }
+
+    /// A JSON-RPC error without an id, for a request that is refused before its body is read, or that has none.
+    ///
+    /// The code says what the status says: -32600 is for what is wrong with the request itself, -32603 for what is wrong here or behind. Who
+    /// may not ask (401, 403) and what is not there (404) have no code of JSON-RPC's, and get their status, which is outside its ranges.
+    pub fn refused(status: u16, message: &str) -> Self {
+        let code = match status {
+            401 | 403 | 404 => i64::from(status),
+            500.. => INTERNAL_ERROR,
+            _ => INVALID_REQUEST,
+        };
+        error_reply(status, None, code, message)
     }
 
     fn new(status: u16, wait: Option<Duration>, body: Vec<u8>) -> Self {

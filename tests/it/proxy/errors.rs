@@ -1,11 +1,44 @@
-//! What errors of the proxy's own say: a line of the log for each event, whatever objects are called.
+//! What errors of the proxy's own say: a code that fits, and a line of the log for each event, whatever objects are called.
 
 use std::{fs, time::Duration};
 
 use serde_json::json;
 
-use super::{Upstream, assert_passed, bucket, call, proxy, resource};
-use crate::support::{ca::Ca, https::Client, proxy::Proxy};
+use super::{Upstream, ask, assert_passed, assert_refused, bucket, call, proxy, request, resource, send};
+use crate::{
+    identity::{
+        issuer::{Issuer, Mood},
+        signer::{AUDIENCE, Signer},
+    },
+    support::{ca::Ca, https::Client, port::free_port, proxy::Proxy},
+};
+
+#[tokio::test]
+async fn an_error_is_an_invalid_request_only_where_the_request_is_invalid() {
+    let (upstream, signer) = (Upstream::start().await, Signer::es256("e"));
+    let issuer = Issuer::start(&[&signer]).await;
+    issuer.set(Mood::Status(hyper::StatusCode::INTERNAL_SERVER_ERROR));
+    let open = proxy(&upstream, 9, &["--max-body", "300"]);
+    let signed_in = proxy(&upstream, 9, &["--oidc-issuer", &issuer.url, "--oidc-audience", AUDIENCE]);
+    let limits = resource(json!({"global": bucket(9)}));
+    let down = Proxy::start(&format!("http://127.0.0.1:{}/mcp", free_port()), &limits, &["--store", "memory"]);
+    let bearer = format!("Bearer {}", issuer.token(&signer, "alice"));
+    let answers = [
+        (400, -32600, ask(&open, &[], "{}").await),
+        (413, -32600, ask(&open, &[], " ".repeat(400)).await),
+        (405, -32600, send(&open, request("PUT", "/mcp", &[], "")).await),
+        (401, 401, ask(&signed_in, &[], call(1, "search")).await),
+        (401, 401, ask(&signed_in, &[("authorization", "Bearer x")], call(1, "search")).await),
+        (503, -32603, ask(&signed_in, &[("authorization", &bearer)], call(1, "search")).await),
+        (502, -32603, send(&down, request("GET", "/mcp", &[], "")).await),
+        (502, -32603, ask(&down, &[], call(1, "search")).await),
+    ];
+    for (status, code, answer) in answers {
+        assert_refused(&answer, status, "");
+        assert_eq!(answer.json()["error"]["code"], code, "{}", answer.text());
+        assert_eq!(answer.headers["cache-control"], "no-store", "{}", answer.text());
+    }
+}
 
 /// TG103 warns of the name, which is written into the log.
 #[tokio::test]
