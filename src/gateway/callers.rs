@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::{body::Body, response::Response};
-use http::{HeaderValue, Method, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
 
 use super::front::{Turned, plain};
 use crate::{
@@ -36,22 +36,30 @@ impl Callers {
     }
 
     /// The caller, when it is known. What must not go on is taken out of the head.
-    pub(super) async fn who(&self, parts: &mut Parts, peer: Option<Peer>) -> Result<Option<Arc<Caller>>, Rejection> {
-        let asking = peer.map(|peer| Asking { ip: peer.address.ip(), has_certificate: peer.certified });
-        let asking = asking.unwrap_or(Asking { ip: std::net::Ipv4Addr::UNSPECIFIED.into(), has_certificate: false });
+    pub(super) async fn who(&self, parts: &mut Parts, peer: Option<&Peer>) -> Result<Option<Arc<Caller>>, Rejection> {
+        let asking = asking(peer);
         // A browser asks whether it may ask, without any token (CORS).
         let caller = match parts.method {
             Method::OPTIONS => None,
             _ => self.auth.caller(&parts.headers, asking).await?,
         };
-        if let Some(name) = self.auth.user_header().filter(|_| !asking.is_trusted()) {
-            // The server behind must not believe it either.
-            parts.headers.remove(name);
-        }
-        if self.auth.verifier().is_some() && !self.pass_token {
-            parts.headers.remove(header::AUTHORIZATION);
-        }
+        self.strip(&mut parts.headers, peer, self.pass_token);
         Ok(caller)
+    }
+
+    /// Removes what the server behind must not receive: a user header that no trusted peer has set, and tokens that are for this proxy.
+    pub(super) fn strip(&self, headers: &mut HeaderMap, peer: Option<&Peer>, keeps_token: bool) {
+        if let Some(user) = self.auth.user_header() {
+            let is_trusted = self.auth.trusts(asking(peer));
+            // The other spelling is never counted, so it must not pass either.
+            let false_ones = headers.keys().filter(|name| is_spelling(name, user) && !(is_trusted && *name == user));
+            for name in false_ones.cloned().collect::<Vec<_>>() {
+                headers.remove(name);
+            }
+        }
+        if self.auth.verifier().is_some() && !keeps_token {
+            headers.remove(header::AUTHORIZATION);
+        }
     }
 
     /// The answer to a caller who is not let in.
@@ -63,4 +71,17 @@ impl Callers {
         }
         Turned::with(response)
     }
+}
+
+fn asking(peer: Option<&Peer>) -> Asking<'_> {
+    match peer {
+        Some(peer) => Asking { ip: peer.address.ip(), certificate_names: &peer.certificate_names },
+        None => Asking { ip: std::net::Ipv4Addr::UNSPECIFIED.into(), certificate_names: &[] },
+    }
+}
+
+/// Whether a server that hands fields on as CGI does, with `_` for `-`, takes one name for the other.
+fn is_spelling(name: &HeaderName, of: &HeaderName) -> bool {
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    name.as_str().bytes().map(fold).eq(of.as_str().bytes().map(fold))
 }

@@ -6,7 +6,7 @@
 //! other methods   405: a server might run what is in them
 //! ```
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     body::{Body, Bytes},
@@ -56,11 +56,11 @@ pub(super) async fn serve(State(gateway): State<Arc<Gateway>>, request: Request)
 impl Gateway {
     async fn answer(&self, request: Request, access: &mut Access) -> Result<Response, Turned> {
         let (mut parts, body) = request.into_parts();
-        let peer = parts.extensions.get::<Peer>().copied();
+        let peer = parts.extensions.get::<Peer>().cloned();
         if let Some(metadata) = self.callers.metadata(&parts) {
             return Ok(metadata);
         }
-        let caller = self.callers.who(&mut parts, peer).await.map_err(|rejection| {
+        let caller = self.callers.who(&mut parts, peer.as_ref()).await.map_err(|rejection| {
             self.metrics.sign_in_refused(rejection);
             self.callers.unknown(rejection)
         })?;
@@ -76,7 +76,7 @@ impl Gateway {
             told = self.decide(&read, caller.as_deref().map(Caller::subject), access).await?;
             envelope = Some(read);
         }
-        let head = self.head(parts, peer.map(|peer| peer.address.ip()));
+        let head = self.head(parts, peer.as_ref());
         let mut response = self.upstream.pass(head, body).await.map_err(|error| Turned::with(no_answer(&error, envelope.as_ref())))?;
         for (name, value) in told {
             response.headers_mut().insert(name, value);
@@ -128,11 +128,11 @@ impl Gateway {
     }
 
     /// The head as it goes on.
-    fn head(&self, parts: Parts, peer: Option<IpAddr>) -> Head {
+    fn head(&self, parts: Parts, peer: Option<&Peer>) -> Head {
         let Parts { method, uri, mut headers, .. } = parts;
-        hop::leave_hop(&mut headers);
+        hop::leave_hop(&mut headers, self.callers.auth.user_header());
         if let Some(peer) = peer {
-            hop::tell_forwarded(&mut headers, peer, self.is_tls);
+            hop::tell_forwarded(&mut headers, peer.address.ip(), self.is_tls);
         }
         // The body is whole: its length is counted anew, and nobody has to be asked whether to send it.
         headers.remove(header::CONTENT_LENGTH);

@@ -17,22 +17,69 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
+/// Fields for the other end, whatever `Connection` says of them: with `Connection: authorization`, a client could otherwise have the server
+/// see another request than the one that was looked at here.
+const END_TO_END: [HeaderName; 33] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::AGE,
+    header::ALLOW,
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_LOCATION,
+    header::CONTENT_RANGE,
+    header::CONTENT_SECURITY_POLICY,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::DATE,
+    header::ETAG,
+    header::EXPECT,
+    header::EXPIRES,
+    header::FORWARDED,
+    header::HOST,
+    header::LOCATION,
+    header::ORIGIN,
+    header::RANGE,
+    header::REFERER,
+    header::RETRY_AFTER,
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::USER_AGENT,
+    header::VARY,
+    header::VIA,
+    header::WWW_AUTHENTICATE,
+    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-request-id"),
+];
+
+/// The same by how they begin.
+const END_TO_END_BEGIN: [&str; 7] = ["mcp-", "access-control-", "x-forwarded", "ratelimit", "sec-", "trace", "x-auth"];
+
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Takes out what belongs to the connection that the headers came over, `Connection`'s own list included.
-pub(super) fn leave_hop(headers: &mut HeaderMap) {
+/// Takes out what belongs to the connection that the headers came over, `Connection`'s own list included. `user` is the header that names
+/// the user, which is for the other end as well.
+pub(super) fn leave_hop(headers: &mut HeaderMap, user: Option<&HeaderName>) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|list| list.split(','))
         .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| Some(name) != user && !is_end_to_end(name))
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
+}
+
+fn is_end_to_end(name: &HeaderName) -> bool {
+    END_TO_END.contains(name) || END_TO_END_BEGIN.iter().any(|begin| name.as_str().starts_with(begin))
 }
 
 /// Says who asked, for what host and how; what an earlier proxy said of the host stays.
@@ -71,8 +118,18 @@ mod tests {
             ("mcp-session-id", "s"),
             ("last-event-id", "7"),
         ]);
-        leave_hop(&mut sent);
+        leave_hop(&mut sent, None);
         assert_eq!(sent, headers(&[("mcp-session-id", "s"), ("last-event-id", "7")]));
+    }
+
+    #[test]
+    fn connection_cannot_name_what_is_for_the_other_end() {
+        let names = ["authorization", "x-user", "host", "content-length", "content-type", "mcp-session-id", "mcp-name", "origin", "cookie"];
+        let fields: Vec<_> = names.iter().map(|name| (*name, "1")).collect();
+        let mut sent = headers(&fields);
+        sent.insert(header::CONNECTION, HeaderValue::try_from(format!("close, {}", names.join(", ").to_uppercase())).expect("a value"));
+        leave_hop(&mut sent, Some(&HeaderName::from_static("x-user")));
+        assert_eq!(sent, headers(&fields));
     }
 
     #[test]

@@ -6,18 +6,24 @@
 //! | `optional` | anonymous | known | rejected |
 //! | `none` | anonymous | anonymous: tokens are not looked at | anonymous |
 //!
-//! A user header says who is calling without a token, where somebody in front has found that out. It counts only from a trusted peer, one on
-//! this host or with a certificate that was verified; then it comes before any token, in every mode. From anybody else it is as if it were not
-//! there, so take it away before the request goes on ([`Auth::user_header`]).
+//! A user header says who is calling without a token, where somebody in front has found that out. It counts only from peers that were named
+//! ([`TrustedPeers`](super::TrustedPeers)); then it comes before any token, in every mode. From anybody else it is as if it were not there, so
+//! take it away before the request goes on ([`Auth::trusts`]).
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use http::{
     HeaderMap, HeaderName,
     header::{AUTHORIZATION, HeaderValue},
 };
 
-use super::{Caller, rejection::Rejection, settings::SettingsError, verifier::Verifier};
+use super::{
+    Caller,
+    peer::{Peer, UserHeader},
+    rejection::Rejection,
+    settings::SettingsError,
+    verifier::Verifier,
+};
 
 /// Whether callers have to be known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,28 +51,12 @@ impl AuthMode {
     }
 }
 
-/// Who holds the other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// The address of the socket, never one from a header.
-    pub ip: IpAddr,
-    /// Whether it has shown a client certificate that was verified.
-    pub has_certificate: bool,
-}
-
-impl Peer {
-    /// Whether it may say who is calling.
-    pub fn is_trusted(self) -> bool {
-        self.has_certificate || self.ip.to_canonical().is_loopback()
-    }
-}
-
 /// Finds out who is calling.
 #[derive(Clone, Debug)]
 pub struct Auth {
     mode: AuthMode,
     verifier: Option<Verifier>,
-    user_header: Option<HeaderName>,
+    user_header: Option<UserHeader>,
 }
 
 impl Auth {
@@ -74,7 +64,7 @@ impl Auth {
     ///
     /// # Errors
     /// When the mode needs a way to know callers and there is none. `optional` needs a verifier: it could not tell bad tokens otherwise.
-    pub fn new(mode: AuthMode, verifier: Option<Verifier>, user_header: Option<HeaderName>) -> Result<Self, SettingsError> {
+    pub fn new(mode: AuthMode, verifier: Option<Verifier>, user_header: Option<UserHeader>) -> Result<Self, SettingsError> {
         let is_possible = match mode {
             AuthMode::Required => verifier.is_some() || user_header.is_some(),
             AuthMode::Optional => verifier.is_some(),
@@ -90,7 +80,12 @@ impl Auth {
 
     /// The header that only trusted peers may set.
     pub fn user_header(&self) -> Option<&HeaderName> {
-        self.user_header.as_ref()
+        self.user_header.as_ref().map(|header| &header.name)
+    }
+
+    /// Whether a peer is one of those.
+    pub fn trusts(&self, peer: Peer<'_>) -> bool {
+        self.user_header.as_ref().is_some_and(|header| header.from.include(peer))
     }
 
     /// Verifies tokens, if anything does.
@@ -102,7 +97,7 @@ impl Auth {
     ///
     /// # Errors
     /// With the reason why the request must not go on.
-    pub async fn caller(&self, headers: &HeaderMap, peer: Peer) -> Result<Option<Arc<Caller>>, Rejection> {
+    pub async fn caller(&self, headers: &HeaderMap, peer: Peer<'_>) -> Result<Option<Arc<Caller>>, Rejection> {
         if let Some(user) = self.user_by_header(headers, peer)? {
             return Ok(Some(Arc::new(Caller::new(user, None::<String>))));
         }
@@ -116,8 +111,8 @@ impl Auth {
         }
     }
 
-    fn user_by_header<'a>(&self, headers: &'a HeaderMap, peer: Peer) -> Result<Option<&'a str>, Rejection> {
-        let Some(name) = self.user_header.as_ref().filter(|_| peer.is_trusted()) else { return Ok(None) };
+    fn user_by_header<'a>(&self, headers: &'a HeaderMap, peer: Peer<'_>) -> Result<Option<&'a str>, Rejection> {
+        let Some(name) = self.user_header().filter(|_| self.trusts(peer)) else { return Ok(None) };
         let Some(value) = only(headers, name)? else { return Ok(None) };
         let user = str::from_utf8(value.as_bytes()).map_err(|_| Rejection::UserHeader)?;
         Ok(Some(user).filter(|user| !user.is_empty()))
@@ -174,19 +169,8 @@ mod tests {
     }
 
     #[test]
-    fn loopback_and_certificates_are_trusted() {
-        let peer = |ip: &str, has_certificate| Peer { ip: ip.parse().expect("an address"), has_certificate };
-        for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-            assert!(peer(ip, false).is_trusted(), "{ip}");
-        }
-        for ip in ["10.0.0.1", "0.0.0.0", "::", "::ffff:10.0.0.1", "fe80::1"] {
-            assert!(!peer(ip, false).is_trusted() && peer(ip, true).is_trusted(), "{ip}");
-        }
-    }
-
-    #[test]
     fn a_mode_that_could_know_nobody_is_refused() {
-        let header = || Some(HeaderName::from_static("x-user"));
+        let header = || Some(UserHeader { name: HeaderName::from_static("x-user"), from: ["loopback"].into_iter().collect() });
         for (mode, header) in [(AuthMode::Required, None), (AuthMode::Optional, None), (AuthMode::Optional, header())] {
             assert_eq!(Auth::new(mode, None, header).err(), Some(SettingsError::NobodyKnown), "{}", mode.name());
         }

@@ -27,7 +27,7 @@
 //! let auth = Auth::new(AuthMode::Required, Some(Verifier::start(&settings)?), None)?;
 //! let resource = ProtectedResource::new("https://mcp.example/mcp", "https://login.example", &[])?;
 //!
-//! match auth.caller(&headers, Peer { ip, has_certificate: false }).await {
+//! match auth.caller(&headers, Peer { ip, certificate_names: &[] }).await {
 //!     Ok(Some(caller)) => println!("{} may go on", caller.subject()),
 //!     Ok(None) => println!("nobody in particular may go on"),
 //!     Err(rejection) => println!("{}, WWW-Authenticate: {:?}", rejection.status(), challenge(rejection, Some(&resource))),
@@ -48,6 +48,7 @@
 //! |---|---|
 //! | `verifier` | tokens in, callers out |
 //! | `auth` | who is calling, by token or by header, and whether they have to be known |
+//! | `peer` | who may name the user in a header |
 //! | `rejection` | the reasons why nobody is let in |
 //! | `challenge` | `WWW-Authenticate`, and RFC 9728's metadata |
 //! | `settings` | whose tokens are trusted |
@@ -67,6 +68,7 @@ mod file;
 mod introspection;
 mod keyring;
 mod keys;
+mod peer;
 mod rejection;
 mod remembered;
 pub mod settings;
@@ -76,9 +78,10 @@ mod url;
 mod verifier;
 mod web;
 
-pub use auth::{Auth, AuthMode, Peer};
+pub use auth::{Auth, AuthMode};
 pub use challenge::{ProtectedResource, WELL_KNOWN, challenge};
 pub use credentials::{Credentials, Secret};
+pub use peer::{Peer, TrustedPeers, UserHeader};
 pub use rejection::Rejection;
 pub use settings::{KeySource, Settings, SettingsError};
 pub use sign_in::{CLUSTER_TOKEN, Elsewhere, SignIn, SignInError};

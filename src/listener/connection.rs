@@ -28,6 +28,7 @@ use super::{
     Limits, Phase,
     leftover::Received,
     meter::{Due, Meter, Metered},
+    names::names,
     places::{Holder, Place},
     tls::Identity,
 };
@@ -72,7 +73,7 @@ impl Connection {
         // Answers are small and wait for nothing.
         let _ = stream.set_nodelay(true);
         let Some(identity) = &self.tls else {
-            return self.serve(stream, false, Peer { address, certified: false }, held).await;
+            return self.serve(stream, false, Peer { address, certificate_names: Arc::default() }, held).await;
         };
         let handshake = async {
             let mut first = [0];
@@ -87,8 +88,9 @@ impl Connection {
             () = held.place.lost() => return Err(Ended::Evicted),
         };
         let tls = stream.get_ref().1;
-        let (is_http2, certified) = (tls.alpn_protocol() == Some(b"h2"), tls.peer_certificates().is_some());
-        self.serve(stream, is_http2, Peer { address, certified }, held).await
+        let (is_http2, certificate) = (tls.alpn_protocol() == Some(b"h2"), tls.peer_certificates().and_then(<[_]>::first));
+        let certificate_names = certificate.map(names).unwrap_or_default().into();
+        self.serve(stream, is_http2, Peer { address, certificate_names }, held).await
     }
 
     async fn serve(
@@ -155,7 +157,7 @@ async fn answer(mut router: Router, connection: Arc<Answering>, request: Request
     let is_http1 = request.version() <= Version::HTTP_11;
     let under_way = Arc::new(UnderWay::begin(connection.meter.clone()));
     let mut request = request.map(|body| Received::new(body, under_way.clone()));
-    request.extensions_mut().insert(connection.peer);
+    request.extensions_mut().insert(connection.peer.clone());
     let mut response = router.call(request).await?;
     // An answer of known size is as good as sent; a stream is under way until its end.
     if response.body().size_hint().exact().is_none() {
@@ -174,12 +176,12 @@ async fn answer(mut router: Router, connection: Arc<Answering>, request: Request
 }
 
 /// Who is at the other end: an extension of every request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Where it connects from.
     pub address: SocketAddr,
-    /// Whether it has shown a certificate that was asked for, and good.
-    pub certified: bool,
+    /// The names (common name and DNS names) of the certificate that it has shown, which was asked for and is good; none without.
+    pub certificate_names: Arc<[String]>,
 }
 
 /// A request that the meter knows of until it is answered and its body is dealt with, also when its client leaves and the future is dropped.

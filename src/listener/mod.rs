@@ -16,6 +16,7 @@ pub mod budget;
 mod connection;
 mod leftover;
 mod meter;
+mod names;
 pub(crate) mod places;
 mod socket;
 pub mod tls;

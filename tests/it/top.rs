@@ -32,7 +32,8 @@ impl Scene {
         let (folder, upstream) = (tempfile::tempdir().expect("a folder"), Upstream::start().await);
         let limits = resource(json!({"global": bucket(10), "tools": [{"name": "search", "perUser": bucket(2)}]}));
         std::fs::write(folder.path().join("server.yaml"), &limits).expect("the folder is ours");
-        let proxy = Proxy::start(&upstream.url(), &limits, &["--store", "memory", "--user-header", "X-User"]);
+        let proxy =
+            Proxy::start(&upstream.url(), &limits, &["--store", "memory", "--user-header", "X-User", "--user-header-from", "loopback"]);
         for id in 1..=3 {
             ask(&proxy, &[("x-user", "alice")], call(id, "search")).await;
         }
@@ -96,7 +97,8 @@ async fn once_is_what_the_readme_shows() {
 async fn redis_names_users_and_counts_no_calls() {
     let (scene, redis, upstream) = (Scene::start().await, Server::start().await, Upstream::start().await);
     let limits = std::fs::read_to_string(scene.folder.path().join("server.yaml")).expect("written");
-    let proxy = Proxy::start(&upstream.url(), &limits, &["--redis-url", &redis.url(), "--user-header", "X-User"]);
+    let proxy =
+        Proxy::start(&upstream.url(), &limits, &["--redis-url", &redis.url(), "--user-header", "X-User", "--user-header-from", "loopback"]);
     ask(&proxy, &[("x-user", "alice\u{9b}2J")], call(1, "search")).await;
     let url = redis.url();
     let args = ["--once", "-f", "server.yaml", "--redis-url", &url];

@@ -200,9 +200,20 @@ pub(in crate::cli) struct CallerArgs {
     #[arg(long, env = "TOLLGATE_PASS_TOKEN")]
     pub(super) pass_token: bool,
 
-    /// Header in which a trusted peer (on this machine, or with a client certificate) names the user
+    /// Header that names the user; believed only from the peers in --user-header-from
     #[arg(long, env = "TOLLGATE_USER_HEADER", value_name = "HEADER")]
     pub(super) user_header: Option<String>,
+
+    /// Peer that may set it: loopback (everything on this machine or in this pod, port-forwards included), or the name in a client
+    /// certificate (common name or DNS name; needs --client-ca); may be repeated
+    #[arg(
+        long,
+        env = "TOLLGATE_USER_HEADER_FROM",
+        value_name = "loopback|CERTIFICATE-NAME",
+        requires = "user_header",
+        value_delimiter = ','
+    )]
+    pub(super) user_header_from: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use http::HeaderName;
 use tracing::warn;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     gateway::{callers::Callers, source::Source},
-    identity::{self, Auth, AuthMode, ProtectedResource, Secret, SignIn, Verifier},
+    identity::{self, Auth, AuthMode, ProtectedResource, Secret, SignIn, TrustedPeers, UserHeader, Verifier},
 };
 
 /// How callers will be known.
@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct CallerSettings {
     mode: AuthMode,
     identity: Option<identity::Settings>,
-    user_header: Option<HeaderName>,
+    user_header: Option<UserHeader>,
     resource: Option<Arc<ProtectedResource>>,
     pass_token: bool,
 }
@@ -28,8 +28,8 @@ pub(super) struct CallerSettings {
 /// Environment variables that may hold the client secret.
 const SECRET_VARIABLES: [&str; 2] = ["TOLLGATE_OIDC_CLIENT_SECRET", "TOOLHIVE_OIDC_CLIENT_SECRET"];
 
-/// Flags come before the resource, which is trusted as far as `trust` says.
-pub(super) fn resolve(args: CallerArgs, source: &Source, trust: &Trust) -> anyhow::Result<CallerSettings> {
+/// Flags come before the resource, which is trusted as far as `trust` says. `asks_certificates` where clients have to show one.
+pub(super) fn resolve(args: CallerArgs, source: &Source, trust: &Trust, asks_certificates: bool) -> anyhow::Result<CallerSettings> {
     let CallerArgs {
         auth,
         oidc_issuer,
@@ -42,6 +42,7 @@ pub(super) fn resolve(args: CallerArgs, source: &Source, trust: &Trust) -> anyho
         resource_url,
         pass_token,
         user_header,
+        user_header_from,
     } = args;
     let said = source.sign_in.clone().unwrap_or_default();
     let client_secret = secret(oidc_client_secret_file);
@@ -68,9 +69,7 @@ pub(super) fn resolve(args: CallerArgs, source: &Source, trust: &Trust) -> anyho
         None if sign_in.issuer.is_some() => AuthMode::Required,
         None => AuthMode::None,
     };
-    let user_header =
-        user_header.map(|name| HeaderName::try_from(&name).with_context(|| format!("--user-header {name:?} is no header name")));
-    let user_header = user_header.transpose()?;
+    let user_header = user_header.map(|name| trusted_header(&name, user_header_from, asks_certificates)).transpose()?;
     let by_header_alone = user_header.is_some() && sign_in.issuer.is_none();
     let identity = if mode == AuthMode::None || by_header_alone { None } else { Some(trust.settings(&sign_in)?) };
     if mode == AuthMode::None && user_header.is_none() && source.limits.has_per_user() {
@@ -107,6 +106,22 @@ fn warn_of_gaps(sign_in: &SignIn, mode: AuthMode, source: &Source, signs_in: boo
     }
 }
 
+/// The header that names the user, and the peers that may set it. There is no default.
+fn trusted_header(name: &str, from: Vec<String>, asks_certificates: bool) -> anyhow::Result<UserHeader> {
+    let header = HeaderName::try_from(name).with_context(|| format!("--user-header {name:?} is not a header name"))?;
+    ensure!(
+        !from.is_empty(),
+        "--user-header {name} needs --user-header-from, since any client could set it: add loopback to trust everything on this machine or in \
+         this pod, port-forwards included, or the name in the certificate of the proxy that sets it"
+    );
+    let from: TrustedPeers = from.into_iter().collect();
+    ensure!(
+        asks_certificates || !from.need_certificates(),
+        "--user-header-from names a certificate, and clients are not asked for any: add --client-ca, --tls-cert and --tls-key"
+    );
+    Ok(UserHeader { name: header, from })
+}
+
 impl CallerArgs {
     /// Whether the resource has to say who issues tokens.
     pub(super) fn needs_issuer(&self) -> bool {
@@ -128,15 +143,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cli::proxy::trust::ObjectArgs;
 
-    fn resolved(is_watched: bool, url: Option<&str>, secret: Option<&str>) -> anyhow::Result<CallerSettings> {
+    fn resolved(trust: &Trust, url: Option<&str>, secret: Option<&str>) -> anyhow::Result<CallerSettings> {
         let inline = json!({"issuer": "https://i.example", "introspectionUrl": "https://evil.example", "clientId": "c"});
-        let described = json!({"kind": "MCPOIDCConfig", "metadata": {"name": "sso"}, "spec": {"type": "inline", "inline": inline}});
+        let described = json!({"apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPOIDCConfig", "metadata": {"name": "sso"}, "spec": {"type": "inline", "inline": inline}});
         let server = json!({
             "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPServer", "metadata": {"name": "s"},
             "spec": {"oidcConfigRef": {"name": "sso", "audience": "a"}},
         });
-        let source = Source::of_object(&server).expect("no limits are fine").described_by(&described);
+        let source = Source::of_object(&server).expect("no limits are fine").described_by(&described, "default");
         let args = CallerArgs {
             auth: None,
             oidc_issuer: None,
@@ -149,16 +165,18 @@ mod tests {
             resource_url: None,
             pass_token: false,
             user_header: None,
+            user_header_from: Vec::new(),
         };
-        resolve(args, &source, is_watched)
+        resolve(args, &source, trust, false)
     }
 
     #[test]
     fn a_watched_object_does_not_choose_where_the_secret_goes() {
-        let refused = resolved(true, None, Some("secret")).expect_err("anyone who may write the object gets the secret").to_string();
+        let object = ObjectArgs::default().trust(Vec::new());
+        let refused = resolved(&object, None, Some("secret")).expect_err("anyone who may write the object gets the secret").to_string();
         assert!(refused.ends_with("https://evil.example: confirm it with --oidc-introspection-url https://evil.example"), "{refused}");
-        assert!(resolved(true, Some("https://good.example"), Some("secret")).is_ok());
-        assert!(resolved(true, None, None).is_ok(), "nothing is sent anywhere");
-        assert!(resolved(false, None, Some("secret")).is_ok(), "a file is the operator's own");
+        assert!(resolved(&object, Some("https://good.example"), Some("secret")).is_ok());
+        assert!(resolved(&object, None, None).is_ok(), "nothing is sent anywhere");
+        assert!(resolved(&Trust::Whole, None, Some("secret")).is_ok(), "a file is the operator's own");
     }
 }

@@ -90,7 +90,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
     let access = Access { kubeconfig, context };
     let (source, followed, trust) = from.read(which, &access, object, callers.needs_issuer()).await?;
     let store = store.resolve(source.storage.as_ref(), trust.redis_password_for())?;
-    let callers = callers::resolve(callers, &source, &trust)?;
+    let callers = callers::resolve(callers, &source, &trust, client_ca.is_some())?;
     let needs_store = matches!(store, StoreSettings::Redis { is_needed: true, .. });
     let proxy = Settings {
         listen,

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What a watched object may do.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(in crate::cli) struct ObjectArgs {
     /// Redis address in a watched object that may receive the password; may be repeated
     #[arg(long, env = "TOLLGATE_REDIS_PASSWORD_FOR", value_name = "HOST:PORT", conflicts_with = "file", value_delimiter = ',')]

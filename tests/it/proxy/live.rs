@@ -44,7 +44,11 @@ fn limit(limit: &str, allowed: u32, denied: u32) -> Value {
 async fn buckets_and_totals_are_told_and_no_user() {
     let upstream = Upstream::start().await;
     let limits = json!({"global": bucket(9), "perUser": bucket(2), "tools": [{"name": "never", "global": bucket(1)}]});
-    let proxy = Proxy::start(&upstream.url(), &resource(limits), &["--store", "memory", "--user-header", "X-User"]);
+    let proxy = Proxy::start(
+        &upstream.url(),
+        &resource(limits),
+        &["--store", "memory", "--user-header", "X-User", "--user-header-from", "loopback"],
+    );
     let headers = [("x-user", "alice")];
     for id in 1..=2 {
         assert_passed(&ask(&proxy, &headers, call(id, "search")).await, "search");

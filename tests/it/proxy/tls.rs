@@ -26,7 +26,8 @@ async fn clients_come_in_over_https_with_http_1_and_2() {
     };
     let files = [place("tls.crt", &cert), place("tls.key", &key), place("ca.crt", &ca.pem)];
     let limits = resource(json!({"global": bucket(9), "perUser": bucket(2)}));
-    let args = ["--store", "memory", "--user-header", "x-user", "--tls-cert", &files[0], "--tls-key", &files[1]];
+    let args =
+        ["--store", "memory", "--user-header", "x-user", "--user-header-from", "loopback", "--tls-cert", &files[0], "--tls-key", &files[1]];
     let proxy = Proxy::start(&upstream.url(), &limits, &args);
     for alpn in ["http/1.1", "h2"] {
         let client = Client::with(proxy.address, &ca.pem, ALL_VERSIONS, alpn, None);
