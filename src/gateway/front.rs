@@ -13,12 +13,13 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::{HeaderName, HeaderValue, Method, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, request::Parts};
 
 use super::{
     Gateway,
     access::Access,
     bodies::Unread,
+    forwarded::Hop,
     hop,
     upstream::{Head, NoAnswer},
 };
@@ -130,15 +131,22 @@ impl Gateway {
     /// The head as it goes on.
     fn head(&self, parts: Parts, peer: Option<&Peer>) -> Head {
         let Parts { method, uri, mut headers, .. } = parts;
-        hop::leave_hop(&mut headers, self.callers.auth.user_header());
-        if let Some(peer) = peer {
-            hop::tell_forwarded(&mut headers, peer.address.ip(), self.is_tls);
+        let (user, host) = (self.callers.auth.user_header(), host(&uri, &headers));
+        hop::leave_hop(&mut headers, user);
+        if let Some(peer) = peer.map(|peer| peer.address.ip()) {
+            Hop { peer, host, is_tls: self.is_tls, trusted: &self.trusted_proxies, kept: user }.write(&mut headers);
         }
         // The body is whole: its length is counted anew, and nobody has to be asked whether to send it.
         headers.remove(header::CONTENT_LENGTH);
         headers.remove(header::EXPECT);
         Head { method, uri, headers }
     }
+}
+
+/// What the client called: the authority of the target, which is all that HTTP/2 has, or else `Host`.
+fn host(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
+    let authority = uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
+    authority.or_else(|| headers.get(header::HOST).cloned())
 }
 
 /// An answer as the envelope's module wrote it.

@@ -1,8 +1,6 @@
-//! Headers from one hop to the next: what belongs to a connection stays there (RFC 9110, section 7.6.1), and who asked is added.
+//! Headers from one hop to the next: what belongs to a connection stays there (RFC 9110, section 7.6.1).
 
-use std::net::IpAddr;
-
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 
 /// Always about one connection. `Host` is the next hop's, and lengths are counted anew.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -58,10 +56,6 @@ const END_TO_END: [HeaderName; 33] = [
 /// The same by how they begin.
 const END_TO_END_BEGIN: [&str; 7] = ["mcp-", "access-control-", "x-forwarded", "ratelimit", "sec-", "trace", "x-auth"];
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
 /// Takes out what belongs to the connection that the headers came over, `Connection`'s own list included. `user` is the header that names
 /// the user, which is for the other end as well.
 pub(super) fn leave_hop(headers: &mut HeaderMap, user: Option<&HeaderName>) {
@@ -82,23 +76,10 @@ fn is_end_to_end(name: &HeaderName) -> bool {
     END_TO_END.contains(name) || END_TO_END_BEGIN.iter().any(|begin| name.as_str().starts_with(begin))
 }
 
-/// Says who asked, for what host and how; what an earlier proxy said of the host stays.
-pub(super) fn tell_forwarded(headers: &mut HeaderMap, peer: IpAddr, is_tls: bool) {
-    let peer = peer.to_canonical().to_string();
-    let chain: Vec<&str> = headers.get_all(&FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
-    let chain = chain.into_iter().chain([peer.as_str()]).collect::<Vec<_>>().join(", ");
-    if let Ok(chain) = HeaderValue::try_from(chain) {
-        headers.insert(FORWARDED_FOR, chain);
-    }
-    if let (Some(host), false) = (headers.get(header::HOST).cloned(), headers.contains_key(&FORWARDED_HOST)) {
-        headers.insert(FORWARDED_HOST, host);
-    }
-    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(if is_tls { "https" } else { "http" }));
-    headers.remove(header::HOST);
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn headers(fields: &[(&str, &str)]) -> HeaderMap {
@@ -130,13 +111,5 @@ mod tests {
         sent.insert(header::CONNECTION, HeaderValue::try_from(format!("close, {}", names.join(", ").to_uppercase())).expect("a value"));
         leave_hop(&mut sent, Some(&HeaderName::from_static("x-user")));
         assert_eq!(sent, headers(&fields));
-    }
-
-    #[test]
-    fn who_asked_is_appended() {
-        let mut sent = headers(&[("host", "mcp.example"), ("x-forwarded-for", "10.1.1.1"), ("x-forwarded-proto", "https")]);
-        tell_forwarded(&mut sent, "::ffff:10.2.2.2".parse().expect("an address"), false);
-        let told = [("x-forwarded-for", "10.1.1.1, 10.2.2.2"), ("x-forwarded-host", "mcp.example"), ("x-forwarded-proto", "https")];
-        assert_eq!(sent, headers(&told));
     }
 }

@@ -24,6 +24,7 @@
 //! | `bodies` | bodies of requests in memory, and how many |
 //! | [`callers`] | who is calling |
 //! | `upstream`, `sending`, `hop` | the server behind, requests that are sent again, and headers from one hop to the next |
+//! | [`forwarded`] | what the server learns about clients |
 //! | [`source`], [`follow`] | where limits come from, and what happens when they change |
 //! | [`store`] | where buckets are |
 //! | [`access`], `metrics`, `operations` | what is told about it |
@@ -34,6 +35,7 @@ mod bodies;
 pub mod callers;
 mod digests;
 pub mod follow;
+pub mod forwarded;
 mod front;
 mod hop;
 pub mod live;
@@ -56,8 +58,8 @@ use tokio::{sync::watch, task::JoinSet};
 
 pub use self::{access::AccessLog, upstream::UpstreamError};
 use self::{
-    bodies::Bodies, callers::Callers, follow::InForce, live::Lookout, metrics::Metrics, source::Source, store::Buckets, tally::Tally,
-    upstream::Upstream,
+    bodies::Bodies, callers::Callers, follow::InForce, forwarded::TrustedProxy, live::Lookout, metrics::Metrics, source::Source,
+    store::Buckets, tally::Tally, upstream::Upstream,
 };
 use crate::{
     limiter::{DigestKey, Limiter, Observer, Policy},
@@ -80,6 +82,8 @@ pub struct Settings {
     pub metrics_listen: SocketAddr,
     /// What connections have to keep to.
     pub limits: Limits,
+    /// Proxies in front whose `X-Forwarded-*` are kept.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// The MCP server: `http://HOST[:PORT][/PATH]`, `https://` or `h2c://`.
     pub upstream: String,
     /// The CAs of its certificate, PEM; `None` for those that the system trusts.
@@ -147,6 +151,7 @@ pub enum BindError {
 struct Gateway {
     limiter: Limiter<Observed<Buckets>>,
     served: ArcSwap<Served>,
+    trusted_proxies: Vec<TrustedProxy>,
     callers: Callers,
     upstream: Upstream,
     metrics: Metrics,
@@ -215,6 +220,7 @@ impl Proxy {
         let gateway = Gateway {
             limiter: Limiter::new(Observed::new(buckets, observer), policy(&source, settings.shadow)),
             served: ArcSwap::from_pointee(Served::of(&source, settings.optimizer)),
+            trusted_proxies: settings.trusted_proxies,
             callers,
             upstream,
             metrics: Metrics::new(registry, has_keys),

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
-use super::{trust::ObjectArgs, watch::ObjectName};
+use super::{front::FrontArgs, trust::ObjectArgs, watch::ObjectName};
 use crate::{
     cli::{
         args::Drain,
@@ -83,6 +83,9 @@ pub(in crate::cli) struct ProxyArgs {
     /// Name that a client's certificate must have (common name or DNS name); may be repeated
     #[arg(long, env = "TOLLGATE_CLIENT_NAME", value_name = "NAME", requires = "client_ca", value_delimiter = ',')]
     pub(super) client_name: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) front: FrontArgs,
 
     #[command(flatten)]
     pub(super) store: StoreArgs,

@@ -2,6 +2,7 @@
 
 pub(super) mod args;
 mod callers;
+mod front;
 mod object;
 mod settings;
 mod trust;

@@ -67,6 +67,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         tls_key,
         client_ca,
         client_name,
+        front,
         store,
         callers,
         reject_status,
@@ -96,6 +97,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         listen,
         tls: tls_cert.zip(tls_key).map(|(cert, key)| Files { cert, key, client_ca, client_names: client_name }),
         metrics_listen,
+        trusted_proxies: front.trusted_proxy,
         limits: Limits {
             connections: max_connections as usize,
             // Sessions and their streams live as long as their clients like.

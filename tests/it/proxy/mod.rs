@@ -3,6 +3,7 @@
 mod bad_input;
 mod ends;
 mod errors;
+mod forwarded;
 mod limits;
 mod live;
 mod memory;
@@ -71,7 +72,7 @@ pub fn posted(headers: &[(&str, &str)], body: impl Into<Bytes>) -> Request<Full<
 }
 
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Request<Full<Bytes>> {
-    let mut request = Request::builder().method(method).uri(path).header("host", "mcp.example");
+    let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
     if method == "POST" {
         request = request.header("content-type", "application/json").header("accept", "application/json, text/event-stream");
     }
