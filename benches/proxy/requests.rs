@@ -135,7 +135,7 @@ pub(super) fn stream() -> Bytes {
 
 fn head(method: &str, token: Option<&str>) -> String {
     let accept = if method == "GET" { "text/event-stream" } else { "application/json, text/event-stream" };
-    let mut head = format!("{method} /mcp HTTP/1.1\r\nhost: mcp.test\r\nuser-agent: bench\r\naccept: {accept}\r\n");
+    let mut head = format!("{method} /mcp HTTP/1.1\r\nhost: localhost\r\nuser-agent: bench\r\naccept: {accept}\r\n");
     head.push_str("mcp-protocol-version: 2025-11-25\r\nmcp-session-id: 1868a90c-7f4b-4e23-a2b6-9a3f1d2c4b5e\r\n");
     if let Some(token) = token {
         let _ = write!(head, "authorization: Bearer {token}\r\n");

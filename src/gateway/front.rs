@@ -1,6 +1,7 @@
 //! One request: who asks, what it calls, whether it may; then on to the MCP server, or an answer of our own.
 //!
 //! ```text
+//! foreign Host, Origin    403 (origin)
 //! POST            read whole (bounded), read strictly; tools/call is decided, everything else passes
 //! GET DELETE ..   passed on without a body: streams, the end of a session
 //! other methods   405: a server might run what is in them
@@ -43,23 +44,43 @@ impl Turned {
     pub(super) fn with(response: Response) -> Self {
         Self(Box::new(response))
     }
+
+    pub(super) fn into_response(self) -> Response {
+        *self.0
+    }
 }
 
 /// Serves one request.
 pub(super) async fn serve(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let mut access = Access::begin(request.method(), gateway.access_log);
-    let response = gateway.answer(request, &mut access).await.unwrap_or_else(|Turned(response)| *response);
+    let (parts, body) = request.into_parts();
+    let response = gateway.respond(parts, body, &mut access).await;
     gateway.metrics.answered(&access, response.status());
     access.end(response.status());
     response
 }
 
 impl Gateway {
-    async fn answer(&self, request: Request, access: &mut Access) -> Result<Response, Turned> {
-        let (mut parts, body) = request.into_parts();
+    /// Looks at where a request comes from, and opens the answer to the page that may read it.
+    async fn respond(&self, parts: Parts, body: Body, access: &mut Access) -> Response {
+        let asking = match self.origins.admit(&parts) {
+            Ok(asking) => asking,
+            Err(turned) => return turned.into_response(),
+        };
+        if let Some(answer) = asking.preflight(&parts) {
+            return answer;
+        }
+        match self.answer(parts, body, access).await {
+            Ok(theirs) => asking.open_theirs(theirs),
+            Err(turned) => asking.open(turned.into_response()),
+        }
+    }
+
+    /// The server's answer, or one of our own.
+    async fn answer(&self, mut parts: Parts, body: Body, access: &mut Access) -> Result<Response, Turned> {
         let peer = parts.extensions.get::<Peer>().cloned();
         if let Some(metadata) = self.callers.metadata(&parts) {
-            return Ok(metadata);
+            return Err(Turned::with(metadata));
         }
         let caller = self.callers.who(&mut parts, peer.as_ref()).await.map_err(|rejection| {
             self.metrics.sign_in_refused(rejection);

@@ -1,8 +1,8 @@
 //! The MCP reverse proxy: a limiter in front of an MCP server.
 //!
 //! ```text
-//! client ---> listener ---> who is calling? ---> what is called? ---> may it? ---> upstream
-//!                            (callers)            (mcp::Reader)       (limiter)     (upstream)
+//! client ---> listener ---> from where? ----> who is calling? ---> what is called? ---> may it? ---> upstream
+//!                           (origin)          (callers)            (mcp::Reader)        (limiter)    (upstream)
 //! ```
 //!
 //! Only `tools/call` is limited. Everything else passes: sessions, lists, notifications, responses, streams in both directions, and the
@@ -11,6 +11,7 @@
 //!
 //! | what happens | the client gets |
 //! |---|---|
+//! | a foreign `Host` or `Origin` ([`origin`]) | 403 |
 //! | a limit denies | what [`Rejection`] says: by default what the client's revision gets along with |
 //! | a body that parsers read differently, or no JSON-RPC | 400 |
 //! | a body too large, or too slow | 413, 408 |
@@ -22,6 +23,7 @@
 //! |---|---|
 //! | `front` | one request, from its head to its answer |
 //! | `bodies` | bodies of requests in memory, and how many |
+//! | [`origin`] | which hosts and origins are served, and what browsers may read |
 //! | [`callers`] | who is calling |
 //! | `upstream`, `sending`, `hop` | the server behind, requests that are sent again, and headers from one hop to the next |
 //! | [`forwarded`] | what the server learns about clients |
@@ -41,6 +43,7 @@ mod hop;
 pub mod live;
 mod metrics;
 mod operations;
+pub mod origin;
 mod sending;
 pub mod source;
 pub mod store;
@@ -58,7 +61,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 pub use self::{access::AccessLog, upstream::UpstreamError};
 use self::{
-    bodies::Bodies, callers::Callers, follow::InForce, forwarded::TrustedProxy, live::Lookout, metrics::Metrics, source::Source,
+    bodies::Bodies, callers::Callers, follow::InForce, forwarded::TrustedProxy, live::Lookout, metrics::Metrics, origin::Origins, source::Source,
     store::Buckets, tally::Tally, upstream::Upstream,
 };
 use crate::{
@@ -82,6 +85,8 @@ pub struct Settings {
     pub metrics_listen: SocketAddr,
     /// What connections have to keep to.
     pub limits: Limits,
+    /// Which hosts and origins are served.
+    pub origins: Origins,
     /// Proxies in front whose `X-Forwarded-*` are kept.
     pub trusted_proxies: Vec<TrustedProxy>,
     /// The MCP server: `http://HOST[:PORT][/PATH]`, `https://` or `h2c://`.
@@ -151,6 +156,7 @@ pub enum BindError {
 struct Gateway {
     limiter: Limiter<Observed<Buckets>>,
     served: ArcSwap<Served>,
+    origins: Origins,
     trusted_proxies: Vec<TrustedProxy>,
     callers: Callers,
     upstream: Upstream,
@@ -220,6 +226,7 @@ impl Proxy {
         let gateway = Gateway {
             limiter: Limiter::new(Observed::new(buckets, observer), policy(&source, settings.shadow)),
             served: ArcSwap::from_pointee(Served::of(&source, settings.optimizer)),
+            origins: settings.origins.withhold(callers.auth.user_header().cloned()),
             trusted_proxies: settings.trusted_proxies,
             callers,
             upstream,
@@ -262,7 +269,7 @@ impl Proxy {
     {
         let (tell, phase) = watch::channel(Phase::Serving);
         let front = Router::new().fallback(front::serve).with_state(self.gateway.clone());
-        let operations = operations::router(self.gateway.clone(), phase.clone());
+        let operations = origin::guard(operations::router(self.gateway.clone(), phase.clone()), self.metrics_address.ip());
         let mut background = JoinSet::new();
         if let Some(identity) = self.identity {
             background.spawn(keep_fresh(identity));

@@ -27,6 +27,8 @@ Examples:
       Counting in Redis, together with other proxies
   tollgate proxy -f mcpserver.yaml --upstream https://mcp --tls-cert tls.crt --tls-key tls.key
       Over HTTPS on both sides
+  tollgate proxy -f mcpserver.yaml --upstream http://mcp/mcp --allowed-origin https://app.example
+      Also for browser pages of that site
   tollgate proxy --watch tollgate-demo/fetch --upstream http://127.0.0.1:9000/mcp
       The limits of the object in the cluster of the current kubeconfig; in a pod, its own
 

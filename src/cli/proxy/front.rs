@@ -1,13 +1,35 @@
-//! Arguments of `tollgate proxy` that say what is served to whom: proxies in front.
+//! Arguments of `tollgate proxy` that say what is served to whom: hosts and origins, proxies in front.
 
-use crate::gateway::forwarded::TrustedProxy;
+use std::net::IpAddr;
+
+use crate::gateway::{
+    forwarded::TrustedProxy,
+    origin::{AllowedHost, AllowedOrigin, Origins},
+};
 
 /// What is served to whom.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Front")]
 pub(in crate::cli) struct FrontArgs {
+    /// Host name that clients may use, with any port, or NAME:PORT; others get 403; may be repeated [default: localhost and loopback
+    /// addresses if --listen is on loopback, else any]
+    #[arg(long, env = "TOLLGATE_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub(super) allowed_host: Vec<AllowedHost>,
+
+    /// Origin whose pages may call and read answers (CORS), such as https://app.example; others get 403; may be repeated [default: pages of
+    /// localhost if --listen is on loopback, subject to the MCP server's own CORS, else any]
+    #[arg(long, env = "TOLLGATE_ALLOWED_ORIGIN", value_name = "URL", value_delimiter = ',')]
+    pub(super) allowed_origin: Vec<AllowedOrigin>,
+
     /// Network of a proxy in front whose X-Forwarded-*, Forwarded and X-Real-IP are kept, such as 10.0.0.0/8; those of others are replaced;
     /// may be repeated
     #[arg(long, env = "TOLLGATE_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
     pub(super) trusted_proxy: Vec<TrustedProxy>,
+}
+
+impl FrontArgs {
+    /// Which hosts and origins a listener serves.
+    pub(super) fn origins(&self, listen: IpAddr) -> Origins {
+        Origins::new(listen, self.allowed_host.clone(), self.allowed_origin.clone())
+    }
 }

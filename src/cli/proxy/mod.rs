@@ -55,6 +55,9 @@ async fn serve(settings: ProxySettings) -> anyhow::Result<Exit> {
     for warning in &source.warnings {
         warn!("{warning}");
     }
+    if let Some(unchecked) = proxy.origins.unchecked() {
+        info!(listen = %proxy.listen, "{unchecked}");
+    }
     if proxy.rejection.status == RejectStatus::Always429 {
         warn!("with --reject-status 429, clients on the Python SDK 1.x lose their whole session at the first denial; auto avoids it");
     }

@@ -97,6 +97,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         listen,
         tls: tls_cert.zip(tls_key).map(|(cert, key)| Files { cert, key, client_ca, client_names: client_name }),
         metrics_listen,
+        origins: front.origins(listen.ip()),
         trusted_proxies: front.trusted_proxy,
         limits: Limits {
             connections: max_connections as usize,

@@ -76,7 +76,7 @@ async fn a_body_that_says_it_is_something_else_gets_415() {
         let told = raw(
             &proxy,
             format!(
-                "POST /mcp HTTP/1.1\r\nHost: a\r\n{header}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{}",
+                "POST /mcp HTTP/1.1\r\nHost: localhost\r\n{header}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{}",
                 call(1, "search")
             ),
         )
@@ -90,7 +90,7 @@ async fn a_body_that_says_it_is_something_else_gets_415() {
 async fn more_than_the_limit_gets_413_whether_announced_or_not() {
     let upstream = Upstream::start().await;
     let proxy = proxy(&upstream, 99, &[]);
-    let head = "POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     let began = Instant::now();
     let announced = raw(&proxy, format!("{head}Content-Length: 1073741824\r\n\r\n{{\"jsonrpc\"")).await;
     assert!(announced.starts_with("HTTP/1.1 413 ") && announced.contains("the body is larger than 4194304 bytes"), "{announced}");
@@ -115,7 +115,7 @@ async fn more_than_the_limit_gets_413_whether_announced_or_not() {
 async fn a_body_that_comes_too_slowly_gets_408() {
     let upstream = Upstream::start().await;
     let proxy = proxy(&upstream, 99, &["--body-timeout", "500ms"]);
-    let head = "POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{";
+    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{";
     let mut stream = TcpStream::connect(proxy.address).await.expect("the port is open");
     stream.write_all(head.as_bytes()).await.expect("it is sent");
     let (mut reads, mut writes) = stream.into_split();
@@ -139,7 +139,7 @@ async fn a_head_that_never_ends_loses_its_connection() {
     let proxy = proxy(&upstream, 99, &[]);
     let stream = TcpStream::connect(proxy.address).await.expect("the port is open");
     let (mut reads, mut writes) = stream.into_split();
-    writes.write_all(b"POST /mcp HTTP/1.1\r\nHost: a\r\nX-A: ").await.expect("it is sent");
+    writes.write_all(b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nX-A: ").await.expect("it is sent");
     let dripping = tokio::spawn(async move {
         while writes.write_all(b"a").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(200)).await
@@ -162,7 +162,7 @@ async fn a_client_that_closes_its_half_leaves_nothing_behind() {
         stream.shutdown().await.expect("half of it");
         stream
     };
-    let head = "POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     for cut in ["", "POST /mcp HT", &format!("{head}Content-Le"), &format!("{head}Content-Length: 900\r\n\r\n{}", call(1, "search"))] {
         let told = rest(&mut half(cut.to_owned()).await).await;
         assert!(told.is_empty() || told.starts_with("HTTP/1.1 400 "), "{cut:?}: {told}");
@@ -184,7 +184,10 @@ async fn pipelined_calls_are_each_decided_and_answered_in_order() {
     let proxy = proxy(&upstream, 3, &[]);
     let one = |id: u32, more: &str| {
         let body = call(id, "search");
-        format!("POST /mcp HTTP/1.1\r\nHost: a\r\n{more}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        format!(
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\n{more}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
     };
     let told = raw(&proxy, [one(1, ""), one(2, ""), one(3, ""), one(4, ""), one(5, "Connection: close\r\n")].concat()).await;
     let places: Vec<_> = (1..=5).map(|id| told.find(&format!("\"id\":{id}")).unwrap_or_else(|| panic!("{id}: {told}"))).collect();

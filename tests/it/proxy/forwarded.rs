@@ -74,4 +74,9 @@ async fn the_host_is_told_whatever_the_client_speaks() {
         assert_eq!((seen.header("x-forwarded-host"), seen.header("x-forwarded-proto")), ("localhost:8443", "https"), "{alpn}");
         assert_eq!(seen.header("host"), upstream.address.to_string(), "{alpn}");
     }
+    let client = Client::with(proxy.address, &ca.pem, ALL_VERSIONS, "h2", None);
+    let mut foreign = post("/mcp", call(2, "search"));
+    *foreign.uri_mut() = "https://evil.example/mcp".parse().expect("a URL");
+    foreign.headers_mut().remove("host");
+    assert_eq!(client.send(foreign).await.expect("an answer").status, 403);
 }

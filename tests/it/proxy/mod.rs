@@ -7,6 +7,7 @@ mod forwarded;
 mod limits;
 mod live;
 mod memory;
+mod origin;
 mod quickstart;
 mod reload;
 mod resent;

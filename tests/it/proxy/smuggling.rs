@@ -10,12 +10,12 @@ use crate::support::{proxy::Proxy, upstream::Upstream};
 /// What is to be smuggled: a call as a whole request.
 fn hidden() -> String {
     let body = call(66, "search");
-    format!("POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// A POST with these header lines, and bytes after its head.
 fn post(lines: &str, rest: &str) -> String {
-    format!("POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{lines}\r\n{rest}")
+    format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{lines}\r\n{rest}")
 }
 
 /// The same with a ping as its body, of this length.
@@ -92,13 +92,13 @@ fn heads() -> Vec<Attempt> {
         plain("a bare CR in a value", 400, |n| format!("X-A: a\rContent-Length: 0\r\nContent-Length: {n}\r\n")),
         plain("no colon", 400, |n| format!("Content-Length\r\nContent-Length: {n}\r\n")),
         plain("no name", 400, |n| format!(": a\r\nContent-Length: {n}\r\n")),
-        attempt("a folded first line", 400, format!("POST /mcp HTTP/1.1\r\n X: a\r\nHost: a\r\n\r\n{}", hidden())),
-        attempt("a space in the path", 400, format!("POST /mcp x HTTP/1.1\r\nHost: a\r\n\r\n{}", hidden())),
+        attempt("a folded first line", 400, format!("POST /mcp HTTP/1.1\r\n X: a\r\nHost: localhost\r\n\r\n{}", hidden())),
+        attempt("a space in the path", 400, format!("POST /mcp x HTTP/1.1\r\nHost: localhost\r\n\r\n{}", hidden())),
         attempt("HTTP/0.9", 400, format!("GET /mcp\r\n\r\n{}", hidden())),
         attempt("HTTP/2 with prior knowledge", 0, format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{}", hidden())),
         attempt("TLS", 400, format!("\x16\x03\x01\x02\r\n\r\n{}", hidden())),
-        attempt("a head without end", 431, format!("GET /mcp HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(128 * 1024))),
-        attempt("a thousand headers", 431, format!("GET /mcp HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(1000))),
+        attempt("a head without end", 431, format!("GET /mcp HTTP/1.1\r\nHost: localhost\r\nX: {}", "x".repeat(128 * 1024))),
+        attempt("a thousand headers", 431, format!("GET /mcp HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: 1\r\n".repeat(1000))),
     ]
 }
 
@@ -126,7 +126,7 @@ fn other_methods() -> Vec<Attempt> {
     let body = call(66, "search");
     let n = body.len();
     let with_body = |method: &str, lines: &str| {
-        format!("{method} /mcp HTTP/1.1\r\nHost: a\r\n{lines}Content-Type: application/json\r\nContent-Length: {n}\r\n\r\n{body}")
+        format!("{method} /mcp HTTP/1.1\r\nHost: localhost\r\n{lines}Content-Type: application/json\r\nContent-Length: {n}\r\n\r\n{body}")
     };
     vec![
         attempt("a body with DELETE", 204, with_body("DELETE", "Connection: close\r\n")),
@@ -134,10 +134,10 @@ fn other_methods() -> Vec<Attempt> {
         attempt(
             "a request as the body of DELETE",
             204,
-            format!("DELETE /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{}", hidden().len(), hidden()),
+            format!("DELETE /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{}", hidden().len(), hidden()),
         ),
         attempt("PUT", 405, with_body("PUT", "Connection: close\r\n")),
-        attempt("CONNECT", 405, "CONNECT mcp:80 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned() + &hidden()),
+        attempt("CONNECT", 405, "CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned() + &hidden()),
         attempt("post in lower case", 405, with_body("post", "Connection: close\r\n")),
         attempt(
             "an upgrade to HTTP/2",
@@ -145,9 +145,10 @@ fn other_methods() -> Vec<Attempt> {
             with_body("POST", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
         ),
         attempt("an upgrade to WebSocket", 200, with_body("POST", "Connection: Upgrade\r\nUpgrade: websocket\r\n")),
+        attempt("an absolute URI", 200, with_body("POST", "Connection: close\r\n").replacen("/mcp", "http://localhost/mcp", 1)),
         attempt(
             "an absolute URI of somebody else",
-            200,
+            403,
             with_body("POST", "Connection: close\r\n").replacen("/mcp", "http://elsewhere/mcp", 1),
         ),
         attempt("hop-by-hop Content-Length", 200, with_body("POST", "Connection: close, content-length\r\n")),
@@ -161,7 +162,7 @@ async fn try_out(attempt: Attempt, wrong: &mut String) {
     let limits = resource(json!({"tools": [{"name": "search", "global": bucket(1)}]}));
     let proxy = Proxy::start(&upstream.url(), &limits, &["--store", "memory", "--body-timeout", "1s"]);
     assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
-    let closing = format!("{}DELETE /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", attempt.bytes);
+    let closing = format!("{}DELETE /none HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", attempt.bytes);
     let told = timeout(PATIENCE, raw(&proxy, closing)).await.unwrap_or_else(|_| "no end".to_owned());
     let status = told.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok()).unwrap_or(0);
     let calls = upstream.called().iter().filter(|called| *called == "search").count();

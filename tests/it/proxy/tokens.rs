@@ -103,7 +103,7 @@ async fn tokens_that_are_no_good_get_401_and_a_reason() {
     let twice = twice.each_ref().map(|(name, value)| (*name, value.as_str()));
     assert_refused(&ask(&proxy, &twice, call(51, "search")).await, 400, "who is calling is said more than once");
     assert_refused(&ask_as(&proxy, &"a".repeat(64 * 1024), 52).await, 401, "the token is longer than 16384 bytes");
-    let endless = format!("POST /mcp HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n", "a".repeat(1 << 20));
+    let endless = format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", "a".repeat(1 << 20));
     let told = raw(&proxy, endless).await;
     assert!(told.is_empty() || told.starts_with("HTTP/1.1 431 "), "{told}");
     assert!(upstream.seen().is_empty(), "none of it went on");

@@ -9,7 +9,8 @@
 //! | a notification | 202 |
 //! | DELETE | 204 |
 //!
-//! Answers repeat `Mcp-Session-Id`.
+//! Answers repeat `Mcp-Session-Id`. `X-Answer-Status` and `X-Answer: NAME: VALUE` in a request set status and fields of its answer; `ADDRESS` in
+//! a value stands for the server's own.
 
 use std::{
     convert::Infallible,
@@ -26,6 +27,7 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
     HeaderMap, Method, Request, Response, Version,
     body::{Bytes, Frame, Incoming},
+    header::{HeaderName, HeaderValue},
     service::service_fn,
 };
 use hyper_util::{
@@ -68,6 +70,7 @@ pub struct Upstream {
 }
 
 struct Shared {
+    address: SocketAddr,
     seen: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
     streams: mpsc::UnboundedSender<Stream>,
@@ -128,7 +131,7 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it has one");
         let (sender, streams) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { seen: Mutex::default(), connections: AtomicUsize::new(0), streams: sender });
+        let shared = Arc::new(Shared { address, seen: Mutex::default(), connections: AtomicUsize::new(0), streams: sender });
         let of_all = shared.clone();
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -201,10 +204,12 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     let seen = Seen { method: head.method.clone(), path, version: head.version, headers: head.headers, body };
     let (calls, session) = (seen.calls(), seen.header("mcp-session-id").to_owned());
     let message: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+    let wanted = Wanted::of(&seen, &shared);
     shared.seen.lock().expect("no panic while held").push(seen);
     let response = Response::builder().header("mcp-session-id", session);
     let response = match (head.method.as_str(), calls.as_str()) {
         ("DELETE", _) => response.status(204).body(Body::default()),
+        ("GET", _) if wanted.status.is_some() => response.body(Body::default()),
         ("GET", _) | (_, "stream") => response.header("content-type", "text/event-stream").body(written_by_test(&shared)),
         (_, "broken") => return Err("told to break".to_owned()),
         (_, "slow") => {
@@ -218,7 +223,32 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
             response.header("content-type", "application/json").body(Full::new(Bytes::from(result.to_string())).boxed())
         }
     };
-    Ok(response.expect("a response"))
+    Ok(wanted.on(response.expect("a response")))
+}
+
+/// What a request says of its answer.
+struct Wanted {
+    status: Option<u16>,
+    fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Wanted {
+    fn of(seen: &Seen, shared: &Shared) -> Self {
+        let fields = seen.headers.get_all("x-answer").iter().map(|field| {
+            let field = field.to_str().expect("ASCII").replace("ADDRESS", &shared.address.to_string());
+            let (name, value) = field.split_once(": ").expect("NAME: VALUE");
+            (name.parse().expect("a name"), value.parse().expect("a value"))
+        });
+        Self { status: seen.header("x-answer-status").parse().ok(), fields: fields.collect() }
+    }
+
+    fn on(self, mut response: Response<Body>) -> Response<Body> {
+        if let Some(status) = self.status {
+            *response.status_mut() = status.try_into().expect("a status");
+        }
+        response.headers_mut().extend(self.fields);
+        response
+    }
 }
 
 fn written_by_test(shared: &Shared) -> Body {
