@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! foreign Host, Origin    403 (origin)
+//! other paths             404, or passed unlimited where that was said (paths, beside)
 //! POST            read whole (bounded), read strictly; tools/call is decided, everything else passes
 //! GET DELETE ..   passed on without a body: streams, the end of a session
 //! other methods   405: a server might run what is in them
@@ -22,6 +23,7 @@ use super::{
     bodies::Unread,
     forwarded::Hop,
     hop,
+    paths::Route,
     upstream::{Head, NoAnswer},
 };
 use crate::{
@@ -82,6 +84,10 @@ impl Gateway {
         if let Some(metadata) = self.callers.metadata(&parts) {
             return Err(Turned::with(metadata));
         }
+        let route = self.paths.route(&parts.method, parts.uri.path())?;
+        if route != Route::Endpoint {
+            return self.pass_beside(route, parts, peer.as_ref(), body).await;
+        }
         let caller = self.callers.who(&mut parts, peer.as_ref()).await.map_err(|rejection| {
             self.metrics.sign_in_refused(rejection);
             self.callers.unknown(rejection)
@@ -89,7 +95,7 @@ impl Gateway {
         let body = match &parts.method {
             &Method::POST => self.read(&parts, body).await?,
             method if PASSED.contains(method) => Bytes::new(),
-            _ => return Err(Turned::with(method_not_allowed())),
+            _ => return Err(Turned::with(method_not_allowed("GET, HEAD, POST, DELETE, OPTIONS"))),
         };
         let mut told = Vec::new();
         let mut envelope = None;
@@ -98,23 +104,39 @@ impl Gateway {
             told = self.decide(&read, caller.as_deref().map(Caller::subject), access).await?;
             envelope = Some(read);
         }
-        let head = self.head(parts, peer.as_ref());
-        let mut response = self.upstream.pass(head, body).await.map_err(|error| Turned::with(no_answer(&error, envelope.as_ref())))?;
+        let mut response = self.forward(parts, peer.as_ref(), body, envelope.as_ref()).await?;
         for (name, value) in told {
             response.headers_mut().insert(name, value);
+        }
+        Ok(response)
+    }
+
+    /// Passes a request on; the answer leads nowhere past this proxy.
+    pub(super) async fn forward(
+        &self,
+        parts: Parts,
+        peer: Option<&Peer>,
+        body: Bytes,
+        envelope: Option<&Envelope>,
+    ) -> Result<Response, Turned> {
+        let streaming_at = (parts.method == Method::GET).then(|| parts.uri.path().to_owned());
+        let head = self.head(parts, peer);
+        let mut response = self.upstream.pass(head, body).await.map_err(|error| Turned::with(no_answer(&error, envelope)))?;
+        self.origin.hide(response.headers_mut(), |path| self.paths.is_named(path));
+        if let Some(path) = streaming_at {
+            response = self.paths.announced.watch(&path, &self.origin, response);
         }
         Ok(self.metrics.streaming(response))
     }
 
     /// The whole body, within bounds of size, time and memory.
-    async fn read(&self, parts: &Parts, body: Body) -> Result<Bytes, Turned> {
+    pub(super) async fn read(&self, parts: &Parts, body: Body) -> Result<Bytes, Turned> {
         let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         self.bodies.read(announced, body).await.map_err(|why| Turned::with(unread(why)))
     }
 
     fn envelope(&self, parts: &Parts, body: &[u8]) -> Result<Envelope, Refusal> {
-        let fields = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let headers = Headers::collect(fields).map_err(|fault| Refusal { fault, id: None })?;
+        let headers = headers(parts)?;
         self.served.load().reader.read(&headers, body)
     }
 
@@ -164,6 +186,12 @@ impl Gateway {
     }
 }
 
+/// The headers that say how a body is to be read.
+pub(super) fn headers(parts: &Parts) -> Result<Headers<'_>, Refusal> {
+    let fields = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    Headers::collect(fields).map_err(|fault| Refusal { fault, id: None })
+}
+
 /// What the client called: the authority of the target, which is all that HTTP/2 has, or else `Host`.
 fn host(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
     let authority = uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
@@ -171,7 +199,7 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// An answer as the envelope's module wrote it.
-fn reply(reply: Reply) -> Response {
+pub(super) fn reply(reply: Reply) -> Response {
     Response::from(reply).map(Body::new)
 }
 
@@ -205,7 +233,6 @@ fn unread(why: Unread) -> Response {
     }
 }
 
-fn method_not_allowed() -> Response {
-    let allow = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
-    with(plain(405, "send POST, GET or DELETE"), vec![(header::ALLOW, allow)])
+pub(super) fn method_not_allowed(allowed: &'static str) -> Response {
+    with(plain(405, "send POST, GET or DELETE"), vec![(header::ALLOW, HeaderValue::from_static(allowed))])
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! client ---> listener ---> from where? ----> who is calling? ---> what is called? ---> may it? ---> upstream
-//!                           (origin)          (callers)            (mcp::Reader)        (limiter)    (upstream)
+//!                           (origin, paths)   (callers)            (mcp::Reader)        (limiter)    (upstream)
 //! ```
 //!
 //! Only `tools/call` is limited. Everything else passes: sessions, lists, notifications, responses, streams in both directions, and the
@@ -12,6 +12,7 @@
 //! | what happens | the client gets |
 //! |---|---|
 //! | a foreign `Host` or `Origin` ([`origin`]) | 403 |
+//! | a path that is not MCP's ([`paths`]) | 404 |
 //! | a limit denies | what [`Rejection`] says: by default what the client's revision gets along with |
 //! | a body that parsers read differently, or no JSON-RPC | 400 |
 //! | a body too large, or too slow | 413, 408 |
@@ -24,15 +25,18 @@
 //! | `front` | one request, from its head to its answer |
 //! | `bodies` | bodies of requests in memory, and how many |
 //! | [`origin`] | which hosts and origins are served, and what browsers may read |
+//! | [`paths`], `beside`, `announced` | which paths are reached, and what passes unlimited |
 //! | [`callers`] | who is calling |
 //! | `upstream`, `sending`, `hop` | the server behind, requests that are sent again, and headers from one hop to the next |
-//! | [`forwarded`] | what the server learns about clients |
+//! | [`forwarded`], `location` | what the server learns about clients, and clients about the server |
 //! | [`source`], [`follow`] | where limits come from, and what happens when they change |
 //! | [`store`] | where buckets are |
 //! | [`access`], `metrics`, `operations` | what is told about it |
 //! | [`live`], `digests`, `tally` | the buckets as they stand, without names of users, and what became of calls |
 
 pub mod access;
+mod announced;
+mod beside;
 mod bodies;
 pub mod callers;
 mod digests;
@@ -41,9 +45,11 @@ pub mod forwarded;
 mod front;
 mod hop;
 pub mod live;
+mod location;
 mod metrics;
 mod operations;
 pub mod origin;
+pub mod paths;
 mod sending;
 pub mod source;
 pub mod store;
@@ -61,8 +67,18 @@ use tokio::{sync::watch, task::JoinSet};
 
 pub use self::{access::AccessLog, upstream::UpstreamError};
 use self::{
-    bodies::Bodies, callers::Callers, follow::InForce, forwarded::TrustedProxy, live::Lookout, metrics::Metrics, origin::Origins, source::Source,
-    store::Buckets, tally::Tally, upstream::Upstream,
+    bodies::Bodies,
+    callers::Callers,
+    follow::InForce,
+    forwarded::TrustedProxy,
+    live::Lookout,
+    metrics::Metrics,
+    origin::Origins,
+    paths::{BadPassPath, PassPath, Paths},
+    source::Source,
+    store::Buckets,
+    tally::Tally,
+    upstream::Upstream,
 };
 use crate::{
     limiter::{DigestKey, Limiter, Observer, Policy},
@@ -89,6 +105,8 @@ pub struct Settings {
     pub origins: Origins,
     /// Proxies in front whose `X-Forwarded-*` are kept.
     pub trusted_proxies: Vec<TrustedProxy>,
+    /// Paths beside the MCP endpoint that pass unlimited.
+    pub pass_paths: Vec<PassPath>,
     /// The MCP server: `http://HOST[:PORT][/PATH]`, `https://` or `h2c://`.
     pub upstream: String,
     /// The CAs of its certificate, PEM; `None` for those that the system trusts.
@@ -141,6 +159,9 @@ pub enum BindError {
     /// The key for users' digests.
     #[error("the system cannot provide random bytes")]
     Random,
+    /// A path that passes.
+    #[error("--pass-path {0}")]
+    PassPath(#[from] BadPassPath),
     /// A socket.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -158,8 +179,11 @@ struct Gateway {
     served: ArcSwap<Served>,
     origins: Origins,
     trusted_proxies: Vec<TrustedProxy>,
+    paths: Paths,
     callers: Callers,
     upstream: Upstream,
+    /// How the server behind may call itself.
+    origin: location::Origin,
     metrics: Metrics,
     tally: Arc<Tally>,
     lookout: Lookout,
@@ -218,6 +242,7 @@ impl Proxy {
         let Parts { source, buckets, callers } = parts;
         let identity = settings.tls.map(Identity::open).transpose()?.map(Arc::new);
         let upstream = Upstream::new(&settings.upstream, settings.upstream_ca.as_deref(), settings.answer_within)?;
+        let paths = Paths::new(upstream.path(), settings.pass_paths)?;
         let (front, address) = bind(settings.listen, identity.clone(), settings.limits).await?;
         let (operations, metrics_address) = bind(settings.metrics_listen, None, settings.limits).await?;
         let has_keys = callers.auth.verifier().is_some();
@@ -228,7 +253,9 @@ impl Proxy {
             served: ArcSwap::from_pointee(Served::of(&source, settings.optimizer)),
             origins: settings.origins.withhold(callers.auth.user_header().cloned()),
             trusted_proxies: settings.trusted_proxies,
+            paths,
             callers,
+            origin: upstream.origin(),
             upstream,
             metrics: Metrics::new(registry, has_keys),
             tally,
@@ -254,6 +281,11 @@ impl Proxy {
     /// Where clients come in.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The path that they use.
+    pub fn endpoint(&self) -> &str {
+        self.gateway.paths.endpoint()
     }
 
     /// Where health, metrics and buckets are.

@@ -31,6 +31,7 @@ use tokio::time::timeout;
 
 use super::{
     hop,
+    location::Origin,
     sending::{Sending, was_never_taken},
 };
 
@@ -131,7 +132,7 @@ impl Upstream {
         let answer = timeout(self.answer_within, self.answer(head, body)).await.map_err(|_| NoAnswer::Late)?;
         let mut answer = answer
             .map_err(|error| if error.is_connect() { NoAnswer::Unreachable(error.into()) } else { NoAnswer::Broken(error.into()) })?;
-        hop::leave_hop(answer.headers_mut());
+        hop::leave_hop(answer.headers_mut(), None);
         *answer.version_mut() = Version::HTTP_11;
         Ok(answer.map(|body| Body::new(body.map_err(axum::Error::new))))
     }
@@ -154,6 +155,16 @@ impl Upstream {
         *request.uri_mut() = self.uri(&head.uri);
         *request.headers_mut() = head.headers;
         request
+    }
+
+    /// How the server may call itself in what it answers.
+    pub(super) fn origin(&self) -> Origin {
+        Origin::new(&self.scheme, &self.authority)
+    }
+
+    /// The path of the MCP endpoint.
+    pub(super) fn path(&self) -> &str {
+        &self.path
     }
 
     /// The same path and query there; `/` is the path of `--upstream`.

@@ -71,13 +71,25 @@ impl<'a> Headers<'a> {
 
     /// Whether the body is declared to be what it is read as: plain JSON in UTF-8.
     pub(super) fn check_media_type(&self) -> Result<(), Fault> {
-        if let Some(coding) = self.content_encoding.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity")) {
-            return Err(Fault::ContentEncoding(clip(coding)));
-        }
+        self.check_coding()?;
         let content_type = self.content_type.unwrap_or_default();
         let mut parts = content_type.split(';').map(str::trim);
         let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
         if is_json && parts.all(is_harmless) { Ok(()) } else { Err(Fault::MediaType(clip(content_type))) }
+    }
+
+    /// Whether the body is declared to be text as it stands, of whatever type.
+    pub(super) fn check_text(&self) -> Result<(), Fault> {
+        self.check_coding()?;
+        let content_type = self.content_type.unwrap_or_default();
+        if content_type.split(';').skip(1).map(str::trim).all(is_harmless) { Ok(()) } else { Err(Fault::MediaType(clip(content_type))) }
+    }
+
+    fn check_coding(&self) -> Result<(), Fault> {
+        match self.content_encoding.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity")) {
+            Some(coding) => Err(Fault::ContentEncoding(clip(coding))),
+            None => Ok(()),
+        }
     }
 }
 

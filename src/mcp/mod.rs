@@ -51,10 +51,12 @@
 //! | `text`, `members` | the text; one member of one name |
 //! | [`reader`] | bytes in, envelope out |
 //! | [`envelope`] | what is called, under which ids |
+//! | [`beside`] | what is not a message, by any parser |
 //! | [`refusal`] | why a request goes nowhere |
 //! | [`reply`] | what a client is told |
 //! | [`fields`] | `RateLimit` and `RateLimit-Policy` |
 
+pub mod beside;
 pub mod envelope;
 pub mod fields;
 pub mod headers;

@@ -9,6 +9,7 @@
 //! | JSON that is no JSON-RPC message, or more than one thing at once | 400 | -32600 |
 //! | a `tools/call` that does not say which tool | 400 | -32602 |
 //! | headers that disagree with the body, from 2026-07-28 | 400 | -32020 |
+//! | a message at a path that is not MCP's | 400 | -32600 |
 //!
 //! What is refused for other reasons than its body has its code from [`Reply::refused`].
 
@@ -93,6 +94,9 @@ pub enum Fault {
     /// JSON, and no JSON-RPC message.
     #[error("the body is no JSON-RPC message: {0}")]
     NotJsonRpc(&'static str),
+    /// A message, or what a parser could take for one, at a path where messages are neither read nor limited.
+    #[error("this path takes no JSON-RPC messages; send them to the MCP endpoint")]
+    Misplaced,
     /// An array of messages under a revision that has none.
     #[error("revision {0} has no batches; send one message a request")]
     Batch(Revision),
@@ -126,6 +130,7 @@ impl Fault {
             | Self::Prototype
             | Self::Nul(_)
             | Self::NotJsonRpc(_)
+            | Self::Misplaced
             | Self::Batch(_) => (400, -32600),
             Self::NoTool(_) => (400, -32602),
             Self::HeaderMismatch { .. } => (400, -32020),

@@ -17,7 +17,10 @@ use crate::{
 ///
 /// Takes the YAML that kubectl apply takes (MCPServer or VirtualMCPServer), or ToolHive's middleware JSON, or the object in a cluster, and
 /// follows it: changed limits are in force within a second. Limits that cannot work, or whose file or object is gone, leave the old ones in
-/// force. Only tools/call is limited; everything else passes.
+/// force. Only tools/call is limited; everything else that is MCP's passes.
+///
+/// Clients use the path of --upstream on this proxy: with http://127.0.0.1:9000/mcp that is http://127.0.0.1:8080/mcp (or /). Beside it, only
+/// GET of /.well-known/* passes, and what --pass-path names; all other paths are 404.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:

@@ -1,10 +1,11 @@
-//! Arguments of `tollgate proxy` that say what is served to whom: hosts and origins, proxies in front.
+//! Arguments of `tollgate proxy` that say what is served to whom: hosts and origins, paths, proxies in front.
 
 use std::net::IpAddr;
 
 use crate::gateway::{
     forwarded::TrustedProxy,
     origin::{AllowedHost, AllowedOrigin, Origins},
+    paths::PassPath,
 };
 
 /// What is served to whom.
@@ -20,6 +21,11 @@ pub(in crate::cli) struct FrontArgs {
     /// localhost if --listen is on loopback, subject to the MCP server's own CORS, else any]
     #[arg(long, env = "TOLLGATE_ALLOWED_ORIGIN", value_name = "URL", value_delimiter = ',')]
     pub(super) allowed_origin: Vec<AllowedOrigin>,
+
+    /// Path beside the MCP endpoint that passes without limits and sign-in, such as /token of an OAuth server; JSON-RPC is refused there;
+    /// may be repeated
+    #[arg(long, env = "TOLLGATE_PASS_PATH", value_name = "PATH", value_delimiter = ',')]
+    pub(super) pass_path: Vec<PassPath>,
 
     /// Network of a proxy in front whose X-Forwarded-*, Forwarded and X-Real-IP are kept, such as 10.0.0.0/8; those of others are replaced;
     /// may be repeated

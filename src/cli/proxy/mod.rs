@@ -69,10 +69,11 @@ async fn serve(settings: ProxySettings) -> anyhow::Result<Exit> {
     info!(namespace = server.namespace, server = server.name, "starting");
     let scheme = if proxy.is_tls() { "https" } else { "http" };
     print(&format!(
-        "tollgate limits calls of {}/{} on {scheme}://{}, and passes them on to {upstream}; metrics on http://{}/metrics\n",
+        "tollgate limits calls of {}/{} on {scheme}://{}{}, and passes them on to {upstream}; metrics on http://{}/metrics\n",
         server.namespace,
         server.name,
         proxy.address(),
+        proxy.endpoint(),
         proxy.metrics_address(),
     ))?;
     Ok(signals.run(|told| proxy.run(|in_force| followed.follow(in_force), told.wait())).await)

@@ -99,6 +99,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         metrics_listen,
         origins: front.origins(listen.ip()),
         trusted_proxies: front.trusted_proxy,
+        pass_paths: front.pass_path,
         limits: Limits {
             connections: max_connections as usize,
             // Sessions and their streams live as long as their clients like.

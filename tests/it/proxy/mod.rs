@@ -8,6 +8,7 @@ mod limits;
 mod live;
 mod memory;
 mod origin;
+mod paths;
 mod quickstart;
 mod reload;
 mod resent;

@@ -104,7 +104,9 @@ async fn a_named_page_is_let_in_and_can_read_what_it_is_told() {
     assert_refused(&bad, 400, "not JSON");
     let large = ask(&proxy, &[page], " ".repeat(400)).await;
     assert_refused(&large, 413, "larger");
-    for answer in [allowed, denied, bad, large] {
+    let nowhere = send(&proxy, request("GET", "/admin", &[page], "")).await;
+    assert_refused(&nowhere, 404, "the MCP endpoint is /mcp");
+    for answer in [allowed, denied, bad, large, nowhere] {
         assert_eq!(answer.headers["access-control-allow-origin"], "https://app.example", "{}", answer.text());
         let exposed = answer.headers["access-control-expose-headers"].to_str().expect("ASCII");
         for name in ["Retry-After", "WWW-Authenticate", "RateLimit", "Mcp-Session-Id"] {
@@ -145,6 +147,7 @@ async fn what_is_not_a_host_or_an_origin_is_refused_at_the_start() {
         ("--allowed-origin", "app.example", "write scheme and host such as https://app.example"),
         ("--allowed-origin", "*", "write scheme and host such as https://app.example"),
         ("--trusted-proxy", "ingress", "write ADDRESS/PREFIX such as 10.0.0.0/8"),
+        ("--pass-path", "token", "write it as in URLs, such as /token"),
     ] {
         let args = ["proxy", "-f", "none", "--upstream", "http://127.0.0.1:1", flag, value];
         let output = crate::support::serve::command(&folder).args(args).output().expect("it runs");

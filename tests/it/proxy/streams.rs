@@ -96,7 +96,9 @@ async fn a_client_that_does_not_read_slows_nobody_else() {
 #[tokio::test]
 async fn the_older_pair_of_endpoints_passes_and_its_calls_are_limited() {
     let upstream = Upstream::start().await;
-    let proxy = proxy(&upstream, 1, &[]);
+    let limits = resource(json!({"global": bucket(1)}));
+    let proxy = Proxy::start(&format!("http://{}/sse", upstream.address), &limits, &["--store", "memory"]);
+    assert_eq!(super::send(&proxy, request("POST", "/messages/?session_id=7", &[], call(0, "search"))).await.status, 404);
     let mut events = send_plain(proxy.address, request("GET", "/sse", &[("accept", "text/event-stream")], "")).await;
     let stream = upstream.stream().await;
     assert_eq!(upstream.last().path, "/sse");

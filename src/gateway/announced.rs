@@ -1,0 +1,336 @@
+//! The older transport's second endpoint: a stream begins with the URL to which its client posts.
+//!
+//! ```text
+//! event: endpoint
+//! data: /messages/?session_id=7
+//! ```
+//!
+//! Its path is remembered, so that POSTs to it pass and their calls are limited like the endpoint's: for as long as the stream goes on, and
+//! after that as long as there is room, for clients that come to another stream of the same path. A proxy that has seen no stream with a path
+//! knows nothing of it, so with several replicas a client has to stay with one. A URL with the server's own name in it loses that name.
+//!
+//! Only what comes before the first event is held back, and no client acts on half an event.
+
+use std::{
+    collections::HashMap,
+    mem::take,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+};
+use http::{StatusCode, header};
+use hyper::body::{Body as HttpBody, Frame};
+
+use super::{location::Origin, paths::is_clean};
+
+/// Paths of streams that have ended, at most.
+const MOST_ENDED: usize = 1024;
+/// What comes before the first event, at most. Comments, mostly.
+const LONGEST_HEAD: usize = 16 * 1024;
+const LONGEST_PATH: usize = 1024;
+
+/// Paths that streams have announced, with how many of these go on.
+#[derive(Debug, Default)]
+pub(super) struct Announced(Mutex<HashMap<Box<str>, usize>>);
+
+impl Announced {
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(path)
+    }
+
+    /// Reads what a stream announces, while it is passed on. `asked` is the path that was asked for it.
+    pub(super) fn watch(self: &Arc<Self>, asked: &str, origin: &Origin, response: Response) -> Response {
+        let content_type = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+        let is_stream = content_type.get(..17).is_some_and(|essence| essence.eq_ignore_ascii_case(b"text/event-stream"));
+        let is_open = response.body().size_hint().exact().is_none() && !response.headers().contains_key(header::CONTENT_ENCODING);
+        if response.status() != StatusCode::OK || !is_stream || !is_open {
+            return response;
+        }
+        let head = Head { held: Vec::new(), asked: asked.to_owned(), origin: origin.clone(), announced: Arc::clone(self) };
+        response.map(|body| Body::new(Watched { body, head: Some(head), next: None, live: None }))
+    }
+
+    fn begin(self: &Arc<Self>, path: &str) -> Live {
+        let mut paths = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if paths.len() >= MOST_ENDED && !paths.contains_key(path) {
+            paths.retain(|_, streams| *streams > 0);
+        }
+        *paths.entry(path.into()).or_default() += 1;
+        Live { announced: Arc::clone(self), path: path.into() }
+    }
+}
+
+/// A stream that goes on.
+struct Live {
+    announced: Arc<Announced>,
+    path: Box<str>,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let mut paths = self.announced.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(streams) = paths.get_mut(&self.path) {
+            *streams = streams.saturating_sub(1);
+        }
+    }
+}
+
+/// A stream, passed on.
+struct Watched {
+    body: Body,
+    /// Until the first event.
+    head: Option<Head>,
+    /// What came behind bytes that were held back.
+    next: Option<Option<Result<Frame<Bytes>, axum::Error>>>,
+    live: Option<Live>,
+}
+
+/// What came so far and may be a part of the first event.
+struct Head {
+    held: Vec<u8>,
+    asked: String,
+    origin: Origin,
+    announced: Arc<Announced>,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(next) = this.next.take() {
+                return Poll::Ready(next);
+            }
+            let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+            let Some(head) = &mut this.head else { return Poll::Ready(frame) };
+            let frame = match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => {
+                    let released = head.take(&data, &mut this.live);
+                    if released.is_last {
+                        this.head = None;
+                    }
+                    if released.bytes.is_empty() {
+                        continue;
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(released.bytes.into()))));
+                }
+                Some(Ok(Err(trailers))) => Some(Ok(trailers)),
+                Some(Err(error)) => Some(Err(error)),
+                None => None,
+            };
+            let held = take(&mut head.held);
+            this.head = None;
+            if held.is_empty() {
+                return Poll::Ready(frame);
+            }
+            this.next = Some(frame);
+            return Poll::Ready(Some(Ok(Frame::data(held.into()))));
+        }
+    }
+}
+
+/// What goes on now.
+struct Released {
+    bytes: Vec<u8>,
+    /// Whether all that comes later goes on unread.
+    is_last: bool,
+}
+
+impl Head {
+    fn take(&mut self, data: &[u8], live: &mut Option<Live>) -> Released {
+        self.held.extend_from_slice(data);
+        let mut bytes = Vec::new();
+        let mut is_last = self.held.len() > LONGEST_HEAD;
+        while let Some(end) = end_of_block(&self.held).filter(|_| !is_last) {
+            let rest = self.held.split_off(end);
+            let block = std::mem::replace(&mut self.held, rest);
+            match Event::read(&block) {
+                Event::None => bytes.extend(block),
+                Event::Other => {
+                    bytes.extend(block);
+                    is_last = true;
+                }
+                Event::Endpoint(url) => {
+                    bytes.extend(self.announce(&url, live).unwrap_or(block));
+                    is_last = true;
+                }
+            }
+        }
+        if is_last {
+            bytes.append(&mut self.held);
+        }
+        Released { bytes, is_last }
+    }
+
+    /// Remembers the path; gives the event as it has to be instead, if it must not stay as it is.
+    fn announce(&self, url: &str, live: &mut Option<Live>) -> Option<Vec<u8>> {
+        let local = self.origin.local(url, |_| false);
+        let reference = local.as_deref().unwrap_or(url);
+        let path = path_of(&self.asked, reference).filter(|path| path.len() <= LONGEST_PATH && is_clean(path));
+        *live = path.map(|path| self.announced.begin(&path));
+        local.map(|local| format!("event: endpoint\ndata: {local}\n\n").into_bytes())
+    }
+}
+
+/// One block of a stream, as far as it matters here.
+enum Event {
+    /// A comment, or nothing.
+    None,
+    Endpoint(String),
+    Other,
+}
+
+impl Event {
+    fn read(block: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(block);
+        let fields = text.trim_start_matches('\u{feff}').split(['\n', '\r']).filter_map(|line| line.split_once(':'));
+        let (mut is_endpoint, mut data) = (false, None);
+        for (name, value) in fields {
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match name {
+                "event" => is_endpoint = value == "endpoint",
+                "data" => data = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        match data {
+            Some(url) if is_endpoint => Self::Endpoint(url.trim().to_owned()),
+            Some(_) => Self::Other,
+            None => Self::None,
+        }
+    }
+}
+
+/// Where the first block ends, its empty line included. Lines end with CRLF, LF or CR.
+fn end_of_block(bytes: &[u8]) -> Option<usize> {
+    let mut is_at_start = false;
+    let mut bytes = bytes.iter().enumerate().peekable();
+    while let Some((at, byte)) = bytes.next() {
+        let ends_line = matches!(byte, b'\n' | b'\r');
+        let mut end = at + 1;
+        if *byte == b'\r'
+            && let Some((at, _)) = bytes.next_if(|(_, byte)| **byte == b'\n')
+        {
+            end = at + 1;
+        }
+        if ends_line && is_at_start {
+            return Some(end);
+        }
+        is_at_start = ends_line;
+    }
+    None
+}
+
+/// The path that a reference means, on a page at another.
+fn path_of(base: &str, reference: &str) -> Option<String> {
+    if let Some((_, rest)) = reference.split_once("://") {
+        let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
+        return path_of(base, path);
+    }
+    let path = reference.split(['?', '#']).next().unwrap_or_default();
+    match path {
+        "" => Some(base.to_owned()),
+        _ if path.starts_with("//") => None,
+        _ if path.starts_with('/') => Some(path.to_owned()),
+        _ => Some(format!("{}/{path}", base.rsplit_once('/')?.0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn origin() -> Origin {
+        let uri: http::Uri = "http://mcp:8080/sse".parse().expect("a URL");
+        Origin::new(uri.scheme().expect("a scheme"), uri.authority().expect("an authority"))
+    }
+
+    /// A body of unknown length that comes in pieces.
+    struct Pieces(VecDeque<Bytes>);
+
+    impl HttpBody for Pieces {
+        type Data = Bytes;
+        type Error = axum::Error;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+            Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+        }
+    }
+
+    fn watched(announced: &Arc<Announced>, pieces: &[&str]) -> Response {
+        let body = Body::new(Pieces(pieces.iter().map(|piece| Bytes::from((*piece).to_owned())).collect()));
+        let response = Response::builder().header("content-type", "text/event-stream; charset=utf-8").body(body).expect("a response");
+        announced.watch("/sse", &origin(), response)
+    }
+
+    async fn passed(announced: &Arc<Announced>, pieces: &[&str]) -> String {
+        let body = watched(announced, pieces).into_body().collect().await.expect("a whole body").to_bytes();
+        String::from_utf8(body.to_vec()).expect("text")
+    }
+
+    #[tokio::test]
+    async fn what_is_announced_is_remembered_however_it_comes() {
+        for (pieces, path) in [
+            (&["event: endpoint\ndata: /messages/?session_id=7\n\n", "data: 1\n\n"][..], "/messages/"),
+            (&["event:endpoint\r\ndata:/messages\r\n\r\n"], "/messages"),
+            (&["data: /m\revent: endpoint\r\r"], "/m"),
+            (&[": hello\n\n", "retry: 1\n\n: again\n", "event: end", "point\nda", "ta: messages?a\n", "\n"], "/messages"),
+            (&["\u{feff}event: endpoint\ndata: https://mcp.example/messages/?a=b\n\n"], "/messages/"),
+            (&["event: endpoint\ndata: ?a=b\n\n"], "/sse"),
+        ] {
+            let announced = Arc::new(Announced::default());
+            assert_eq!(passed(&announced, pieces).await, pieces.concat(), "byte for byte");
+            assert!(announced.has(path), "{path} of {pieces:?}: {announced:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_server_s_name_does_not_get_out() {
+        let announced = Arc::new(Announced::default());
+        let pieces = ["event: endpoint\ndata: http://mcp:8080/messages/?session_id=7\n", "\ndata: http://mcp:8080/\n\n"];
+        let wanted = "event: endpoint\ndata: /messages/?session_id=7\n\ndata: http://mcp:8080/\n\n";
+        assert_eq!(passed(&announced, &pieces).await, wanted, "what a tool says is not ours to change");
+        assert!(announced.has("/messages/"));
+    }
+
+    #[tokio::test]
+    async fn nothing_else_announces_anything_and_everything_passes() {
+        let long = format!(": {}\n", "x".repeat(20_000));
+        for pieces in [
+            &["data: {\"jsonrpc\":\"2.0\"}\n\n", "event: endpoint\ndata: /late\n\n"][..],
+            &["event: message\ndata: /a\n\n"],
+            &["event: endpoint\ndata: /../admin\n\n"],
+            &["event: endpoint\ndata: //evil.example/a\n\n"],
+            &["event: endpoint\ndata: /unfinished"],
+            &[&long, "event: endpoint\ndata: /a\n\n"],
+            &[""],
+            &[],
+        ] {
+            let announced = Arc::new(Announced::default());
+            assert_eq!(passed(&announced, pieces).await, pieces.concat());
+            assert!(announced.0.lock().expect("not poisoned").is_empty(), "{announced:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn paths_of_streams_that_go_on_are_never_forgotten() {
+        let announced = Arc::new(Announced::default());
+        let mut held = watched(&announced, &["event: endpoint\ndata: /mine\n\n", "data: 1\n\n"]).into_body();
+        held.frame().await.expect("an event").expect("read");
+        for other in 0..MOST_ENDED * 3 {
+            passed(&announced, &[&format!("event: endpoint\ndata: /messages/{other}\n\n")]).await;
+        }
+        assert!(announced.has("/mine") && announced.0.lock().expect("not poisoned").len() <= MOST_ENDED + 1);
+    }
+}
