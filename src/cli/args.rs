@@ -62,8 +62,10 @@ Examples:
       On https://127.0.0.1:8443 with development certificates; prints how to try and how to register it
   tollgate serve --tls-cert tls.crt --tls-key tls.key
       With a certificate from elsewhere, read again when it changes
-  tollgate serve --kubeconfig ~/.kube/config --context kind-dev
-      On this machine, following the CRDs of a cluster
+  tollgate serve --context kind-dev
+      On this machine, following the CRDs of another cluster than kubectl's current one
+  tollgate serve --no-cluster
+      Without a cluster, even where there is a kubeconfig
   tollgate serve --shared-alias mirror
       Keep shared and global equal everywhere, for Argo CD's default diff
 
@@ -105,17 +107,21 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "TOLLGATE_TOOLHIVE_READS_GLOBAL")]
     pub(super) toolhive_reads_global: bool,
 
-    /// Whether the installed CRDs know `global`; auto asks the cluster, and means yes without one
+    /// Whether the installed CRDs have `global`; auto asks the cluster, and assumes yes where there is no kubeconfig
     #[arg(long, env = "TOLLGATE_CRD_GLOBAL", value_name = "WHETHER", default_value = "auto")]
     pub(super) crd_global: CrdGlobal,
 
-    /// Cluster to follow; in a pod, its own is followed without this
+    /// Kubeconfig of the cluster to follow [default: as kubectl's: $KUBECONFIG, ~/.kube/config; then the pod's service account]
     #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE")]
     pub(super) kubeconfig: Option<PathBuf>,
 
     /// Context of the kubeconfig, unless its current one
-    #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME", requires = "kubeconfig")]
+    #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME")]
     pub(super) context: Option<String>,
+
+    /// Use no cluster, even where there is a kubeconfig
+    #[arg(long, env = "TOLLGATE_NO_CLUSTER", conflicts_with_all = ["kubeconfig", "context", "secrets_in"])]
+    pub(super) no_cluster: bool,
 
     /// Namespaces whose Secrets' names may be watched, to warn of a passwordRef that is not there; may be repeated
     #[arg(long, env = "TOLLGATE_SECRETS_IN", value_name = "NAMESPACE", value_delimiter = ',')]

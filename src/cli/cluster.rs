@@ -1,20 +1,15 @@
 //! The way into a cluster for commands that ask it once.
 
-use std::{
-    future::Future,
-    path::{Path, PathBuf},
-};
+use std::{future::Future, path::PathBuf};
 
-use anyhow::{Context, anyhow};
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use anyhow::Context;
+use kube::Client;
 
 use super::doctor::cluster::Trouble;
 use crate::{
     audit::listing::served_versions,
     config::{GROUP, VERSIONS},
+    webhook::cluster::connect::find,
 };
 
 /// Which cluster.
@@ -35,7 +30,7 @@ pub(super) fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::R
 
 /// A client; nothing is asked yet.
 pub(super) async fn connect(access: &Access) -> anyhow::Result<Client> {
-    Client::try_from(config(access.kubeconfig.as_deref(), access.context.as_deref()).await?).context("cannot make a Kubernetes client")
+    Ok(find(access.kubeconfig.as_deref(), access.context.as_deref())?.client()?)
 }
 
 /// The newest version of our group that is served; `None` where the group is not installed.
@@ -43,19 +38,4 @@ pub(super) async fn newest_version(client: &Client) -> anyhow::Result<Option<&'s
     let served = served_versions(client).await.map_err(Trouble::from);
     let served = served.with_context(|| format!("cannot ask what of {GROUP} is served"))?;
     Ok(VERSIONS.into_iter().find(|version| served.iter().any(|served| served == version)))
-}
-
-/// As kubectl would: the kubeconfig that is named, `$KUBECONFIG`, `~/.kube/config`; then the service account of the pod.
-pub(super) async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
-    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    // Not as a chain: these errors tell their sources themselves.
-    match (kubeconfig, context) {
-        (Some(path), _) => {
-            let shown = |error| anyhow!("cannot use {}: {error}", path.display());
-            let kubeconfig = Kubeconfig::read_from(path).map_err(shown)?;
-            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(shown)
-        }
-        (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| anyhow!("cannot use the kubeconfig: {error}")),
-        (None, None) => Config::infer().await.map_err(|error| anyhow!("there is no cluster to look at, name a --kubeconfig: {error}")),
-    }
 }

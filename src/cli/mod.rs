@@ -21,6 +21,7 @@ mod redis;
 mod serve;
 mod settings;
 mod signals;
+mod surroundings;
 mod table;
 mod target;
 mod telemetry;

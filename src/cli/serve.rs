@@ -14,10 +14,7 @@ use super::{
     settings::{ServeSettings, resolve},
     signals::Signals,
 };
-use crate::{
-    certs::DevCerts,
-    webhook::{Server, World, cluster},
-};
+use crate::{certs::DevCerts, webhook::Server};
 
 pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.
@@ -34,17 +31,12 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
 }
 
 async fn serve(settings: ServeSettings) -> anyhow::Result<Exit> {
-    let ServeSettings { server, schema, operator, cluster, dev } = settings;
+    let ServeSettings { server, crd_global, operator_reads_global, surroundings, dev } = settings;
     // Before anything is served, so that a signal is never missed.
     let signals = Signals::watch()?;
-    let (world, _following) = match cluster {
-        Some(access) => {
-            let (world, following) = cluster::follow(access, schema).await?;
-            (world, Some(following))
-        }
-        None => (World::told(schema.context("without a cluster, the CRDs are told")?, operator), None),
-    };
-    info!(shared_alias = server.mode.name(), follows_cluster = _following.is_some(), "starting");
+    let assumption = surroundings.assumption(crd_global);
+    info!(shared_alias = server.mode.name(), crd_global = assumption, cluster = %surroundings, "starting");
+    let (world, _following) = surroundings.enter(crd_global, operator_reads_global).await?;
     let server = Server::bind(server, world).await?;
     print(&greeting(&server, dev.as_ref())?)?;
     Ok(signals.run(|told| server.run(told.wait())).await)

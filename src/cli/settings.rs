@@ -5,27 +5,26 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context;
 use time::OffsetDateTime;
 
-use super::args::{CrdGlobal, Drain, ServeArgs};
+use super::{
+    args::{CrdGlobal, Drain, ServeArgs},
+    surroundings::{Surroundings, Typed},
+};
 use crate::{
     certs::{DevCerts, ensure_dev},
-    config::{operator::Operator, schema::Schema},
     listener::{Limits, tls::Files},
-    webhook::{
-        Settings,
-        cluster::{Access, is_in_cluster},
-    },
+    webhook::Settings,
 };
 
 /// Everything that `serve` needs to know.
 #[derive(Debug)]
 pub(super) struct ServeSettings {
     pub(super) server: Settings,
-    /// What was said about the CRDs; to be asked from the cluster without.
-    pub(super) schema: Option<Schema>,
-    /// What was said about ToolHive's operator; to be looked for in the cluster otherwise.
-    pub(super) operator: Operator,
-    /// The cluster to follow.
-    pub(super) cluster: Option<Access>,
+    /// What was said about the CRDs.
+    pub(super) crd_global: CrdGlobal,
+    /// Whether ToolHive's operator is said to read `global`; looked for in the cluster otherwise.
+    pub(super) operator_reads_global: bool,
+    /// The cluster to follow, if any.
+    pub(super) surroundings: Surroundings,
     /// The development certificates, when those are served.
     pub(super) dev: Option<DevCerts>,
 }
@@ -49,6 +48,7 @@ pub(super) fn resolve(args: ServeArgs) -> anyhow::Result<ServeSettings> {
         crd_global,
         kubeconfig,
         context,
+        no_cluster,
         secrets_in,
         schema_poll,
         max_in_flight,
@@ -60,14 +60,16 @@ pub(super) fn resolve(args: ServeArgs) -> anyhow::Result<ServeSettings> {
     let named = tls_cert.zip(tls_key);
     let dev = named.is_none().then(|| dev_certs(tls_dev, listen.ip())).transpose()?;
     let (cert, key) = named.or_else(|| dev.as_ref().map(|dev| (dev.cert.clone(), dev.key.clone()))).unwrap_or_default();
-    let follows = kubeconfig.is_some() || is_in_cluster();
-    let schema = match crd_global {
-        CrdGlobal::Yes => Some(Schema::told(true)),
-        CrdGlobal::No => Some(Schema::told(false)),
-        CrdGlobal::Auto if follows => None,
-        CrdGlobal::Auto => Some(Schema::told(true)),
-    };
     let schema_poll = schema_poll.as_duration().max(Duration::from_millis(100));
+    let typed = Typed {
+        kubeconfig: kubeconfig.as_deref(),
+        context: context.as_deref(),
+        no_cluster,
+        secrets_in,
+        operator_reads_global: toolhive_reads_global,
+        schema_poll,
+    };
+    let surroundings = Surroundings::look(typed)?;
     Ok(ServeSettings {
         server: Settings {
             listen,
@@ -79,9 +81,9 @@ pub(super) fn resolve(args: ServeArgs) -> anyhow::Result<ServeSettings> {
             deadline: deadline.as_duration(),
             drain: drain.unwrap_or(if dev.is_some() { Duration::ZERO } else { DRAIN }),
         },
-        schema,
-        operator: if toolhive_reads_global { Operator::ReadsGlobal } else { Operator::Absent },
-        cluster: follows.then_some(Access { kubeconfig, context, secrets_in, operator_reads_global: toolhive_reads_global, schema_poll }),
+        crd_global,
+        operator_reads_global: toolhive_reads_global,
+        surroundings,
         dev,
     })
 }

@@ -59,7 +59,10 @@ impl Stage {
             fs::create_dir_all(home.path().join(folder)).expect("made");
         }
         let kubeconfig = fs::read_to_string(cluster.kubeconfig()).expect("written");
-        fs::write(home.path().join(".kube/config"), kubeconfig.replace("name: test, context", "name: kind-dev, context")).expect("written");
+        let kubeconfig = kubeconfig
+            .replace("name: test, context", "name: kind-dev, context")
+            .replace("current-context: test", "current-context: kind-dev");
+        fs::write(home.path().join(".kube/config"), kubeconfig).expect("written");
         let copied = Command::new("cp").arg("-r").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests")).arg(home.path()).status();
         assert!(copied.expect("cp is there").success());
         fs::copy(home.path().join("manifests/samples/good/mcpserver-global.yaml"), home.path().join("mcpserver.yaml")).expect("copied");
@@ -79,7 +82,7 @@ impl Stage {
             [Path::new(TOLLGATE), Path::new(kubectl.get_program())].map(|file| file.parent().expect("in a folder").display().to_string());
         let path = format!("{}:{}:{}", folders[0], folders[1], std::env::var("PATH").unwrap_or_default());
         let mut shell = clean("sh", &self.home);
-        shell.args(["-c", line]).env("HOME", self.home.path()).env("PATH", path).env("KUBECONFIG", self.cluster.kubeconfig());
+        shell.args(["-c", line]).env("HOME", self.home.path()).env("PATH", path);
         // The examples' own ports belong to whoever runs them.
         shell.env("TOLLGATE_LISTEN", "127.0.0.1:0").env("TOLLGATE_METRICS_LISTEN", "127.0.0.1:0");
         // Who looks at a proxy needs no Redis.

@@ -1,5 +1,6 @@
 //! A server from its start to its end: what it prints, health, metrics, logs, signals, and starts that fail.
 
+mod clusters;
 mod ends;
 mod starts;
 mod watched;

@@ -2,14 +2,13 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::Context;
 use http::{HeaderMap, Request, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use kube::{Client, client::Body};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::cli::cluster::config;
+use crate::webhook::cluster::connect::{cause, find};
 
 /// For one request. Two hooks that hang for 10 s each fit into it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -47,15 +46,15 @@ pub(super) struct Answer {
 impl Cluster {
     /// The cluster of a kubeconfig, or of the pod; requests are sent once and have a deadline.
     pub(in crate::cli) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Self> {
-        let mut config = config(kubeconfig, context).await?;
-        config.default_retry = false;
-        config.read_timeout = Some(DEADLINE);
-        Ok(Self { client: Client::try_from(config).context("cannot make a Kubernetes client")? })
+        let mut found = find(kubeconfig, context)?;
+        found.config.default_retry = false;
+        found.config.read_timeout = Some(DEADLINE);
+        Ok(Self { client: found.client()? })
     }
 
     /// GET of a path, as JSON.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Trouble> {
-        let failed = |error: &dyn std::error::Error| Trouble::Failed(innermost(error));
+        let failed = |error: &(dyn std::error::Error + 'static)| Trouble::Failed(cause(error));
         let request = Request::get(path).header("Accept", "application/json").body(Vec::new()).map_err(|error| failed(&error))?;
         self.client.request(request).await.map_err(Trouble::from)
     }
@@ -71,7 +70,7 @@ impl Cluster {
 
     /// POST of an object, with whatever answer.
     pub(super) async fn create(&self, path: &str, object: &Value) -> Result<Answer, Trouble> {
-        let failed = |error: &dyn std::error::Error| Trouble::Failed(innermost(error));
+        let failed = |error: &(dyn std::error::Error + 'static)| Trouble::Failed(cause(error));
         let request = Request::post(path).header(CONTENT_TYPE, "application/json").header("Accept", "application/json");
         let request = request.body(Body::from(object.to_string().into_bytes())).map_err(|error| failed(&error))?;
         let (head, body) = self.client.send(request).await?.into_parts();
@@ -87,18 +86,9 @@ impl From<kube::Error> for Trouble {
             kube::Error::Api(status) if status.code == 404 => Self::Absent(status.message),
             kube::Error::Api(status) if [401, 403].contains(&status.code) => Self::Forbidden(status.message),
             kube::Error::Api(status) => Self::Failed(status.message),
-            other => Self::Failed(innermost(&other)),
+            other => Self::Failed(cause(&other)),
         }
     }
-}
-
-/// The cause at the bottom: the others repeat it.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 fn warnings(headers: &HeaderMap) -> String {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cli::{
-        cluster::{Access, config, newest_version},
+        cluster::{Access, newest_version},
         doctor::cluster::Trouble,
         target::workable,
     },
@@ -25,6 +25,7 @@ use crate::{
         subject::{Kind, RefKind},
     },
     gateway::{follow::InForce, source::Source},
+    webhook::cluster::connect,
 };
 
 /// For all that is asked before the proxy can begin.
@@ -84,9 +85,9 @@ pub(super) struct Watched {
 
 /// Finds the object, and what it names. `needs_issuer` where no flag says who issues tokens.
 pub(super) async fn find(named: &ObjectName, access: &Access, needs_issuer: bool) -> anyhow::Result<Found> {
-    let config = config(access.kubeconfig.as_deref(), access.context.as_deref()).await?;
-    let api_servers = api_servers(&config.cluster_url);
-    let client = Client::try_from(config).context("cannot make a Kubernetes client")?;
+    let cluster = connect::find(access.kubeconfig.as_deref(), access.context.as_deref())?;
+    let api_servers = api_servers(&cluster.config.cluster_url);
+    let client = cluster.client()?;
     let look = timeout(DEADLINE, look(&client, named, needs_issuer)).await;
     let (source, watched) = look.unwrap_or_else(|_| bail!("the cluster has not answered within {DEADLINE:?}"))?;
     Ok(Found { source, watched, api_servers })

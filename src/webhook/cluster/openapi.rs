@@ -15,6 +15,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use super::{PATIENCE, connect::cause};
 use crate::config::{GROUP, VERSIONS, schema::Schema};
 
 /// For one look; the API server builds the document of a new CRD when it is first asked.
@@ -31,34 +32,61 @@ struct Document {
     url: String,
 }
 
-/// Keeps `schema` as the cluster has it. An API server that is away leaves what was last known.
-pub(super) async fn follow(client: Client, schema: Arc<ArcSwap<Schema>>, answered: watch::Sender<bool>, every: Duration) {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known: Option<BTreeMap<&str, Document>> = None;
-    let mut failing = false;
-    loop {
-        ticks.tick().await;
-        let look = timeout(DEADLINE, look(&client, known.as_ref())).await;
-        let look = look.map_err(|_| "no answer in time".to_owned()).and_then(|look| look.map_err(|error| error.to_string()));
-        match look {
-            Ok(None) => {}
-            Ok(Some((documents, new))) => {
-                info!(versions = ?documents.keys(), "read the installed CRDs");
-                schema.store(Arc::new(new));
-                known = Some(documents);
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut failing, true) {
-                    warn!(error, "cannot read the installed CRDs; what was last known stays in use");
+type Documents = BTreeMap<&'static str, Document>;
+
+/// Keeps a schema as the cluster has it. An API server that is away leaves what was last known.
+pub(super) struct Follower {
+    pub(super) client: Client,
+    pub(super) schema: Arc<ArcSwap<Schema>>,
+    /// Becomes true with the first answer.
+    pub(super) answered: watch::Sender<bool>,
+    pub(super) every: Duration,
+    /// Where a cluster comes from that the user did not name, so that it may be an old one: an answer is not waited for as long.
+    pub(super) unnamed: Option<String>,
+}
+
+impl Follower {
+    pub(super) async fn follow(self) {
+        let mut ticks = interval(self.every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut known: Option<Documents> = None;
+        let mut failing = false;
+        let mut is_first = self.unnamed.is_some();
+        loop {
+            ticks.tick().await;
+            let look = timeout(if is_first { PATIENCE } else { DEADLINE }, look(&self.client, known.as_ref())).await;
+            let look = look.map_err(|_| "no answer in time".to_owned()).and_then(|look| look.map_err(|error| cause(&error)));
+            match look {
+                Ok(None) => {}
+                Ok(Some((documents, new))) => {
+                    info!(versions = ?documents.keys(), "read the installed CRDs");
+                    self.schema.store(Arc::new(new));
+                    known = Some(documents);
                 }
-                continue;
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        self.warn(&error, std::mem::take(&mut is_first));
+                    }
+                    continue;
+                }
             }
+            if std::mem::take(&mut failing) {
+                info!("the installed CRDs can be read again");
+            }
+            is_first = false;
+            self.answered.send_replace(true);
         }
-        if std::mem::take(&mut failing) {
-            info!("the installed CRDs can be read again");
+    }
+
+    fn warn(&self, error: &str, is_first: bool) {
+        match &self.unnamed {
+            Some(from) if is_first => warn!(
+                from,
+                error,
+                "cannot ask the cluster for its CRDs: shared is not renamed until that works; --no-cluster starts without one, --kubeconfig selects another"
+            ),
+            _ => warn!(error, "cannot read the installed CRDs; what was last known stays in use"),
         }
-        answered.send_replace(true);
     }
 }
 
@@ -68,7 +96,7 @@ pub(super) async fn documents(client: &Client) -> Result<Vec<(&'static str, Valu
     read(client, &index.of_group()).await
 }
 
-async fn read(client: &Client, named: &BTreeMap<&'static str, Document>) -> Result<Vec<(&'static str, Value)>, kube::Error> {
+async fn read(client: &Client, named: &Documents) -> Result<Vec<(&'static str, Value)>, kube::Error> {
     let mut documents = Vec::new();
     for (version, document) in named {
         documents.push((*version, client.request(get(&document.url)?).await?));
@@ -78,16 +106,14 @@ async fn read(client: &Client, named: &BTreeMap<&'static str, Document>) -> Resu
 
 impl Index {
     /// The documents of the versions that tollgate knows, as far as they are served.
-    fn of_group(&self) -> BTreeMap<&'static str, Document> {
+    fn of_group(&self) -> Documents {
         let named = VERSIONS.iter().filter_map(|version| Some((*version, self.paths.get(&format!("apis/{GROUP}/{version}"))?.clone())));
         named.collect()
     }
 }
 
-type Look<'a> = (BTreeMap<&'a str, Document>, Schema);
-
 /// What is installed, unless it is what was known.
-async fn look(client: &Client, known: Option<&BTreeMap<&str, Document>>) -> Result<Option<Look<'static>>, kube::Error> {
+async fn look(client: &Client, known: Option<&Documents>) -> Result<Option<(Documents, Schema)>, kube::Error> {
     let index: Index = client.request(get("/openapi/v3")?).await?;
     let named = index.of_group();
     if known == Some(&named) {

@@ -8,3 +8,4 @@ mod operator;
 mod places;
 mod rules;
 mod watched;
+mod ways;

@@ -180,9 +180,11 @@ fn a_bad_flag_is_exit_code_2_and_help() {
         (&["--tls-cert", "tls.crt"], "--tls-key <FILE>"),
         (&["--tls-key", "tls.key"], "--tls-cert <FILE>"),
         (&["--client-name", "kube-apiserver"], "--client-ca <FILE>"),
-        (&["--context", "kind-dev"], "--kubeconfig <FILE>"),
+        (&["--context", "kind-dev"], "$KUBECONFIG is not set and ~/.kube/config does not exist, so there is no --context"),
+        (&["--no-cluster", "--kubeconfig", "some.yaml"], "cannot be used with"),
+        (&["--no-cluster", "--context", "kind-dev"], "cannot be used with"),
         (&["--tls-dev", "dev", "--tls-cert", "tls.crt", "--tls-key", "tls.key"], "cannot be used with"),
-        (&["--kubeconfig", "none.yaml"], "none.yaml"),
+        (&["--kubeconfig", "none.yaml"], "cannot use none.yaml: No such file or directory"),
         (&["--lisen", "127.0.0.1:0"], "a similar argument exists: '--listen'"),
     ] {
         let stderr = refusal(&folder, args);

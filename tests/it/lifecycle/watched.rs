@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Asks until the answer has a status.
-async fn wait_for_status(server: &Serve, path: &str, status: u16) -> Answer {
+pub(super) async fn wait_for_status(server: &Serve, path: &str, status: u16) -> Answer {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let answer = get(server.metrics, path).await;

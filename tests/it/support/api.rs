@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     sync::Arc,
     thread,
@@ -18,19 +18,25 @@ type Answers = dyn Fn(&str) -> (u16, Value) + Send + Sync;
 #[derive(Debug)]
 pub struct Api {
     folder: TempDir,
+    pub address: SocketAddr,
+}
+
+/// A kubeconfig in JSON, which is YAML: a context of this name for an API server, and nobody signs in.
+pub fn kubeconfig(context: &str, server: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": context,
+        "clusters": [{"name": context, "cluster": {"server": server}}],
+        "users": [{"name": context, "user": {}}],
+        "contexts": [{"name": context, "context": {"cluster": context, "user": context}}],
+    })
 }
 
 impl Api {
     pub fn start(answers: impl Fn(&str) -> (u16, Value) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let address = listener.local_addr().expect("bound");
         let folder = tempfile::tempdir().expect("a folder");
-        let kubeconfig = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": url}}],
-            "users": [{"name": "test", "user": {}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-        });
+        let kubeconfig = kubeconfig("test", &format!("http://{address}"));
         std::fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string()).expect("written");
         let answers: Arc<Answers> = Arc::new(answers);
         thread::spawn(move || {
@@ -39,7 +45,7 @@ impl Api {
                 thread::spawn(move || serve(stream, &*answers));
             }
         });
-        Self { folder }
+        Self { folder, address }
     }
 
     pub fn kubeconfig(&self) -> PathBuf {

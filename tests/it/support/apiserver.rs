@@ -4,10 +4,11 @@ use std::{
     fmt::Write,
     fs,
     io::Write as _,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
-        LazyLock,
+        LazyLock, Mutex,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -31,11 +32,17 @@ pub static MAIN: LazyLock<Cluster> = LazyLock::new(|| {
 /// A running API server.
 #[derive(Debug)]
 pub struct Cluster {
-    _processes: Vec<Leashed>,
+    apiserver: Mutex<Option<Leashed>>,
+    /// Of the API server.
+    args: Vec<String>,
     kubeconfig: PathBuf,
     /// As the ServiceAccount of `manifests/base`.
     pub tollgate_kubeconfig: PathBuf,
+    /// Of the API server.
+    pub address: SocketAddr,
     etcd_url: String,
+    /// Ends last, and takes the folder with it.
+    _etcd: Leashed,
 }
 
 /// What kubectl said.
@@ -77,8 +84,8 @@ impl Cluster {
 
     /// The same with further flags of the API server's.
     pub fn start_with(flags: &[&str]) -> Self {
-        let (etcd, etcd_url) = start_etcd();
         let folder = tempfile::tempdir().expect("a folder").keep();
+        let (etcd, etcd_url) = start_etcd(&folder);
         let port = free_port();
         let tokens = "admin-token,admin,admin,system:masters\n\
             tollgate-token,system:serviceaccount:tollgate-system:tollgate,tollgate,\"system:serviceaccounts,system:serviceaccounts:tollgate-system\"\n";
@@ -106,12 +113,23 @@ impl Cluster {
         let url = format!("https://127.0.0.1:{port}");
         let kubeconfig = write_kubeconfig(&folder, &url, "admin");
         let tollgate_kubeconfig = write_kubeconfig(&folder, &url, "tollgate");
-        let apiserver = Leashed::start(&folder, &neighbour("kube-apiserver"), &args);
-        let cluster = Self { _processes: vec![apiserver, etcd], kubeconfig, tollgate_kubeconfig, etcd_url };
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let apiserver = Mutex::new(None);
+        let cluster = Self { apiserver, args, kubeconfig, tollgate_kubeconfig, address, etcd_url, _etcd: etcd };
+        cluster.restart();
         let ready = || cluster.kubectl(&["get", "--raw", "/readyz"]).ok;
         let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait_until("a ready API server", ready)));
-        assert!(waited.is_ok(), "the API server is not ready: {}", cluster._processes[0].log_tail());
+        let log = || cluster.apiserver.lock().expect("no panic while held").as_ref().map(Leashed::log_tail);
+        assert!(waited.is_ok(), "the API server is not ready: {:?}", log());
         cluster
+    }
+
+    /// Starts the API server, after an end without a goodbye where it runs already, on what is stored. Not waited for.
+    pub fn restart(&self) {
+        let mut apiserver = self.apiserver.lock().expect("no panic while held");
+        apiserver.take();
+        let folder = tempfile::tempdir().expect("a folder").keep();
+        *apiserver = Some(Leashed::start(&folder, &neighbour("kube-apiserver"), &self.args));
     }
 
     /// Forgets every state of the cluster but the last, as an API server does every five minutes.
@@ -341,8 +359,7 @@ fn strip(schema: &mut Value, judging: Judging, names: Names) {
     }
 }
 
-fn start_etcd() -> (Leashed, String) {
-    let folder = tempfile::tempdir().expect("a folder").keep();
+fn start_etcd(folder: &Path) -> (Leashed, String) {
     let (client, peer) = (format!("http://127.0.0.1:{}", free_port()), format!("http://127.0.0.1:{}", free_port()));
     let args = [
         format!("--data-dir={}", folder.join("data").display()),
@@ -353,7 +370,7 @@ fn start_etcd() -> (Leashed, String) {
         format!("--initial-cluster=default={peer}"),
         "--unsafe-no-fsync".to_owned(),
     ];
-    (Leashed::start(&folder, &neighbour("etcd"), &args), client)
+    (Leashed::start(folder, &neighbour("etcd"), &args), client)
 }
 
 fn write_kubeconfig(folder: &Path, url: &str, user: &str) -> PathBuf {

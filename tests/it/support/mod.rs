@@ -4,6 +4,7 @@ pub mod api;
 pub mod apiserver;
 pub mod ca;
 pub mod cluster_model;
+pub mod detour;
 pub mod example;
 pub mod find;
 pub mod go_limiter;

@@ -43,9 +43,18 @@ impl Serve {
         Self::launch(tempfile::tempdir().expect("a folder"), listen, args)
     }
 
+    /// The same with further variables in its environment.
+    pub fn start_with(folder: TempDir, environment: &[(&str, &str)], args: &[&str]) -> Self {
+        Self::launch_with(folder, environment, "127.0.0.1:0", args)
+    }
+
     fn launch(folder: TempDir, listen: &str, args: &[&str]) -> Self {
+        Self::launch_with(folder, &[], listen, args)
+    }
+
+    fn launch_with(folder: TempDir, environment: &[(&str, &str)], listen: &str, args: &[&str]) -> Self {
         let listen = ["serve", "--listen", listen, "--metrics-listen", "127.0.0.1:0"];
-        let mut process = Process::start(command(&folder).args(listen).args(args));
+        let mut process = Process::start(command(&folder).envs(environment.iter().copied()).args(listen).args(args));
         let mut greeting = process.line();
         let (Some(address), Some(metrics)) = (address_after(&greeting, "https://"), address_after(&greeting, "http://")) else {
             process.give_up("tollgate serve");
@@ -94,16 +103,22 @@ pub fn address_after(printed: &str, mark: &str) -> Option<SocketAddr> {
     printed.split(mark).nth(1)?.split([',', '/', '\n']).next()?.parse().ok()
 }
 
-/// The binary in a folder, without the environment's own `TOLLGATE_` settings.
+/// The binary in a folder that is its home, too, without the environment's own settings: a developer's kubeconfig is none of a test's.
 pub fn command(folder: &TempDir) -> Command {
-    clean(TOLLGATE, folder)
+    let mut command = clean(TOLLGATE, folder);
+    command.env("HOME", folder.path());
+    command
 }
 
-/// The same for any program.
+/// Any program in a folder, without the environment's own settings.
 pub fn clean(program: &str, folder: &TempDir) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(folder.path()).stdin(Stdio::null()).env_remove("KUBERNETES_SERVICE_HOST");
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TOLLGATE_")) {
+    command.current_dir(folder.path()).stdin(Stdio::null());
+    let is_setting = |name: &str| {
+        let upper = name.to_uppercase();
+        upper.starts_with("TOLLGATE_") || upper.ends_with("_PROXY") || ["KUBECONFIG", "KUBERNETES_SERVICE_HOST"].contains(&name)
+    };
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(&name.to_string_lossy())) {
         command.env_remove(name);
     }
     command

@@ -1,0 +1,111 @@
+//! What `serve` knows of a cluster: the one that it follows, or what it assumes without one.
+
+use std::{fmt, path::Path, time::Duration};
+
+use tracing::warn;
+
+use super::args::CrdGlobal;
+use crate::{
+    config::{operator::Operator, schema::Schema},
+    webhook::{
+        World,
+        cluster::{Access, AccessError, Following, connect::find, follow},
+    },
+};
+
+/// Which cluster, if any.
+#[derive(Debug)]
+pub(super) enum Surroundings {
+    /// It is followed.
+    Cluster(Box<Access>),
+    /// There is none: why.
+    None(String),
+    /// A kubeconfig that the user did not name cannot be used: why. There is a cluster, and nothing is known of it.
+    Unusable(String),
+}
+
+/// As typed.
+#[derive(Debug)]
+pub(super) struct Typed<'a> {
+    pub(super) kubeconfig: Option<&'a Path>,
+    pub(super) context: Option<&'a str>,
+    pub(super) no_cluster: bool,
+    pub(super) secrets_in: Vec<String>,
+    pub(super) operator_reads_global: bool,
+    pub(super) schema_poll: Duration,
+}
+
+impl Surroundings {
+    /// Looks for a cluster; asks it nothing yet.
+    pub(super) fn look(typed: Typed<'_>) -> Result<Self, AccessError> {
+        let Typed { kubeconfig, context, no_cluster, secrets_in, operator_reads_global, schema_poll } = typed;
+        if no_cluster {
+            return Ok(Self::None("--no-cluster".to_owned()));
+        }
+        match find(kubeconfig, context) {
+            Ok(cluster) => Ok(Self::Cluster(Box::new(Access { cluster, secrets_in, operator_reads_global, schema_poll }))),
+            Err(AccessError::NoCluster(why)) if context.is_none() => Ok(Self::None(why)),
+            Err(error) if error.is_of_implicit() => Ok(Self::Unusable(error.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the CRDs know, where that is not asked of the cluster.
+    fn assumed(&self, crd_global: CrdGlobal) -> Option<Schema> {
+        match (crd_global, self) {
+            (CrdGlobal::Yes, _) | (CrdGlobal::Auto, Self::None(_)) => Some(Schema::told(true)),
+            (CrdGlobal::No, _) => Some(Schema::told(false)),
+            (CrdGlobal::Auto, Self::Unusable(_)) => Some(Schema::unread()),
+            (CrdGlobal::Auto, Self::Cluster(_)) => None,
+        }
+    }
+
+    /// The same for the first log line.
+    pub(super) fn assumption(&self, crd_global: CrdGlobal) -> &'static str {
+        match (crd_global, self) {
+            (CrdGlobal::Yes, _) => "yes",
+            (CrdGlobal::No, _) => "no",
+            (CrdGlobal::Auto, Self::Cluster(_)) => "auto",
+            (CrdGlobal::Auto, Self::None(_)) => "yes (assumed: no cluster)",
+            (CrdGlobal::Auto, Self::Unusable(_)) => "unknown",
+        }
+    }
+
+    /// What is known of ToolHive's operator where no cluster is followed.
+    fn operator(&self, reads_global: bool) -> Operator {
+        match self {
+            _ if reads_global => Operator::ReadsGlobal,
+            Self::None(_) => Operator::Absent,
+            Self::Cluster(_) | Self::Unusable(_) => Operator::Unknown,
+        }
+    }
+
+    /// Begins to follow the cluster, if there is one.
+    pub(super) async fn enter(self, crd_global: CrdGlobal, operator_reads_global: bool) -> Result<(World, Option<Following>), AccessError> {
+        let assumed = self.assumed(crd_global);
+        let operator = self.operator(operator_reads_global);
+        let unusable = match self {
+            Self::Cluster(access) => match follow(*access, assumed.clone()).await {
+                Ok((world, following)) => return Ok((world, Some(following))),
+                Err(error) if error.is_of_implicit() => Some(error.to_string()),
+                Err(error) => return Err(error),
+            },
+            Self::None(_) => None,
+            Self::Unusable(error) => Some(error),
+        };
+        if let Some(error) = unusable {
+            warn!(error, "the cluster cannot be used: shared is not renamed unless --crd-global is yes; --no-cluster starts without one");
+        }
+        Ok((World::told(assumed.unwrap_or_else(Schema::unread), operator), None))
+    }
+}
+
+impl fmt::Display for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster(access) => write!(f, "{} ({})", access.cluster.config.cluster_url, access.cluster.origin),
+            Self::None(why) => write!(f, "none ({why})"),
+            Self::Unusable(_) => f.write_str("unknown"),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Finds a cluster as kubectl does, and makes the client: the one way in, for every command.
+//!
+//! The kubeconfig is the one that is named, else the files of `$KUBECONFIG` that exist, merged, else `~/.kube/config`. Where these name no
+//! cluster, a pod uses its service account.
+
+use std::{
+    env,
+    ffi::OsString,
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use http::Uri;
+use kube::{
+    Client, Config,
+    config::{Cluster, ExecAuthCluster, Kubeconfig, KubeconfigError},
+};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use thiserror::Error;
+
+use super::proxies::{self, Environment};
+
+/// Who named a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The user, by `--kubeconfig` or `--context`.
+    Named(String),
+    /// A kubeconfig that is there for kubectl.
+    Implicit(String),
+    /// The pod that this process runs in.
+    Pod,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(files) | Self::Implicit(files) => f.write_str(files),
+            Self::Pod => f.write_str("the service account"),
+        }
+    }
+}
+
+/// Why there is no way into a cluster.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// Nothing names one.
+    #[error("there is no cluster to look at: {0}; name a --kubeconfig")]
+    NoCluster(String),
+    /// What names one cannot be used.
+    #[error("cannot use {origin}: {error}")]
+    Config {
+        /// What names it.
+        origin: Origin,
+        /// What is wrong.
+        error: String,
+    },
+    /// It describes no client that works.
+    #[error("cannot make a Kubernetes client of {origin}: {error}")]
+    Client {
+        /// What names it.
+        origin: Origin,
+        /// What is wrong.
+        error: String,
+    },
+}
+
+impl AccessError {
+    /// Whether the user did not name the cluster, so that it may be an old one.
+    pub fn is_of_implicit(&self) -> bool {
+        matches!(self, Self::Config { origin: Origin::Implicit(_), .. } | Self::Client { origin: Origin::Implicit(_), .. })
+    }
+}
+
+/// A cluster that was found. Nothing was asked of it yet.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// How it is reached; may be adjusted before it becomes a client.
+    pub config: Config,
+    /// Who named it.
+    pub origin: Origin,
+}
+
+impl Found {
+    /// Whether the user did not name it, so that it may be an old one.
+    pub fn is_implicit(&self) -> bool {
+        matches!(self.origin, Origin::Implicit(_))
+    }
+
+    /// The client. Runs a credential plugin, if the kubeconfig has one, which may take its time.
+    ///
+    /// # Errors
+    /// When a certificate, key or credential cannot be used.
+    pub fn client(self) -> Result<Client, AccessError> {
+        let origin = self.origin;
+        Client::try_from(self.config).map_err(|error| AccessError::Client { origin, error: error.to_string() })
+    }
+}
+
+/// The cause at the bottom of an error of kube's: the others say only that there is one.
+pub fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// Finds the cluster of a kubeconfig or context, or the one that kubectl would use.
+///
+/// # Errors
+/// When there is none, or what names it cannot be used.
+pub fn find(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Found, AccessError> {
+    let (files, none) = match kubeconfig {
+        Some(path) => (vec![path.to_owned()], String::new()),
+        None => implicit_files(env::var_os("KUBECONFIG"), env::home_dir()),
+    };
+    let is_named = kubeconfig.is_some() || context.is_some();
+    let origin = |files: String| if is_named { Origin::Named(files) } else { Origin::Implicit(files) };
+    let failed = |files: String, error| AccessError::Config { origin: origin(files), error };
+    let merged = merged(&files).map_err(|(file, error)| failed(file.display().to_string(), error))?;
+    if !is_named && merged.clusters.is_empty() && merged.contexts.is_empty() {
+        return if super::is_in_cluster() { in_pod() } else { Err(AccessError::NoCluster(none)) };
+    }
+    if files.is_empty() {
+        return Err(AccessError::NoCluster(format!("{none}, so there is no --context")));
+    }
+    let shown = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+    let config = config(merged, context).map_err(|error| failed(shown.clone(), error))?;
+    Ok(Found { config, origin: origin(shown) })
+}
+
+/// The files that kubectl would read, and what there is to say if they name no cluster.
+fn implicit_files(variable: Option<OsString>, home: Option<PathBuf>) -> (Vec<PathBuf>, String) {
+    let listed: Vec<_> = variable.iter().flat_map(env::split_paths).filter(|path| !path.as_os_str().is_empty()).collect();
+    let (listed, of) = match listed.is_empty() {
+        false => (listed, "$KUBECONFIG"),
+        true => (home.map(|home| home.join(".kube/config")).into_iter().collect(), "~/.kube/config"),
+    };
+    let is_missing = |path: &PathBuf| path.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let files: Vec<_> = listed.into_iter().filter(|path| !is_missing(path)).collect();
+    let none = match (files.is_empty(), of) {
+        (true, "$KUBECONFIG") => "no file of $KUBECONFIG exists".to_owned(),
+        (true, _) => "$KUBECONFIG is not set and ~/.kube/config does not exist".to_owned(),
+        (false, of) => format!("{of} names none"),
+    };
+    (files, none)
+}
+
+/// The files as one; of values with the same name, the first counts.
+fn merged(files: &[PathBuf]) -> Result<Kubeconfig, (&Path, String)> {
+    let mut merged = Kubeconfig::default();
+    for file in files {
+        let failed = |error: KubeconfigError| match error {
+            KubeconfigError::ReadConfig(error, _) => (file.as_path(), error.to_string()),
+            error => (file.as_path(), error.to_string()),
+        };
+        let mut next = Kubeconfig::read_from(file).map_err(failed)?;
+        next.current_context = next.current_context.filter(|name| !name.is_empty());
+        merged = merged.merge(next).map_err(failed)?;
+    }
+    Ok(merged)
+}
+
+fn in_pod() -> Result<Found, AccessError> {
+    let config = Config::incluster().map_err(|error| AccessError::Config { origin: Origin::Pod, error: error.to_string() })?;
+    Ok(Found { config, origin: Origin::Pod })
+}
+
+/// What a context says. Put together here and not by kube, whose own way compares `NO_PROXY` with the proxy and not with the cluster, and
+/// refuses a list that ends with a comma.
+fn config(kubeconfig: Kubeconfig, context: Option<&str>) -> Result<Config, String> {
+    let Kubeconfig { clusters, auth_infos, contexts, current_context, .. } = kubeconfig;
+    let name = context.map(str::to_owned).or(current_context).ok_or("it has no current-context; choose one with --context")?;
+    let known = contexts.iter().map(|context| context.name.as_str()).collect::<Vec<_>>().join(", ");
+    let context = contexts.into_iter().find(|context| context.name == name).and_then(|context| context.context);
+    let context = context.ok_or_else(|| format!("it has no context {name:?}; its contexts: {known}"))?;
+    let cluster = clusters.into_iter().find(|cluster| cluster.name == context.cluster).and_then(|cluster| cluster.cluster);
+    let cluster = cluster.ok_or_else(|| format!("it has no cluster {:?}, which context {name:?} names", context.cluster))?;
+    let server = cluster.server.as_deref().filter(|server| !server.is_empty());
+    let server = server.ok_or_else(|| format!("cluster {:?} has no server", context.cluster))?;
+    let url: Uri = server.parse().map_err(|error| format!("server {server:?} is not a URL: {error}"))?;
+    // A user that is missing is nobody, as for kubectl.
+    let user = auth_infos.into_iter().find(|user| Some(&user.name) == context.user.as_ref());
+    let mut user = user.and_then(|user| user.auth_info).unwrap_or_default();
+    let described = ExecAuthCluster::try_from(&cluster).map_err(|error| error.to_string())?;
+    let roots = described.certificate_authority_data.as_deref().map(roots).transpose()?;
+    if let Some(exec) = user.exec.as_mut().filter(|exec| exec.provide_cluster_info) {
+        exec.cluster = Some(described);
+    }
+    let mut config = Config::new(url);
+    config.proxy_url = proxy(&cluster, &config.cluster_url)?;
+    config.root_cert = roots;
+    config.auth_info = user;
+    config.default_namespace = context.namespace.unwrap_or(config.default_namespace);
+    config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or_default();
+    config.disable_compression = cluster.disable_compression.unwrap_or_default();
+    config.tls_server_name = cluster.tls_server_name;
+    Ok(config)
+}
+
+/// The proxy that the cluster names counts always, that of the environment with its exceptions.
+fn proxy(cluster: &Cluster, url: &Uri) -> Result<Option<Uri>, String> {
+    match cluster.proxy_url.as_deref().filter(|proxy| !proxy.is_empty()) {
+        Some(proxy) => proxies::parse(proxy).map(Some).map_err(|error| format!("proxy-url: {error}")),
+        None => Environment::read().proxy_to(url),
+    }
+}
+
+fn roots(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let certificates = CertificateDer::pem_slice_iter(pem).map(|certificate| certificate.map(|der| der.to_vec()));
+    let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(|error| format!("certificate-authority: {error}"))?;
+    if certificates.is_empty() {
+        return Err("certificate-authority holds no certificate".to_owned());
+    }
+    Ok(certificates)
+}
