@@ -44,6 +44,9 @@ pub struct Dropped {
     pub path: FieldPath,
 }
 
+/// A version of the group, and a kind that is described in it.
+pub type Described = (String, Kind);
+
 /// What is known of the installed CRDs.
 #[derive(Clone, Debug)]
 pub struct Schema(Source);
@@ -52,8 +55,8 @@ pub struct Schema(Source);
 enum Source {
     /// Somebody said so.
     Told(GlobalKey),
-    /// By (version, kind's name, place, in_tool). A version that is not there is unread.
-    Installed(BTreeMap<(String, &'static str, usize, bool), bool>),
+    /// For each location, whether `global` is kept. A kind that is not described in a version is unread there.
+    Installed(BTreeMap<Described, BTreeMap<Location, bool>>),
 }
 
 impl Schema {
@@ -72,30 +75,58 @@ impl Schema {
         let mut known = BTreeMap::new();
         for (version, document) in documents {
             for kind in Kind::ALL {
-                let Some(root) = component(document, version, kind) else { continue };
-                for (place, keys) in kind.places().iter().enumerate() {
-                    let block = keys.iter().try_fold(root, |schema, key| property(schema, key));
-                    let tool = block.and_then(|block| property(block, TOOLS)).and_then(|tools| tools.get("items"));
-                    for (in_tool, level) in [(false, block), (true, tool)] {
-                        known.insert((version.to_owned(), kind.name(), place, in_tool), level.is_some_and(keeps_global));
-                    }
+                if let Some(root) = component(document, version, kind) {
+                    known.insert((version.to_owned(), kind), locations(root, kind));
                 }
             }
         }
         Self(Source::Installed(known))
     }
 
+    /// What is described here, and not in a newer reading.
+    pub fn missing_in(&self, newer: &Self) -> Vec<Described> {
+        let missing = self.described().filter(|described| newer.described().all(|newer| newer != *described));
+        missing.cloned().collect()
+    }
+
+    /// This reading, with some of what an older one describes.
+    #[must_use]
+    pub fn with(mut self, older: &Self, kept: &[Described]) -> Self {
+        if let (Source::Installed(known), Source::Installed(older)) = (&mut self.0, &older.0) {
+            known.extend(kept.iter().filter_map(|described| Some((described.clone(), older.get(described)?.clone()))));
+        }
+        self
+    }
+
+    fn described(&self) -> impl Iterator<Item = &Described> {
+        let known = match &self.0 {
+            Source::Told(_) => None,
+            Source::Installed(known) => Some(known),
+        };
+        known.into_iter().flat_map(BTreeMap::keys)
+    }
+
     /// Whether `global` is kept at one location of a kind in a version.
     pub fn global_key(&self, kind: Kind, version: &str, at: Location) -> GlobalKey {
         match &self.0 {
             Source::Told(told) => *told,
-            Source::Installed(known) => match known.get(&(version.to_owned(), kind.name(), at.place, at.in_tool)) {
+            Source::Installed(known) => match known.get(&(version.to_owned(), kind)).and_then(|known| known.get(&at)) {
                 Some(true) => GlobalKey::Kept,
                 Some(false) => GlobalKey::Dropped,
                 None => GlobalKey::Unread,
             },
         }
     }
+}
+
+/// Whether `global` is kept, at each location of a kind.
+fn locations(root: &Value, kind: Kind) -> BTreeMap<Location, bool> {
+    let levels = kind.places().iter().enumerate().flat_map(|(place, keys)| {
+        let block = keys.iter().try_fold(root, |schema, key| property(schema, key));
+        let tool = block.and_then(|block| property(block, TOOLS)).and_then(|tools| tools.get("items"));
+        [(false, block), (true, tool)].map(|(in_tool, level)| (Location { place, in_tool }, level.is_some_and(keeps_global)))
+    });
+    levels.collect()
 }
 
 /// The fields of the limits that the CRDs drop, in the OpenAPI v3 documents of the group's versions. At a place of limits that a kind knows
@@ -239,6 +270,20 @@ mod tests {
         assert!(merges(json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]})));
         assert!(!merges(json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type", "reason"]})));
         assert!(!merges(json!({"type": "array"})));
+    }
+
+    #[test]
+    fn what_a_newer_reading_lacks_may_be_kept() {
+        let doc = document(&json!({}), &json!({}));
+        let (full, empty) = (Schema::installed([("v1beta1", &doc)]), Schema::installed([]));
+        let missing = full.missing_in(&empty);
+        assert_eq!(missing, [("v1beta1".to_owned(), Kind::McpServer)]);
+        assert_eq!(full.missing_in(&full), []);
+        assert_eq!(empty.missing_in(&full), []);
+        assert_eq!(Schema::unread().missing_in(&empty), []);
+        assert_eq!(Schema::told(true).missing_in(&empty), []);
+        assert_eq!(empty.clone().with(&full, &missing).global_key(Kind::McpServer, "v1beta1", TOOL), GlobalKey::Kept);
+        assert_eq!(empty.with(&full, &[]).global_key(Kind::McpServer, "v1beta1", TOOL), GlobalKey::Unread);
     }
 
     #[test]

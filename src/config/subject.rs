@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::path::FieldPath;
 
 /// The kinds whose limits tollgate knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `MCPServer`: one MCP server.
     McpServer,

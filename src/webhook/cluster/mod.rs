@@ -4,6 +4,7 @@
 //! connection) is unknown, and unknown never denies.
 
 pub mod connect;
+mod doubt;
 mod openapi;
 mod operator;
 mod proxies;

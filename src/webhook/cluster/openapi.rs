@@ -15,7 +15,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{PATIENCE, connect::cause};
+use super::{PATIENCE, connect::cause, doubt::Doubt};
 use crate::config::{GROUP, VERSIONS, schema::Schema};
 
 /// For one look; the API server builds the document of a new CRD when it is first asked.
@@ -49,7 +49,9 @@ impl Follower {
     pub(super) async fn follow(self) {
         let mut ticks = interval(self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // What is known to the last detail; nothing while anything is in doubt.
         let mut known: Option<Documents> = None;
+        let mut doubt = Doubt::default();
         let mut failing = false;
         let mut is_first = self.unnamed.is_some();
         loop {
@@ -58,12 +60,9 @@ impl Follower {
             let look = look.map_err(|_| "no answer in time".to_owned()).and_then(|look| look.map_err(|error| cause(&error)));
             match look {
                 Ok(None) => {}
-                Ok(Some((documents, new))) => {
-                    info!(versions = ?documents.keys(), "read the installed CRDs");
-                    self.schema.store(Arc::new(new));
-                    known = Some(documents);
-                }
+                Ok(Some((documents, new))) => known = self.take(documents, new, &mut doubt).await,
                 Err(error) => {
+                    doubt.clear();
                     if !std::mem::replace(&mut failing, true) {
                         self.warn(&error, std::mem::take(&mut is_first));
                     }
@@ -87,6 +86,27 @@ impl Follower {
             ),
             _ => warn!(error, "cannot read the installed CRDs; what was last known stays in use"),
         }
+    }
+
+    /// Takes what was read, but for what is missing in it and not known to be gone; the documents, where nothing is in doubt.
+    async fn take(&self, documents: Documents, new: Schema, doubt: &mut Doubt) -> Option<Documents> {
+        let current = self.schema.load_full();
+        let mut missing = current.missing_in(&new);
+        let gone = doubt.settle(&self.client, &missing).await;
+        missing.retain(|described| !gone.contains(described));
+        match (missing.is_empty(), doubt.is_news(&missing)) {
+            (true, _) => info!(versions = ?documents.keys(), "read the installed CRDs"),
+            (false, true) => {
+                let missing = missing.iter().map(|(version, kind)| format!("{} {version}", kind.name())).collect::<Vec<_>>().join(", ");
+                warn!(
+                    missing,
+                    "the API server no longer describes CRDs, as happens for seconds after it starts; what was last known stays in use until their removal is confirmed"
+                );
+            }
+            (false, false) => {}
+        }
+        self.schema.store(Arc::new(new.with(&current, &missing)));
+        missing.is_empty().then_some(documents)
     }
 }
 

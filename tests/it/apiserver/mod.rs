@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod installed;
 mod operator;
 mod places;
+mod restarted;
 mod rules;
 mod watched;
 mod ways;
