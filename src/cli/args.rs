@@ -123,7 +123,7 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "TOLLGATE_NO_CLUSTER", conflicts_with_all = ["kubeconfig", "context", "secrets_in"])]
     pub(super) no_cluster: bool,
 
-    /// Namespaces whose Secrets' names may be watched, to warn of a passwordRef that is not there; may be repeated
+    /// Namespaces whose Secrets' names may be watched, to warn about a passwordRef whose Secret does not exist; needs --client-ca; may be repeated
     #[arg(long, env = "TOLLGATE_SECRETS_IN", value_name = "NAMESPACE", value_delimiter = ',')]
     pub(super) secrets_in: Vec<String>,
 

@@ -36,7 +36,7 @@ async fn serve(settings: ServeSettings) -> anyhow::Result<Exit> {
     let signals = Signals::watch()?;
     let assumption = surroundings.assumption(crd_global);
     info!(shared_alias = server.mode.name(), crd_global = assumption, cluster = %surroundings, "starting");
-    let (world, _following) = surroundings.enter(crd_global, operator_reads_global).await?;
+    let (world, _following) = surroundings.enter(crd_global, operator_reads_global, server.tls.client_ca.is_some()).await?;
     let server = Server::bind(server, world).await?;
     print(&greeting(&server, dev.as_ref())?)?;
     Ok(signals.run(|told| server.run(told.wait())).await)

@@ -80,10 +80,16 @@ impl Surroundings {
         }
     }
 
-    /// Begins to follow the cluster, if there is one.
-    pub(super) async fn enter(self, crd_global: CrdGlobal, operator_reads_global: bool) -> Result<(World, Option<Following>), AccessError> {
+    /// Begins to follow the cluster, if there is one. `asks_clients` where clients have to show a certificate.
+    pub(super) async fn enter(
+        mut self,
+        crd_global: CrdGlobal,
+        operator_reads_global: bool,
+        asks_clients: bool,
+    ) -> Result<(World, Option<Following>), AccessError> {
         let assumed = self.assumed(crd_global);
         let operator = self.operator(operator_reads_global);
+        self.forget_secrets_unless(asks_clients);
         let unusable = match self {
             Self::Cluster(access) => match follow(*access, assumed.clone()).await {
                 Ok((world, following)) => return Ok((world, Some(following))),
@@ -97,6 +103,17 @@ impl Surroundings {
             warn!(error, "the cluster cannot be used: shared is not renamed unless --crd-global is yes; --no-cluster starts without one");
         }
         Ok((World::told(assumed.unwrap_or_else(Schema::unread), operator), None))
+    }
+
+    /// A warning that a Secret is not there is an answer to whoever asks, so the API server has to be the only one who can.
+    fn forget_secrets_unless(&mut self, asks_clients: bool) {
+        if let Self::Cluster(access) = self
+            && !asks_clients
+            && !access.secrets_in.is_empty()
+        {
+            access.secrets_in.clear();
+            warn!("--secrets-in is ignored without --client-ca: anyone who reaches the port could find out which Secrets exist");
+        }
     }
 }
 

@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Access {
     /// The cluster.
     pub cluster: Found,
-    /// The namespaces in which Secrets may be listed (names only), for TG106.
+    /// The namespaces in which Secrets may be listed (names only), for TG106. Warnings show which exist to everybody who may send reviews.
     pub secrets_in: Vec<String>,
     /// Whether ToolHive's operator is known to read `global`, so that it is not looked for.
     pub operator_reads_global: bool,

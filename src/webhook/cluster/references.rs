@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::StreamExt;
@@ -14,15 +15,20 @@ use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta},
     runtime::{
-        WatchStreamExt,
         reflector::{ObjectRef, Store, store::Writer},
-        watcher,
+        watcher::{self, DefaultBackoff, watcher},
     },
 };
-use tokio::task::JoinSet;
-use tracing::{debug, info};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tracing::{debug, info, warn};
 
 use crate::config::{GROUP, VERSIONS, rules::References, subject::RefKind};
+
+/// How long after a list its watch may fail to start.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Names that are known, by kind and by the namespace that is watched; the empty one stands for all.
 pub(super) struct Known(HashMap<(RefKind, String), Watched>);
@@ -58,30 +64,77 @@ fn watch(client: &Client, namespace: &str, resource: ApiResource, tasks: &mut Jo
     let writer = Writer::new(resource.clone());
     let names = writer.as_reader();
     let complete = Arc::new(AtomicBool::new(false));
-    let (plural, is_complete) = (resource.plural.clone(), complete.clone());
-    tasks.spawn(async move {
-        let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
+    tasks.spawn(keep(api, writer, Sight { resource: resource.plural.clone(), complete: complete.clone(), is_reported: false }));
+    Watched { resource, names, complete }
+}
+
+/// Lists and watches without end. A watch that cannot be started (rights, or an API server that restarts) begins with a list again.
+async fn keep(api: Api<PartialObjectMeta<DynamicObject>>, mut writer: Writer<PartialObjectMeta<DynamicObject>>, mut sight: Sight) {
+    let mut pauses = DefaultBackoff::default();
+    loop {
+        let mut events = std::pin::pin!(watcher(api.clone(), watcher::Config::default()));
+        let mut is_listed = false;
+        loop {
+            // That a watch has started is not an event: it is known by the first one, or by no error for a moment.
+            let event = if is_listed && !sight.is_whole() { timeout(SETTLED, events.next()).await } else { Ok(events.next().await) };
             match event {
-                Ok(watcher::Event::InitDone) => {
-                    if !is_complete.swap(true, Ordering::AcqRel) {
-                        info!(resource = plural, "watching what limits refer to");
+                Err(_) => sight.gained(),
+                Ok(None) => break,
+                Ok(Some(Ok(event))) => {
+                    writer.apply_watcher_event(&event);
+                    match event {
+                        watcher::Event::InitDone => is_listed = true,
+                        watcher::Event::Apply(_) | watcher::Event::Delete(_) => sight.gained(),
+                        watcher::Event::Init | watcher::Event::InitApply(_) => {}
                     }
                 }
-                Ok(_) => {}
-                Err(error) => {
-                    // A list that could not be had, or was lost, says nothing about what exists.
-                    let lost = matches!(error, watcher::Error::InitialListFailed(_) | watcher::Error::WatchStartFailed(_));
-                    if lost && is_complete.swap(false, Ordering::AcqRel) {
-                        info!(resource = plural, "lost sight of what limits refer to");
+                Ok(Some(Err(error))) => {
+                    debug!(resource = sight.resource, %error, "watch failed; trying again");
+                    let begins_anew = sight.failed(&error);
+                    sleep(pauses.next().unwrap_or_default()).await;
+                    if begins_anew {
+                        break;
                     }
-                    debug!(resource = plural, %error, "watch failed; trying again");
                 }
             }
         }
-    });
-    Watched { resource, names, complete }
+    }
+}
+
+/// Whether the names of a resource are all known, and what was logged about it.
+struct Sight {
+    resource: String,
+    complete: Arc<AtomicBool>,
+    is_reported: bool,
+}
+
+impl Sight {
+    fn is_whole(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    fn gained(&mut self) {
+        if !self.complete.swap(true, Ordering::AcqRel) {
+            self.is_reported = false;
+            info!(resource = self.resource, "watching what limits refer to");
+        }
+    }
+
+    /// A list or a watch that could not be had says nothing about what exists; whether it was one.
+    fn failed(&mut self, error: &watcher::Error) -> bool {
+        let (watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause)) = error else { return false };
+        if self.complete.swap(false, Ordering::AcqRel) {
+            info!(resource = self.resource, "lost sight of what limits refer to");
+        }
+        match cause {
+            // A kind that is not installed is nothing to worry about, and that the cluster is away is reported elsewhere.
+            kube::Error::Api(status) if status.code != 404 && !std::mem::replace(&mut self.is_reported, true) => {
+                warn!(resource = self.resource, %error, "cannot watch what limits refer to: TG106 does not report it until that works");
+            }
+            _ => {}
+        }
+        true
+    }
 }
 
 impl References for Known {

@@ -2,11 +2,13 @@
 
 use std::{fs, path::Path};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::places::{Place, bucket};
 use crate::support::{
     apiserver::{Cluster, Judging, MAIN, Names, crds, names},
+    ca::Ca,
     serve::{Serve, wait_until},
 };
 
@@ -55,24 +57,75 @@ fn definitions_without_global_are_respected_and_their_upgrade_is_noticed() {
     drop(webhook);
 }
 
-#[test]
-fn secrets_are_looked_up_where_that_is_granted() {
-    let namespace = MAIN.namespace("secrets");
-    apply_rbac(&MAIN);
+/// A cluster whose API server shows a certificate to webhooks, and the file of the CA behind it.
+fn cluster_with_a_certificate(folder: &Path) -> (Cluster, String) {
+    let ca = Ca::root("webhook clients");
+    let (cert, key) = ca.client_pair("kube-apiserver", &[]);
+    let at = |name: &str| folder.join(name).display().to_string();
+    let user = json!({"client-certificate-data": STANDARD.encode(cert), "client-key-data": STANDARD.encode(key)});
+    let users = json!({"apiVersion": "v1", "kind": "Config", "users": [{"name": "*", "user": user}]});
+    let configuration = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "WebhookAdmissionConfiguration", "kubeConfigFile": at("users.yaml"),
+    });
+    let plugins = ["ValidatingAdmissionWebhook", "MutatingAdmissionWebhook"];
+    let plugins = plugins.map(|name| json!({"name": name, "configuration": configuration}));
+    let admission = json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration", "plugins": plugins});
+    for (name, text) in [("users.yaml", users.to_string()), ("admission.yaml", admission.to_string()), ("ca.crt", ca.pem)] {
+        fs::write(at(name), text).expect("written");
+    }
+    let cluster = Cluster::start_with(&[&format!("--admission-control-config-file={}", at("admission.yaml"))]);
+    cluster.install(crds(Judging::No, Names::Both));
+    (cluster, at("ca.crt"))
+}
+
+/// Grants the webhook what the component grants for Secrets, or only some of its verbs.
+fn grant_secrets(cluster: &Cluster, namespace: &str, verbs: &[&str]) {
     let role = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/components/secret-lookup/rbac.yaml");
-    MAIN.kubectl_with(&["apply", "-f", "-"], &fs::read_to_string(role).expect("shipped")).expect_ok();
+    let mut role: Value = serde_saphyr::from_str(&fs::read_to_string(role).expect("shipped")).expect("YAML");
+    assert_eq!(role["rules"][0]["verbs"], json!(["list", "watch"]));
+    role["rules"][0]["verbs"] = json!(verbs);
+    cluster.kubectl_with(&["apply", "-f", "-"], &role.to_string()).expect_ok();
     let subject = "--serviceaccount=tollgate-system:tollgate";
-    MAIN.kubectl(&["create", "rolebinding", "lookup", "-n", &namespace, "--clusterrole=tollgate-secret-lookup", subject]).expect_ok();
-    let kubeconfig = MAIN.tollgate_kubeconfig.display().to_string();
-    let webhook = MAIN.webhook(&namespace, &["--kubeconfig", &kubeconfig, "--secrets-in", &namespace]);
-    let mut manifest = Place::Server.with(&namespace, &json!({"global": bucket(10)}));
+    cluster.kubectl(&["create", "rolebinding", "lookup", "-n", namespace, "--clusterrole=tollgate-secret-lookup", subject]);
+}
+
+fn with_password(namespace: &str) -> Value {
+    let mut manifest = Place::Server.with(namespace, &json!({"global": bucket(10)}));
     manifest["spec"]["sessionStorage"]["passwordRef"] = json!({"name": "redis-password", "key": "password"});
-    let ask = || MAIN.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &manifest.to_string()).expect_ok().stderr;
+    manifest
+}
+
+#[test]
+fn secrets_are_looked_up_where_that_is_granted_and_only_the_api_server_can_ask() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (cluster, ca) = cluster_with_a_certificate(folder.path());
+    apply_rbac(&cluster);
+    let namespace = cluster.namespace("secrets");
+    grant_secrets(&cluster, &namespace, &["list"]);
+    let kubeconfig = cluster.tollgate_kubeconfig.display().to_string();
+    let args = ["--kubeconfig", &kubeconfig, "--secrets-in", &namespace, "--client-ca", &ca, "--client-name", "kube-apiserver"];
+    let webhook = cluster.webhook(&namespace, &args);
+    let manifest = with_password(&namespace);
+    let ask = || cluster.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &manifest.to_string()).expect_ok().stderr;
+    // A list that cannot be watched would soon be an old one.
+    webhook.serve.wait_for_log("cannot watch what limits refer to: TG106 does not report it until that works");
+    assert!(!ask().contains("TG106"), "{}", ask());
+    grant_secrets(&cluster, &namespace, &["list", "watch"]);
     wait_until("the missing Secret is warned of", || ask().contains("TG106 spec.sessionStorage.passwordRef.name"));
     // The MCPOIDCConfig cannot be told about: its kind is not installed here.
     assert!(!ask().contains("oidcConfigRef"), "{}", ask());
-    MAIN.kubectl(&["create", "secret", "generic", "redis-password", "-n", &namespace, "--from-literal=password=x"]).expect_ok();
+    cluster.kubectl(&["create", "secret", "generic", "redis-password", "-n", &namespace, "--from-literal=password=x"]).expect_ok();
     wait_until("the Secret is seen", || !ask().contains("TG106"));
+    drop(webhook);
+
+    // Where anyone may send reviews, no one learns which Secrets there are.
+    cluster.kubectl(&["delete", "secret", "redis-password", "-n", &namespace]).expect_ok();
+    install_oidc_configs(&cluster);
+    let webhook = cluster.webhook(&namespace, &["--kubeconfig", &kubeconfig, "--secrets-in", &namespace]);
+    webhook.serve.wait_for_log("--secrets-in is ignored without --client-ca");
+    // By now Secrets would have been listed as well.
+    wait_until("the missing MCPOIDCConfig is warned of", || ask().contains("TG106 spec.oidcConfigRef.name"));
+    assert!(!ask().contains("passwordRef"), "{}", ask());
     drop(webhook);
 }
 

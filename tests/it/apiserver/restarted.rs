@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{
-    installed::apply_rbac,
+    installed::{apply_rbac, install_oidc_configs},
     places::{Place, bucket},
 };
 use crate::support::{
@@ -24,6 +24,7 @@ fn version_and_limits(cluster: &Cluster, manifest: &Value) -> Option<(Value, Val
 fn a_restart_changes_nothing_and_an_uninstalled_definition_does() {
     let cluster = Cluster::start();
     cluster.install(crds(Judging::No, Names::Both));
+    install_oidc_configs(&cluster);
     apply_rbac(&cluster);
     let namespace = cluster.namespace("restart");
     let kubeconfig = cluster.tollgate_kubeconfig.display().to_string();
@@ -32,6 +33,9 @@ fn a_restart_changes_nothing_and_an_uninstalled_definition_does() {
     cluster.apply(&manifest).expect_ok();
     let stored = version_and_limits(&cluster, &manifest).expect("stored");
     assert_eq!(stored.1, json!({"global": bucket(100)}));
+    let warns_of_reference =
+        || cluster.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &named(&manifest, "probe")).stderr.contains("TG106");
+    wait_until("the missing MCPOIDCConfig is warned of", warns_of_reference);
 
     cluster.restart();
     let apply = || cluster.kubectl_with(&["apply", "--validate=false", "-f", "-"], &manifest.to_string()).ok;
@@ -44,6 +48,8 @@ fn a_restart_changes_nothing_and_an_uninstalled_definition_does() {
         }
     }
     assert!(webhook.serve.log().contains("the API server no longer describes CRDs"), "{}", webhook.serve.log());
+    // What limits refer to is watched again, too.
+    wait_until("the missing MCPOIDCConfig is warned of again", warns_of_reference);
 
     // One that is uninstalled is confirmed by what it is not any more.
     let read = || webhook.serve.log().matches("read the installed CRDs").count();
@@ -51,4 +57,10 @@ fn a_restart_changes_nothing_and_an_uninstalled_definition_does() {
     cluster.kubectl(&["delete", "crd", "virtualmcpservers.toolhive.stacklok.dev"]).expect_ok();
     wait_until("the uninstalled definition is noticed", || read() > before);
     drop(webhook);
+}
+
+fn named(manifest: &Value, name: &str) -> String {
+    let mut manifest = manifest.clone();
+    manifest["metadata"]["name"] = json!(name);
+    manifest.to_string()
 }
