@@ -176,11 +176,10 @@ impl Look<'_, '_> {
 
     /// Tells what could not be looked at.
     fn unread(&mut self, resource: &Resource<'_>, trouble: &Trouble) {
-        let todo = match trouble {
-            Trouble::Forbidden(_) => format!(": grant list on {}", resource.plural),
-            _ => String::new(),
-        };
+        let todo = trouble.todo(format!("grant list on {}", resource.plural));
         self.progress.clear();
-        self.audit.teller.text(&resource.to_string(), vec![Finding::new("unreadable", format!("cannot list {resource}: {trouble}{todo}"))]);
+        self.audit
+            .teller
+            .text(&resource.to_string(), vec![Finding::new("unreadable", format!("cannot list {resource}: {trouble}: {todo}"))]);
     }
 }

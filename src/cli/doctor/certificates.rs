@@ -96,7 +96,7 @@ async fn served(cluster: &Cluster, endpoint: &Endpoint, workloads: &Workloads) -
                     Err(Trouble::Absent(_)) => {
                         return Err((format!("Secret {namespace}/{secret} is not there, and the pods wait for it"), RENEW.to_owned()));
                     }
-                    Err(trouble) => return Err((trouble.to_string(), format!("grant get on secrets in {namespace}"))),
+                    Err(trouble) => return Err((trouble.to_string(), trouble.todo(format!("grant get on secrets in {namespace}")))),
                 }
             }
             Err(("no Secret with tls.crt is mounted behind the Service".to_owned(), "apply the manifests".to_owned()))

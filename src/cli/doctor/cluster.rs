@@ -17,6 +17,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(in crate::cli) struct Cluster {
     pub(in crate::cli) client: Client,
+    /// Of its API server.
+    pub(super) url: String,
 }
 
 /// Why there is no answer.
@@ -28,9 +30,28 @@ pub(in crate::cli) enum Trouble {
     /// We may not read it.
     #[error("{0}")]
     Forbidden(String),
+    /// The credentials are not accepted.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// No API server responds.
+    #[error("{0}")]
+    Unreachable(String),
     /// Anything else.
     #[error("{0}")]
     Failed(String),
+}
+
+impl Trouble {
+    /// What to do about it; `grant` where it is rights that are missing.
+    pub(in crate::cli) fn todo(&self, grant: String) -> String {
+        let other = match self {
+            Self::Forbidden(_) => return grant,
+            Self::Unauthorized(_) => "log in again: the API server does not accept the credentials of the kubeconfig",
+            Self::Unreachable(_) => "check the address in the kubeconfig, the network and its proxies",
+            Self::Absent(_) | Self::Failed(_) => "check the API server: kubectl get --raw '/readyz?verbose'",
+        };
+        other.to_owned()
+    }
 }
 
 /// An answer to a create.
@@ -49,7 +70,8 @@ impl Cluster {
         let mut found = find(kubeconfig, context)?;
         found.config.default_retry = false;
         found.config.read_timeout = Some(DEADLINE);
-        Ok(Self { client: found.client()? })
+        let url = found.config.cluster_url.to_string();
+        Ok(Self { client: found.client()?, url })
     }
 
     /// GET of a path, as JSON.
@@ -84,9 +106,10 @@ impl From<kube::Error> for Trouble {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) if status.code == 404 => Self::Absent(status.message),
-            kube::Error::Api(status) if [401, 403].contains(&status.code) => Self::Forbidden(status.message),
+            kube::Error::Api(status) if status.code == 401 => Self::Unauthorized(status.message),
+            kube::Error::Api(status) if status.code == 403 => Self::Forbidden(status.message),
             kube::Error::Api(status) => Self::Failed(status.message),
-            other => Self::Failed(cause(&other)),
+            other => Self::Unreachable(cause(&other)),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! | file | what is looked at |
 //! |---|---|
-//! | [`hooks`] | the webhook configurations: are they there, do they say what the manifests say |
+//! | [`hooks`] | the webhook configurations: are they there |
+//! | [`settings`] | do they say what the manifests say |
 //! | [`certificates`] | caBundle against the certificate that is served |
 //! | [`workload`] | Service, endpoints, images |
 //! | [`reach`] | two dry-run creates: one that must be refused, one that must be renamed |
@@ -22,6 +23,7 @@ mod reach;
 mod redis;
 mod report;
 mod schema;
+mod settings;
 mod workload;
 
 use std::path::PathBuf;
@@ -30,7 +32,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use self::{
-    cluster::Cluster,
+    cluster::{Cluster, Trouble},
     hooks::Installed,
     operator::{Probe, Seen},
     report::{Notes, Report},
@@ -91,7 +93,7 @@ async fn look(args: &DoctorArgs) -> anyhow::Result<Report> {
     match (cluster, &args.redis.redis_url) {
         (Ok(cluster), _) => look_at_cluster(&cluster, &args.namespace, &mut notes).await,
         (Err(error), None) => return Err(error),
-        (Err(error), Some(_)) => notes.unknown("installed", format!("whether the webhooks are: {error:#}"), "name a --kubeconfig"),
+        (Err(error), Some(_)) => notes.unknown("cluster", format!("{error:#}"), "name a --kubeconfig"),
     }
     if let Some(url) = &args.redis.redis_url {
         redis::look(&args.redis.settings(url)?, &mut notes).await?;
@@ -100,9 +102,13 @@ async fn look(args: &DoctorArgs) -> anyhow::Result<Report> {
 }
 
 async fn look_at_cluster(cluster: &Cluster, namespace: &str, notes: &mut Notes) {
+    // Every look would fail in the same way.
+    if let Err(trouble @ (Trouble::Unauthorized(_) | Trouble::Unreachable(_))) = cluster.get("/version").await {
+        return notes.unknown("cluster", format!("the API server at {}: {trouble}", cluster.url), trouble.todo(String::new()));
+    }
     let installed = Installed::read(cluster, notes).await;
     for hook in &installed.hooks {
-        hook.look_at_settings(notes);
+        settings::look(hook, notes);
     }
     let workloads = workload::look(cluster, &installed, notes).await;
     for hook in &installed.hooks {

@@ -73,7 +73,8 @@ fn probe(version: &str, address: &str) -> Value {
 }
 
 fn untold(hook: &str, trouble: &Trouble, notes: &mut Notes) {
-    notes.unknown(CHECK, format!("whether {hook} is: {trouble}"), "see whether the API server answers");
+    let todo = trouble.todo(format!("grant create on {}; it is asked for with dryRun only", Kind::McpServer.plural()));
+    notes.unknown(CHECK, format!("whether {hook} is: {trouble}"), todo);
 }
 
 /// What the answer to the faulty create tells; whether /validate was asked.

@@ -22,7 +22,7 @@ pub(super) async fn look(cluster: &Cluster, has_operator: bool, notes: &mut Note
     let documents = match documents(&cluster.client).await.map_err(Trouble::from) {
         Ok(documents) => documents,
         Err(trouble) => {
-            let todo = "grant get on the nonResourceURLs /openapi/v3 and /openapi/v3/*";
+            let todo = trouble.todo("grant get on the nonResourceURLs /openapi/v3 and /openapi/v3/*".to_owned());
             notes.unknown("crds", format!("what the installed CRDs know: {trouble}"), todo);
             return None;
         }

@@ -50,7 +50,7 @@ async fn look_at_service(cluster: &Cluster, namespace: &str, name: &str, port: u
             return None;
         }
         Err(trouble) => {
-            notes.unknown("service", format!("{at}: {trouble}"), format!("grant get on services in {namespace}"));
+            notes.unknown("service", format!("{at}: {trouble}"), trouble.todo(format!("grant get on services in {namespace}")));
             return None;
         }
     };
@@ -73,7 +73,7 @@ async fn look_at_endpoints(cluster: &Cluster, namespace: &str, name: &str, notes
             return notes.unknown(
                 "endpoints",
                 format!("of {namespace}/{name}: {trouble}"),
-                format!("grant list on endpointslices in {namespace}"),
+                trouble.todo(format!("grant list on endpointslices in {namespace}")),
             );
         }
     };
@@ -107,7 +107,7 @@ async fn behind(cluster: &Cluster, namespace: &str, service: &Value, notes: &mut
         match cluster.list(&path).await {
             Ok(found) => found.iter().filter_map(|object| object.pointer(template)).for_each(|pod| workload.add(pod)),
             Err(trouble) => {
-                let todo = format!("grant list on pods and deployments in {namespace}");
+                let todo = trouble.todo(format!("grant list on pods and deployments in {namespace}"));
                 notes.unknown("version", format!("what runs behind the Service: {trouble}"), todo);
             }
         }

@@ -149,11 +149,8 @@ async fn sign_in(client: &Client, version: &str, source: &Source) -> anyhow::Res
 }
 
 fn cannot_read(plural: &str, trouble: &Trouble) -> anyhow::Error {
-    let todo = match trouble {
-        Trouble::Forbidden(_) => format!(": grant list and watch on {plural} (manifests/components/proxy does)"),
-        _ => String::new(),
-    };
-    anyhow!("cannot read {plural}: {trouble}{todo}")
+    let todo = trouble.todo(format!("grant list and watch on {plural} (manifests/components/proxy does)"));
+    anyhow!("cannot read {plural}: {trouble}: {todo}")
 }
 
 impl Watched {

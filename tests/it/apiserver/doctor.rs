@@ -15,9 +15,10 @@ use time::{Duration, OffsetDateTime};
 use crate::{
     manifests::with_own_ca,
     support::{
-        apiserver::{Cluster, Judging, Names, crds},
-        port::own_address,
-        serve::{Serve, TOLLGATE, wait_until},
+        api::kubeconfig,
+        apiserver::{Cluster, Judging, MAIN, Names, crds},
+        port::{free_port, own_address},
+        serve::{Serve, TOLLGATE, command, wait_until},
     },
 };
 
@@ -267,6 +268,103 @@ fn what_is_broken_is_told_and_what_to_do() {
         ],
     );
     drop(other);
+}
+
+#[test]
+fn every_setting_of_a_hook_is_compared_with_the_manifests() {
+    let ward = Ward::new();
+    ward.is_well("everything as installed");
+    let condition = |name: &str, expression: &str| json!({"name": name, "expression": expression});
+    let in_namespaces =
+        |operator: &str, values: &[&str]| json!([{"key": "kubernetes.io/metadata.name", "operator": operator, "values": values}]);
+    for (patch, says) in [
+        // Of these, the two creates of the doctor notice nothing.
+        (
+            json!({"op": "add", "path": "matchConditions/-", "value": condition("only-create", "request.operation == 'CREATE'")}),
+            "the matchCondition only-create is not in the manifests: what it does not match is not checked (request.operation == 'CREATE')",
+        ),
+        (
+            json!({"op": "replace", "path": "matchConditions/0/expression", "value": "has(object.spec.rateLimiting)"}),
+            "the matchCondition has-rate-limiting differs from that in the manifests",
+        ),
+        (json!({"op": "remove", "path": "matchConditions/0"}), "the matchCondition has-rate-limiting is missing"),
+        (
+            json!({"op": "replace", "path": "namespaceSelector/matchExpressions", "value": in_namespaces("In", &["default"])}),
+            "namespaceSelector wants kubernetes.io/metadata.name In (default): objects in other namespaces are not checked",
+        ),
+        (
+            json!({"op": "replace", "path": "namespaceSelector/matchExpressions", "value": in_namespaces("NotIn", &["kube-system", "prod"])}),
+            "namespaceSelector excludes prod: objects there are not checked",
+        ),
+        (
+            json!({"op": "add", "path": "namespaceSelector/matchLabels", "value": {"kubernetes.io/metadata.name": "default"}}),
+            "namespaceSelector wants kubernetes.io/metadata.name=default",
+        ),
+        (json!({"op": "replace", "path": "rules/0/apiVersions", "value": ["v1beta1"]}), "the rules do not name v1alpha1"),
+        (
+            json!({"op": "replace", "path": "rules/0/operations", "value": ["CREATE", "UPDATE", "DELETE"]}),
+            "the rules also cover the operation DELETE",
+        ),
+        (json!({"op": "replace", "path": "rules/0/resources", "value": ["mcpservers"]}), "CREATE of virtualmcpservers is not asked about"),
+        (json!({"op": "replace", "path": "sideEffects", "value": "NoneOnDryRun"}), ""),
+        (json!({"op": "remove", "path": "namespaceSelector"}), ""),
+    ] {
+        let mut patch = patch;
+        patch["path"] = json!(format!("/webhooks/0/{}", patch["path"].as_str().expect("text")));
+        ward.patch("mutatingwebhookconfiguration", &json!([patch]));
+        let said = ward.said(&[]);
+        let about: Vec<_> = said
+            .notes()
+            .filter(|note| note[1] == "settings" && note[2].starts_with("mutate."))
+            .map(|note| note.map(str::to_owned))
+            .collect();
+        match says {
+            "" => assert!(about.iter().all(|note| note[0] == "ok"), "{patch}: {about:?}"),
+            says => {
+                assert!(
+                    said.code == Some(1)
+                        && said.has("problem", "settings", &format!("mutate.tollgate.dev: {says}"), "manifests/base/webhooks.yaml"),
+                    "{patch}: {said:?}"
+                );
+                assert!(about.iter().all(|note| note[0] == "problem"), "{patch}: {about:?}");
+            }
+        }
+        ward.cluster.kubectl(&["delete", "mutatingwebhookconfiguration", "tollgate"]).expect_ok();
+        ward.apply_manifests();
+    }
+    // A hook that is called at the other's path answers, and wrongly.
+    ward.patch(
+        "mutatingwebhookconfiguration",
+        &json!([{"op": "replace", "path": "/webhooks/0/clientConfig/service/path", "value": "/validate"}]),
+    );
+    let said = ward.said(&[]);
+    assert!(said.has("problem", "settings", "it is called at \"/validate\", and tollgate answers at /mutate", "path"), "{said:?}");
+}
+
+#[test]
+fn an_unreachable_api_server_gets_no_advice_about_rights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = |server: &str, user: Value| {
+        let mut config = kubeconfig("test", server);
+        config["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = json!(true);
+        config["users"][0]["user"] = user;
+        let path = folder.path().join("config.yaml");
+        fs::write(&path, config.to_string()).expect("written");
+        path
+    };
+    let doctor = |config: PathBuf| {
+        let output = command(&folder).args(["doctor", "--output", "json"]).env("KUBECONFIG", config).output().expect("the binary starts");
+        Said::of(&output)
+    };
+    let closed = free_port();
+    for (said, says, todo) in [
+        (doctor(config(&format!("https://127.0.0.1:{closed}"), json!({}))), "Connection refused", "address in the kubeconfig"),
+        (doctor(config(&format!("https://{}", MAIN.address), json!({"token": "expired"}))), "Unauthorized", "log in again"),
+    ] {
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert_eq!(said.notes().count(), 1, "one cause is told once: {said:?}");
+        assert!(said.has("unknown", "cluster", says, todo), "{said:?}");
+    }
 }
 
 /// What the README shows below a command.
