@@ -90,6 +90,7 @@ impl<H: Holder> Places<H> {
     }
 
     /// Takes a place from the holder that has been idle for the longest, if there is one.
+    #[cfg(feature = "serve")]
     pub(crate) fn evict(&self) -> bool {
         self.with(|taken| taken.evict(Instant::now(), self.spared))
     }

@@ -17,7 +17,7 @@ pub(in crate::cli) struct FrontArgs {
     #[arg(long, env = "TOLLGATE_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',')]
     pub(super) allowed_host: Vec<AllowedHost>,
 
-    /// Origin whose pages may call and read answers (CORS), such as https://app.example; others get 403; may be repeated [default: pages of
+    /// Origin whose pages may call and read answers (CORS), such as `https://app.example`; others get 403; may be repeated [default: pages of
     /// localhost if --listen is on loopback, subject to the MCP server's own CORS, else any]
     #[arg(long, env = "TOLLGATE_ALLOWED_ORIGIN", value_name = "URL", value_delimiter = ',')]
     pub(super) allowed_origin: Vec<AllowedOrigin>,
