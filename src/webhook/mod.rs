@@ -77,7 +77,8 @@ pub enum BindError {
 pub struct World {
     /// What the installed CRDs know.
     pub schema: Arc<ArcSwap<Schema>>,
-    /// Whether the source of the schema has answered yet; true where there is none to ask, or where it is not waited for any longer.
+    /// Whether the cluster has answered yet what its CRDs and its operator are; true where there is none to ask, or where it is not waited for
+    /// any longer.
     pub schema_answered: watch::Receiver<bool>,
     /// What is known of ToolHive's operator.
     pub operator: watch::Receiver<Operator>,

@@ -113,6 +113,7 @@ fn judge_rename(answer: &Answer, notes: &mut Notes) {
     let message = text(&answer.body, "/message");
     let is_denied = items(&answer.body, "/details/causes").iter().any(|cause| text(cause, "/reason") == "TG101");
     match answer.code {
+        200..300 if says(Scope::Global) && says(Scope::Shared) => notes.ok(CHECK, format!("{MUTATE} keeps shared and global equal")),
         200..300 if says(Scope::Global) => notes.ok(CHECK, format!("{MUTATE} turns shared into global")),
         200..300 if answer.warnings.contains("renamed to global") => notes.problem(
             CHECK,

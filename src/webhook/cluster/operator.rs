@@ -141,7 +141,8 @@ async fn watch_version(api: Api<PartialObjectMeta<DynamicObject>>, plural: &str,
             Err(error) if is_not_found(&error) => break,
             Err(error) => {
                 debug!(resource = plural, %error, "watch failed; trying again");
-                if !managed.is_complete {
+                // Without any answer, the CRDs cannot be read either, which is reported once.
+                if !managed.is_complete && is_answer(&error) {
                     see(Sight::Hidden);
                 }
             }
@@ -151,8 +152,20 @@ async fn watch_version(api: Api<PartialObjectMeta<DynamicObject>>, plural: &str,
 }
 
 fn is_not_found(error: &watcher::Error) -> bool {
-    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) = error else { return false };
-    matches!(error, kube::Error::Api(status) if status.code == 404)
+    status(error) == Some(404)
+}
+
+fn is_answer(error: &watcher::Error) -> bool {
+    status(error).is_some()
+}
+
+fn status(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+            Some(status.code)
+        }
+        _ => None,
+    }
 }
 
 /// The objects of one kind that carry a finalizer of the operator.
