@@ -161,22 +161,22 @@ pub fn install_oidc_configs(cluster: &Cluster) {
 }
 
 #[test]
-fn a_second_mutating_webhook_makes_the_first_look_again() {
+fn two_installations_agree() {
     let namespace = MAIN.namespace("again");
     let webhook = MAIN.webhook(&namespace, &[]);
-    // The other one is a second tollgate whose patch comes after ours: it mirrors, so it would put `shared` back were it asked first.
+    // As while one replaces the other: the second one looks at what the first one has done, and each again at what the other did.
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": format!("zz-{namespace}")},
         "webhooks": [{
-            "name": "mirror.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "timeoutSeconds": 20, "reinvocationPolicy": "IfNeeded",
+            "name": "second.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "timeoutSeconds": 20, "reinvocationPolicy": "IfNeeded",
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
             "rules": [{"apiGroups": ["toolhive.stacklok.dev"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}],
             "clientConfig": Value::Null,
         }],
     });
-    let mirror = Serve::start(&["--shared-alias", "mirror"]);
+    let second = Serve::start(&[]);
     let mut policy = policy;
-    policy["webhooks"][0]["clientConfig"] = json!({"url": format!("https://{}/mutate", mirror.address), "caBundle": mirror.ca_bundle()});
+    policy["webhooks"][0]["clientConfig"] = json!({"url": format!("https://{}/mutate", second.address), "caBundle": second.ca_bundle()});
     MAIN.kubectl_with(&["create", "-f", "-"], &policy.to_string()).expect_ok();
     for place in Place::ALL {
         let manifest = place.with(&namespace, &json!({"shared": bucket(100), "perUser": bucket(5)}));

@@ -85,7 +85,9 @@ async fn digests_are_the_same_in_all_proxies_on_one_redis_and_nowhere_else() {
     let redis = setup.line(&format!("user poor on >secret ~thv:rl:* {looking}")).start().await;
     let upstream = Upstream::start().await;
     let limits = resource(json!({"perUser": bucket(2)}));
-    let start = |store: &[&str]| Proxy::start(&upstream.url(), &limits, &[&["--user-header", "x-user"], store].concat());
+    let start = |store: &[&str]| {
+        Proxy::start(&upstream.url(), &limits, &[&["--user-header", "x-user", "--user-header-from", "loopback"], store].concat())
+    };
     let (url, poor) = (format!("redis://proxy:secret@{}", redis.address()), format!("redis://poor:secret@{}", redis.address()));
     let proxies = [start(&["--redis-url", &url]), start(&["--redis-url", &url])];
     assert_passed(&ask(&proxies[0], &[("x-user", "alice")], call(1, "search")).await, "search");

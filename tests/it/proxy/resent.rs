@@ -81,7 +81,6 @@ async fn serve(mut stream: TcpStream, script: Arc<Mutex<VecDeque<Does>>>, reques
     const HEADERS: u8 = 1;
     const RST_STREAM: u8 = 3;
     const SETTINGS: u8 = 4;
-    const GOAWAY: u8 = 7;
     stream.read_exact(&mut [0; 24]).await?;
     stream.write_all(&frame(SETTINGS, 0, 0, &[])).await?;
     loop {
@@ -106,13 +105,18 @@ async fn serve(mut stream: TcpStream, script: Arc<Mutex<VecDeque<Does>>>, reques
             }
             Does::Refuses => stream.write_all(&frame(RST_STREAM, 0, id, &7_u32.to_be_bytes())).await?,
             Does::Breaks => stream.write_all(&frame(RST_STREAM, 0, id, &2_u32.to_be_bytes())).await?,
-            Does::GoesWithout => return stream.write_all(&frame(GOAWAY, 0, 0, &[0; 8])).await,
-            Does::GoesWith => {
-                let last = [id.to_be_bytes(), [0; 4]].concat();
-                return stream.write_all(&frame(GOAWAY, 0, 0, &last)).await;
-            }
+            Does::GoesWithout => return leave(stream, &[0; 8]).await,
+            Does::GoesWith => return leave(stream, &[id.to_be_bytes(), [0; 4]].concat()).await,
         }
     }
+}
+
+/// Sends GOAWAY, and takes what is still under way: a socket that is closed over unread bytes resets the connection, and GOAWAY is lost.
+async fn leave(mut stream: TcpStream, payload: &[u8]) -> io::Result<()> {
+    const GOAWAY: u8 = 7;
+    stream.write_all(&frame(GOAWAY, 0, 0, payload)).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

@@ -110,7 +110,7 @@ async fn without_redis_own_buckets_decide_where_it_is_local() {
 async fn a_key_that_is_no_bucket_is_logged_once_and_when_it_is_one_again() {
     let (redis, upstream) = (Server::start().await, Upstream::start().await);
     let limits = resource(json!({"global": bucket(9), "perUser": bucket(1)}));
-    let args = ["--redis-url", &redis.url(), "--store-deadline", "1s", "--user-header", "x-user"];
+    let args = ["--redis-url", &redis.url(), "--store-deadline", "1s", "--user-header", "x-user", "--user-header-from", "loopback"];
     let proxy = Proxy::start(&upstream.url(), &limits, &args);
     let key = "thv:rl:{default:demo}:user:alice";
     redis.ask::<()>(&format!("SET {key} mine")).await;
