@@ -54,6 +54,8 @@ impl<'e, 'a> Rewrite<'e, 'a> {
                 self.values.push(Edit::Move { from: shared_at.pointer(), path: global_at.pointer() });
                 self.become_value(&global_at, Some(shared), value);
             }
+        } else if level.value.get(Scope::Shared.key()).is_some() {
+            self.values.push(Edit::Remove { path: shared_at.pointer() });
         }
         self.owned().settle(level, value, old.and_then(LevelOf::global), Names::Global);
         self.renamed.push((level.place, level.tool.map(str::to_owned)));
