@@ -390,6 +390,12 @@ proptest! {
         run(&ops.into_iter().map(|op| (Operator::Absent, op)).collect::<Vec<_>>())?;
     }
 
+}
+
+proptest! {
+    // Longer runs: PROPTEST_CASES.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_sequence_ends_so_where_the_operator_is_at_work(ops in switching(Just(Operator::AtWork))) {
         run(&ops)?;
