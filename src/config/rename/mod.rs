@@ -167,7 +167,7 @@ pub enum Fate {
     Renamed(Because),
     /// `shared` and `global` are now equal.
     Mirrored(Because),
-    /// `global` has got its `shared`, which no one has to write.
+    /// `global` has its `shared`, or lost the null that server-side apply left of it: nothing that a manifest has to change.
     Completed,
     /// The same, but this request took `shared` away.
     Restored(Because),
@@ -305,7 +305,8 @@ impl<'a> Here<'_, '_, 'a> {
             }
             Step::Settle(value) => {
                 change(Write::Rename(value));
-                Fate::Renamed(self.because)
+                // A null that server-side apply left goes without a word: no manifest says it.
+                if sides.shared.is_some() { Fate::Renamed(self.because) } else { Fate::Completed }
             }
         };
         found(case, fate)

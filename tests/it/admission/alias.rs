@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use tollgate::admission::Hook;
+
 use super::{World, apply_of, bucket, causes, create, json_with, limits, server, update, warnings};
 
 /// The object with kubectl's annotation saying that this was applied.
@@ -243,6 +245,15 @@ fn row_5b_moving_over_loses_the_old_name() {
     assert_eq!(row(&update(&old, &new)), (json!({"global": bucket(7)}), "5b".to_owned()));
     let old = server(&json!({"shared": bucket(5), "global": bucket(5)}));
     assert_eq!(row(&update(&old, &new)), (json!({"global": bucket(7)}), "5b".to_owned()));
+}
+
+#[test]
+fn row_5b_a_null_that_an_apply_left_goes_in_silence() {
+    let old = server(&json!({"shared": bucket(5)}));
+    let new = server(&json!({"shared": null, "global": bucket(5)}));
+    let request = update(&old, &new);
+    assert_eq!(row(&request), (json!({"global": bucket(5)}), "5b".to_owned()));
+    assert_eq!(warnings(&World::default().ask(Hook::Mutate, &request)), Vec::<String>::new());
 }
 
 #[test]
