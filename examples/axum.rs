@@ -26,9 +26,9 @@ use tollgate::{
         limits::Limits,
         subject::{Kind, Subject},
     },
-    layer::{Mcp, RateLimitLayer},
     limiter::{Limiter, Policy, ServerId},
     stores::Memory,
+    tower::{Mcp, McpLimitLayer},
 };
 
 #[derive(Clone)]
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let limiter = Arc::new(Limiter::new(Memory::default(), Policy::new(&ServerId::new("default", "echo"), &limits)));
     let by_user = Mcp::default().by(|request| request.extensions.get().map(|User(name)| (*name).to_owned()));
 
-    let router = Router::new().route("/mcp", post(answer)).layer(RateLimitLayer::new(limiter, by_user)).layer(from_fn(sign_in));
+    let router = Router::new().route("/mcp", post(answer)).layer(McpLimitLayer::new(limiter, by_user)).layer(from_fn(sign_in));
     let listener = TcpListener::bind(env::args().nth(1).as_deref().unwrap_or("127.0.0.1:8080")).await?;
     println!("listening on {}", listener.local_addr()?);
     Ok(axum::serve(listener, router).await?)

@@ -12,9 +12,9 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor, rt::TokioIo, service
 use serde_json::json;
 use tokio::net::TcpListener;
 use tollgate::config::{limits::Limits, subject::Kind, subject::Subject};
-use tollgate::layer::{Body, Mcp, RateLimitLayer};
 use tollgate::limiter::{Limiter, Policy, ServerId, Store};
 use tollgate::stores::{Guard, GuardSettings, Memory, Redis, redis::Settings};
+use tollgate::tower::{Body, Mcp, McpLimitLayer};
 use tower::{ServiceBuilder, ServiceExt};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -47,7 +47,7 @@ async fn serve(listen: &str, upstream: &str, store: impl Store + 'static) -> Res
         request.headers_mut().remove(HOST);
         request
     };
-    let service = ServiceBuilder::new().layer(RateLimitLayer::new(Arc::new(limiter), Mcp::default()));
+    let service = ServiceBuilder::new().layer(McpLimitLayer::new(Arc::new(limiter), Mcp::default()));
     let service = service.service(client.map_request(to_upstream));
 
     let listener = TcpListener::bind(listen).await?;

@@ -11,16 +11,16 @@
 //! ```text
 //! config                                limits, periods, rules, rename; serde only (pure: no IO, no clock, no Kubernetes)
 //!
-//! admission  limiter  crds  source      a review in, a review out | buckets, plan, decision, the store port | both CRDs |
+//! admission  limiter  crds  manifest     a review in, a review out | buckets, plan, decision, the store port | both CRDs |
 //!                                       YAML and JSON texts, with places (pure)
 //!
 //! report  mcp  stores  metrics          findings, for people and machines | JSON-RPC in and out (pure) |
 //!                                       buckets in memory and in Redis | what the limiter does, counted
 //!
-//! layer  listener  certs  identity      the limiter around a tower service | accept loop, TLS, deadlines, drain | development
+//! tower  server  certs  auth            the limiter around a tower service | accept loop, TLS, deadlines, drain | development
 //!                                       certificates | who is calling: tokens, and the keys of their issuer
 //!
-//! webhook  gateway                      HTTPS for reviews, the look into the cluster | the MCP reverse proxy
+//! webhook  proxy                      HTTPS for reviews, the look into the cluster | the MCP reverse proxy
 //!
 //! audit                                 what a cluster holds already, judged once or watched
 //!
@@ -34,16 +34,16 @@
 //! | feature | gives | brings |
 //! |---|---|---|
 //! | `admission` | [`admission`]: bytes in, review out | base64 |
-//! | `identity` | [`identity`]: who is calling, by verified tokens | tokio, hyper, rustls, ring |
+//! | `auth` | [`auth`]: who is calling, by verified tokens | tokio, hyper, rustls, ring |
 //! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, foldhash, hashbrown, hmac, sha2, smallvec, tracing |
 //! | `mcp` | [`mcp`]: JSON-RPC in and out | base64 |
 //! | `metrics` | [`metrics`]: what the limiter does | prometheus-client |
 //! | `redis` | [`stores::Redis`]: buckets in Redis, shared with others | tokio, redis, rustls |
-//! | `tower` | [`layer`]: the limiter in any tower service | http, tower-layer |
-//! | `listener` | [`listener`]: HTTP and HTTPS served | tokio, hyper, axum, rustls |
-//! | `proxy` | [`gateway`]: the MCP reverse proxy | h2, hyper-rustls, memmap2, Prometheus |
-//! | `serve` | [`webhook`] | tokio, hyper, axum, rustls, kube, Prometheus |
-//! | `source` | [`source`]: objects in YAML and JSON texts, with the place of every field | granit-parser |
+//! | `tower` | [`tower`]: the limiter in any tower service | http, tower-layer |
+//! | `server` | [`server`]: HTTP and HTTPS served | tokio, hyper, axum, rustls |
+//! | `proxy` | [`proxy`]: the MCP reverse proxy | h2, hyper-rustls, memmap2, Prometheus |
+//! | `webhook` | [`webhook`] | tokio, hyper, axum, rustls, kube, Prometheus |
+//! | `manifest` | [`manifest`]: objects in YAML and JSON texts, with the place of every field | granit-parser |
 //! | `certs` | [`certs`]: a CA and a leaf in a folder | rcgen |
 //! | `cli` (default) | the binary, [`audit`], [`crds`] and [`report`] | all of the above, clap, ratatui, schemars |
 
@@ -51,6 +51,8 @@
 pub mod admission;
 #[cfg(feature = "cli")]
 pub mod audit;
+#[cfg(feature = "auth")]
+pub mod auth;
 #[cfg(feature = "certs")]
 pub mod certs;
 #[cfg(feature = "cli")]
@@ -58,27 +60,25 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "cli")]
 pub mod crds;
-#[cfg(feature = "proxy")]
-pub mod gateway;
-#[cfg(feature = "identity")]
-pub mod identity;
-#[cfg(feature = "tower")]
-pub mod layer;
 #[cfg(feature = "limiter")]
 pub mod limiter;
-#[cfg(feature = "listener")]
-pub mod listener;
+#[cfg(feature = "manifest")]
+pub mod manifest;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 #[cfg(feature = "cli")]
 pub mod report;
-#[cfg(feature = "source")]
-pub mod source;
+#[cfg(feature = "server")]
+pub mod server;
 #[cfg(feature = "limiter")]
 pub mod stores;
-#[cfg(feature = "serve")]
+#[cfg(feature = "tower")]
+pub mod tower;
+#[cfg(feature = "webhook")]
 pub mod webhook;
 
 /// The README's examples are run.

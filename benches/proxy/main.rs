@@ -41,7 +41,7 @@ mod servers;
 #[path = "../shared/mod.rs"]
 mod shared;
 #[allow(dead_code, unreachable_pub, clippy::expect_used, reason = "shared with the tests, where a panic is a failure")]
-#[path = "../../tests/it/identity/signer.rs"]
+#[path = "../../tests/it/auth/signer.rs"]
 mod signer;
 
 use std::{io::Write, time::Duration};

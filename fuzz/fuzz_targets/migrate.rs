@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::Value;
-use tollgate::source::{Broken, Piece, migrate::migrate, read};
+use tollgate::manifest::{Broken, Piece, migrate::migrate, read};
 
 const HEAD: &str = "apiVersion: toolhive.stacklok.dev/v1beta1\nkind: MCPServer\nspec:\n  rateLimiting:\n    ";
 

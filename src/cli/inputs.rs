@@ -8,7 +8,7 @@ use std::{
 
 use walkdir::{DirEntry, WalkDir};
 
-use crate::source::{Raw, Splitter};
+use crate::manifest::{Raw, Splitter};
 
 /// What stands for stdin on the command line.
 const DASH: &str = "-";

@@ -13,12 +13,12 @@ use super::{
     tell_error,
 };
 use crate::{
-    gateway::source::Source,
     limiter::{
         Bounds, BucketName, Call, Limiter, Policy, ServerId, Standings,
         name::User,
         told::{Told, Users},
     },
+    proxy::source::Source,
     stores::{Redis, redis::LONGEST_BELIEF},
 };
 

@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use tracing::warn;
 
 use crate::{
-    gateway::source::{Storage, StorageCa, StorageTls},
+    proxy::source::{Storage, StorageCa, StorageTls},
     stores::redis::Settings,
 };
 

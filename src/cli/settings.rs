@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     certs::{DevCerts, ensure_dev},
-    listener::{Limits, tls::Files},
+    server::{ConnectionLimits, tls::Files},
     webhook::Settings,
 };
 
@@ -76,7 +76,7 @@ pub(super) fn resolve(args: ServeArgs) -> anyhow::Result<ServeSettings> {
             metrics_listen,
             tls: Files { cert, key, client_ca, client_names: client_name },
             mode: shared_alias,
-            limits: Limits { connections: usize::from(max_connections), ..Limits::default() },
+            limits: ConnectionLimits { connections: usize::from(max_connections), ..ConnectionLimits::default() },
             max_in_flight: usize::from(max_in_flight),
             deadline: deadline.as_duration(),
             drain: drain.unwrap_or(if dev.is_some() { Duration::ZERO } else { DRAIN }),

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use super::redis::{Address, RedisArgs};
 use crate::{
     config::period::Period,
-    gateway::{
+    proxy::{
         follow::Followed,
         source::{Source, SourceError, Storage},
     },

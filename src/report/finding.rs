@@ -7,7 +7,7 @@ use crate::{
         path::FieldPath,
         rules::{Level, RULES, Violation},
     },
-    source::{Broken, MARK, Position, Span, Text, template},
+    manifest::{Broken, MARK, Position, Span, Text, template},
 };
 
 /// How bad a finding is.

@@ -21,19 +21,19 @@ use tokio_rustls::TlsConnector;
 use tracing::{info, warn};
 
 use super::health::Health;
-use crate::listener::tls::Identity;
+use crate::server::tls::ServerCertificate;
 
 const EVERY: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Dials until told to stop, and tells the health how it went.
-pub(super) async fn keep_dialing(address: SocketAddr, identity: Arc<Identity>, health: Arc<Health>) {
+pub(super) async fn keep_dialing(address: SocketAddr, certificate: Arc<ServerCertificate>, health: Arc<Health>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let result = timeout(DEADLINE, dial(address, &identity)).await.unwrap_or_else(|late| Err(late.into()));
-        let result = result.and_then(|()| identity.validity().map_err(io::Error::other));
+        let result = timeout(DEADLINE, dial(address, &certificate)).await.unwrap_or_else(|late| Err(late.into()));
+        let result = result.and_then(|()| certificate.validity().map_err(io::Error::other));
         match (health.dialed(result.is_ok()), result) {
             (true, Ok(())) => info!("ready: the TLS port answers"),
             (true, Err(error)) => warn!(%error, "not ready: the TLS port does not answer with a valid certificate"),
@@ -42,10 +42,10 @@ pub(super) async fn keep_dialing(address: SocketAddr, identity: Arc<Identity>, h
     }
 }
 
-async fn dial(address: SocketAddr, identity: &Arc<Identity>) -> io::Result<()> {
+async fn dial(address: SocketAddr, certificate: &Arc<ServerCertificate>) -> io::Result<()> {
     // The certificate that we serve: the one from before the dial, or the one that has replaced it meanwhile.
-    let (identity, leaf) = (identity.clone(), identity.leaf());
-    let config = config(move |certificate| *certificate == leaf || *certificate == identity.leaf())?;
+    let (certificate, leaf) = (certificate.clone(), certificate.leaf());
+    let config = config(move |presented| *presented == leaf || *presented == certificate.leaf())?;
     let stream = TcpStream::connect(reachable(address).as_slice()).await?;
     // A server that asks for client certificates refuses us after its own part of the handshake, which is the part that is tested.
     TlsConnector::from(config).connect(ServerName::IpAddress(address.ip().into()), stream).await.map(drop)

@@ -14,20 +14,20 @@ use axum::{
 use tokio::sync::watch;
 
 use super::Shared;
-use crate::listener::{Phase, tls::Identity};
+use crate::server::{Phase, tls::ServerCertificate};
 
 /// What readiness is made of.
 #[derive(Debug)]
 pub(super) struct Health {
     dialed: AtomicBool,
-    identity: Arc<Identity>,
+    certificate: Arc<ServerCertificate>,
     phase: watch::Receiver<Phase>,
     schema_answered: watch::Receiver<bool>,
 }
 
 impl Health {
-    pub(super) fn new(identity: Arc<Identity>, phase: watch::Receiver<Phase>, schema_answered: watch::Receiver<bool>) -> Self {
-        Self { dialed: AtomicBool::new(false), identity, phase, schema_answered }
+    pub(super) fn new(certificate: Arc<ServerCertificate>, phase: watch::Receiver<Phase>, schema_answered: watch::Receiver<bool>) -> Self {
+        Self { dialed: AtomicBool::new(false), certificate, phase, schema_answered }
     }
 
     /// Notes how the last TLS dial to ourselves went; true when that is news.
@@ -37,7 +37,7 @@ impl Health {
 
     fn readiness(&self) -> (bool, String) {
         // Asked of the clock each time: a certificate expires between two dials, too.
-        let invalid = self.identity.validity().err().map(|error| error.to_string());
+        let invalid = self.certificate.validity().err().map(|error| error.to_string());
         let checks = [
             ("not stopping", *self.phase.borrow() == Phase::Serving, None),
             ("answers TLS on its own port", invalid.is_none() && self.dialed.load(Ordering::Acquire), invalid),

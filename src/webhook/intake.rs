@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::{Instant, timeout};
 
 use super::routes::Refusal;
-use crate::listener::{
+use crate::server::{
     budget::{Budget, Charge},
     places::{Holder, Idle, Place, Places},
 };

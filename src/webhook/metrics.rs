@@ -14,7 +14,7 @@ use prometheus_client::{
 
 use crate::{
     admission::{Hook, Record},
-    listener::tls::Identity,
+    server::tls::ServerCertificate,
 };
 
 /// Counters of one server.
@@ -30,7 +30,7 @@ pub(super) struct Metrics {
     panics: Counter,
     certificate_expiry: Gauge<i64, AtomicI64>,
     certificate_valid: Gauge<i64, AtomicI64>,
-    identity: Arc<Identity>,
+    certificate: Arc<ServerCertificate>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -67,7 +67,7 @@ struct AliasLabels {
 const BUCKETS: [f64; 12] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
 
 impl Metrics {
-    pub(super) fn new(identity: Arc<Identity>) -> Self {
+    pub(super) fn new(certificate: Arc<ServerCertificate>) -> Self {
         let mut registry = Registry::with_prefix("tollgate");
         let metrics = Self {
             requests: Family::default(),
@@ -79,7 +79,7 @@ impl Metrics {
             panics: Counter::default(),
             certificate_expiry: Gauge::default(),
             certificate_valid: Gauge::default(),
-            identity,
+            certificate,
             registry: Registry::default(),
         };
         let admission = registry.sub_registry_with_prefix("admission");
@@ -129,8 +129,8 @@ impl Metrics {
 
     /// As OpenMetrics text.
     pub(super) fn encode(&self) -> Result<String, std::fmt::Error> {
-        self.certificate_expiry.set(self.identity.not_after());
-        self.certificate_valid.set(self.identity.validity().is_ok().into());
+        self.certificate_expiry.set(self.certificate.not_after());
+        self.certificate_valid.set(self.certificate.validity().is_ok().into());
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

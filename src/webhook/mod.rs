@@ -28,9 +28,9 @@ use crate::{
         rules::References,
         schema::Schema,
     },
-    listener::{
-        Limits, Listener, Phase,
-        tls::{Files, Identity, TlsError, keep_fresh},
+    server::{
+        ConnectionLimits, Listener, Phase,
+        tls::{Files, ServerCertificate, TlsError, keep_fresh},
     },
 };
 
@@ -46,7 +46,7 @@ pub struct Settings {
     /// What is done about `shared`.
     pub mode: Mode,
     /// What connections have to keep to.
-    pub limits: Limits,
+    pub limits: ConnectionLimits,
     /// Reviews at once; more are answered with 503.
     pub max_in_flight: usize,
     /// For a whole review, unless the caller asks for less with `?timeout=`.
@@ -116,7 +116,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Server {
     settings: Settings,
-    identity: Arc<Identity>,
+    certificate: Arc<ServerCertificate>,
     reviews: Listener,
     operations: Listener,
     address: SocketAddr,
@@ -130,10 +130,10 @@ impl Server {
     /// # Errors
     /// When either cannot be done; nothing is left behind.
     pub async fn bind(settings: Settings, world: World) -> Result<Self, BindError> {
-        let identity = Arc::new(Identity::open(settings.tls.clone())?);
-        let (reviews, address) = bind(settings.listen, Some(identity.clone()), settings.limits).await?;
+        let certificate = Arc::new(ServerCertificate::open(settings.tls.clone())?);
+        let (reviews, address) = bind(settings.listen, Some(certificate.clone()), settings.limits).await?;
         let (operations, metrics_address) = bind(settings.metrics_listen, None, settings.limits).await?;
-        Ok(Self { settings, identity, reviews, operations, address, metrics_address, world })
+        Ok(Self { settings, certificate, reviews, operations, address, metrics_address, world })
     }
 
     /// Where reviews come in.
@@ -150,15 +150,15 @@ impl Server {
     /// is accepted and what is under way is finished.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (tell, phase) = watch::channel(Phase::Serving);
-        let metrics = Metrics::new(self.identity.clone());
-        let health = Arc::new(Health::new(self.identity.clone(), phase.clone(), self.world.schema_answered.clone()));
+        let metrics = Metrics::new(self.certificate.clone());
+        let health = Arc::new(Health::new(self.certificate.clone(), phase.clone(), self.world.schema_answered.clone()));
         let shared = Arc::new(Shared { mode: self.settings.mode, world: self.world, metrics });
         let reviews = routes::router(shared.clone(), self.settings.max_in_flight, self.settings.deadline);
         let operations = health::router(health.clone(), shared.clone());
 
         let mut background = JoinSet::new();
-        background.spawn(keep_fresh(self.identity.clone()));
-        background.spawn(dial::keep_dialing(self.address, self.identity, health));
+        background.spawn(keep_fresh(self.certificate.clone()));
+        background.spawn(dial::keep_dialing(self.address, self.certificate, health));
         let (stop_operations, operations_phase) = watch::channel(Phase::Serving);
         let operations = tokio::spawn(self.operations.serve(operations, operations_phase));
         let reviews = tokio::spawn(self.reviews.serve(reviews, phase));
@@ -179,9 +179,13 @@ impl Server {
     }
 }
 
-async fn bind(address: SocketAddr, identity: Option<Arc<Identity>>, limits: Limits) -> Result<(Listener, SocketAddr), BindError> {
+async fn bind(
+    address: SocketAddr,
+    certificate: Option<Arc<ServerCertificate>>,
+    limits: ConnectionLimits,
+) -> Result<(Listener, SocketAddr), BindError> {
     let failed = |error| BindError::Listen { address, error };
-    let listener = Listener::bind(address, identity, limits).await.map_err(failed)?;
+    let listener = Listener::bind(address, certificate, limits).await.map_err(failed)?;
     let bound = listener.address().map_err(failed)?;
     Ok((listener, bound))
 }

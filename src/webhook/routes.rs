@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{operator::Operator, rename::Mode, rules::References, schema::Schema, subject::RefKind},
-        listener::tls::{Files, Identity},
+        server::tls::{Files, ServerCertificate},
         webhook::{World, metrics::Metrics},
     };
 
@@ -188,7 +188,7 @@ mod tests {
             Files { cert: folder.path().join("tls.crt"), key: folder.path().join("tls.key"), client_ca: None, client_names: Vec::new() };
         std::fs::write(&files.cert, pair.cert.pem()).expect("written");
         std::fs::write(&files.key, pair.signing_key.serialize_pem()).expect("written");
-        let metrics = Metrics::new(Arc::new(Identity::open(files).expect("an identity")));
+        let metrics = Metrics::new(Arc::new(ServerCertificate::open(files).expect("a certificate")));
         (folder, Arc::new(Shared { mode: Mode::Rename, world, metrics }))
     }
 

@@ -9,25 +9,25 @@ use std::{
 const MAY_NAME: [(&str, Option<&[&str]>); 17] = [
     ("config", Some(&[])),
     ("admission", Some(&["config"])),
-    ("identity", Some(&["config"])),
+    ("auth", Some(&["config"])),
     ("limiter", Some(&["config"])),
     ("mcp", Some(&["limiter"])),
-    ("layer", Some(&["mcp", "limiter"])),
+    ("tower", Some(&["mcp", "limiter"])),
     ("stores", Some(&["limiter", "config"])),
     ("metrics", Some(&["limiter", "config"])),
-    ("listener", Some(&[])),
-    ("webhook", Some(&["admission", "config", "listener"])),
-    ("gateway", Some(&["config", "identity", "limiter", "listener", "mcp", "metrics", "stores"])),
+    ("server", Some(&[])),
+    ("webhook", Some(&["admission", "config", "server"])),
+    ("proxy", Some(&["config", "auth", "limiter", "server", "mcp", "metrics", "stores"])),
     ("certs", Some(&[])),
     ("crds", Some(&["config"])),
-    ("source", Some(&["config"])),
-    ("report", Some(&["config", "source"])),
-    ("audit", Some(&["config", "listener", "report"])),
+    ("manifest", Some(&["config"])),
+    ("report", Some(&["config", "manifest"])),
+    ("audit", Some(&["config", "server", "report"])),
     ("cli", None),
 ];
 
 /// Modules that are given everything: no IO, no clock, no Kubernetes client.
-const PURE: [&str; 5] = ["config", "admission", "limiter", "mcp", "source"];
+const PURE: [&str; 5] = ["config", "admission", "limiter", "mcp", "manifest"];
 
 /// What a pure module may not name.
 const IMPURE: [&str; 13] = [

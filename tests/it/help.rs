@@ -212,5 +212,5 @@ fn version_tells_commit_and_features() {
     let commit = option_env!("TOLLGATE_COMMIT").filter(|commit| !commit.is_empty()).unwrap_or("unknown");
     assert_eq!(lines[0], format!("tollgate {}", env!("CARGO_PKG_VERSION")));
     assert_eq!(lines[1], format!("commit: {commit}"));
-    assert!(lines[2].starts_with("features: ") && lines[2].contains("serve"), "{long}");
+    assert!(lines[2].starts_with("features: ") && lines[2].contains("webhook"), "{long}");
 }

@@ -5,8 +5,8 @@ use std::{process::Output, sync::Arc};
 use serde_json::Value;
 use tempfile::TempDir;
 use tollgate::{
-    gateway::source::Source,
     limiter::{Call, Limiter, Policy},
+    proxy::source::Source,
     stores::{Redis, redis::Settings},
 };
 

@@ -49,7 +49,7 @@ use crate::{
         GROUP,
         subject::{Kind, Subject},
     },
-    listener::{Limits, Listener, Phase},
+    server::{ConnectionLimits, Listener, Phase},
 };
 
 /// The field manager of the conditions, the same for all replicas.
@@ -92,7 +92,7 @@ impl Watch {
     /// # Errors
     /// As the system says it.
     pub async fn bind(scope: Scope, writes_conditions: bool, metrics_listen: SocketAddr) -> io::Result<Self> {
-        let operations = Listener::bind(metrics_listen, None, Limits::default()).await?;
+        let operations = Listener::bind(metrics_listen, None, ConnectionLimits::default()).await?;
         let address = operations.address()?;
         Ok(Self { scope, writes_conditions, operations, address })
     }

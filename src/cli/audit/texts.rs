@@ -13,8 +13,8 @@ use crate::{
         GROUP,
         subject::{Kind, RefKind, Subject},
     },
+    manifest::{Node, Piece, Raw, Text, kind_and_version, read},
     report::{Finding, Object},
-    source::{Node, Piece, Raw, Text, kind_and_version, read},
 };
 
 const TEMPLATES: &str = "audit what a cluster holds, as in `kubectl get -o yaml`";

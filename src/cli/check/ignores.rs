@@ -14,8 +14,8 @@ use toml::Spanned;
 use crate::{
     cli::inputs::Input,
     config::spelling,
+    manifest::Text,
     report::{Finding, Object, Place, rows},
-    source::Text,
 };
 
 const NAME: &str = ".tollgate.toml";

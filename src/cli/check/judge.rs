@@ -12,8 +12,8 @@ use crate::{
         rules::{Context, check},
         subject::{Kind, Subject},
     },
+    manifest::{MARK, Node, Piece, Raw, Span, Text, kind_and_version, read, template, unversioned},
     report::{Finding, Object, Place},
-    source::{MARK, Node, Piece, Raw, Span, Text, kind_and_version, read, template, unversioned},
 };
 
 const TEMPLATES: &str = "judge what it gives, as in `helm template . | tollgate check -`";

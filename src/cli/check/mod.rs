@@ -23,8 +23,8 @@ use super::{
     wants_color,
 };
 use crate::{
+    manifest::Raw,
     report::{Finding, Format},
-    source::Raw,
 };
 
 pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {

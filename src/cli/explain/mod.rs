@@ -46,8 +46,8 @@ use crate::{
         rules::{RULES, Rule},
         subject::Subject,
     },
+    manifest::{MARK, Piece, Position, Raw, kind_and_version, read},
     report::MORE,
-    source::{MARK, Piece, Position, Raw, kind_and_version, read},
 };
 
 /// Explain rules by their ids, or the limits of files in words and numbers.

@@ -23,11 +23,11 @@ use super::{
 };
 use crate::{
     config::subject::Scope,
-    report::{Finding, Format, Judged, Place, Severity},
-    source::{
+    manifest::{
         MARK, Raw, Splitter, Text,
         migrate::{Left, Migration, migrate},
     },
+    report::{Finding, Format, Judged, Place, Severity},
 };
 
 const TEMPLATES: &str = "write global for shared by hand";

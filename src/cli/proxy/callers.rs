@@ -11,15 +11,15 @@ use super::{
     trust::Trust,
 };
 use crate::{
-    gateway::{callers::Callers, source::Source},
-    identity::{self, Auth, AuthMode, ProtectedResource, Secret, SignIn, TrustedPeers, UserHeader, Verifier},
+    auth::{self, Auth, AuthMode, ProtectedResource, Secret, SignIn, TrustedPeers, UserHeader, Verifier},
+    proxy::{callers::Callers, source::Source},
 };
 
 /// How callers will be known.
 #[derive(Debug)]
 pub(super) struct CallerSettings {
     mode: AuthMode,
-    identity: Option<identity::Settings>,
+    identity: Option<auth::Settings>,
     user_header: Option<UserHeader>,
     resource: Option<Arc<ProtectedResource>>,
     pass_token: bool,

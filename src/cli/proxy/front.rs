@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::gateway::{
+use crate::proxy::{
     forwarded::TrustedProxy,
     origin::{AllowedHost, AllowedOrigin, Origins},
     paths::PassPath,

@@ -25,10 +25,10 @@ use super::{
     tell_error,
 };
 use crate::{
-    gateway::{Parts, Proxy, store::Buckets},
     limiter::{Observer, Store as _},
     mcp::RejectStatus,
     metrics::{Metrics, Registry},
+    proxy::{Parts, Proxy, store::Buckets},
     stores::{Guard, Memory, Redis},
 };
 

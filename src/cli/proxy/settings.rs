@@ -14,13 +14,13 @@ use crate::{
         cluster::Access,
         target::{Read, StoreSettings, WhichArgs},
     },
-    gateway::{
+    mcp::{RejectStatus, Rejection},
+    proxy::{
         AccessLog, Settings,
         follow::{self, InForce},
         source::Source,
     },
-    listener::{Limits, tls::Files},
-    mcp::{RejectStatus, Rejection},
+    server::{ConnectionLimits, tls::Files},
 };
 
 /// Everything that `proxy` needs to know.
@@ -100,13 +100,13 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         origins: front.origins(listen.ip()),
         trusted_proxies: front.trusted_proxy,
         pass_paths: front.pass_path,
-        limits: Limits {
+        limits: ConnectionLimits {
             connections: max_connections as usize,
             // Sessions and their streams live as long as their clients like.
             age: std::time::Duration::MAX,
             requests: u64::MAX,
             grace,
-            ..Limits::default()
+            ..ConnectionLimits::default()
         },
         upstream,
         upstream_ca,

@@ -15,8 +15,8 @@ use anyhow::ensure;
 use http::Uri;
 
 use crate::{
+    auth::{CLUSTER_TOKEN, Settings, SignIn},
     cli::redis::Address,
-    identity::{CLUSTER_TOKEN, Settings, SignIn},
 };
 
 /// What a watched object may do.

@@ -24,7 +24,7 @@ use crate::{
         GROUP,
         subject::{Kind, RefKind},
     },
-    gateway::{follow::InForce, source::Source},
+    proxy::{follow::InForce, source::Source},
     webhook::cluster::connect,
 };
 

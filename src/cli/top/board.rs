@@ -6,8 +6,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::rates::Rates;
 use crate::{
-    gateway::live::Live,
     limiter::told::{ToldBucket, printable},
+    proxy::live::Live,
 };
 
 /// The state of the screen.

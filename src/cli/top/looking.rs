@@ -13,11 +13,11 @@ use hyper_util::{
 use tokio::time::timeout;
 
 use crate::{
-    gateway::live::Live,
     limiter::{
         Bounds, Limiter,
         told::{Told, Users},
     },
+    proxy::live::Live,
     stores::Redis,
 };
 

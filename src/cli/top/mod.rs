@@ -32,8 +32,8 @@ use super::{
 };
 use crate::{
     config::period::Period,
-    gateway::live::Live,
     limiter::{Limiter, Policy},
+    proxy::live::Live,
     stores::Redis,
 };
 
@@ -130,11 +130,11 @@ fn told(live: &Live, output: ReportFormat) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use crate::{
-        gateway::live::{LimitTotals, Live, Totals},
         limiter::{
             ServerId,
             told::{Told, ToldBucket, ToldLevel, ToldStands},
         },
+        proxy::live::{LimitTotals, Live, Totals},
     };
 
     /// One token comes back each second.

@@ -2,8 +2,8 @@
 
 use crate::{
     cli::table,
-    gateway::live::{Live, Totals},
     limiter::told::printable,
+    proxy::live::{Live, Totals},
 };
 
 /// The buckets, and what became of calls where that is known.

@@ -14,8 +14,8 @@ use std::{
 };
 
 use crate::{
-    gateway::live::{Live, Totals},
     limiter::told::{Told, ToldBucket, ToldLevel},
+    proxy::live::{Live, Totals},
 };
 
 /// Seconds over which a proxy's totals are compared.

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     cli::{exit::Exit, signals::Signals, wants_color},
-    gateway::live::Live,
+    proxy::live::Live,
 };
 
 /// A sample or why there is none, and when.

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     cli::table,
-    gateway::live::Live,
     limiter::told::{ToldStands, printable},
+    proxy::live::Live,
 };
 
 /// Lines that are no rows of the table: two of the head, that of the columns, and the last.

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tollgate::{
+    manifest::{Content, Node, Piece, Text, read},
     report::{Finding, Format, Judged},
-    source::{Content, Node, Piece, Text, read},
 };
 
 use super::feed;

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
-use tollgate::source::{Node, Piece, migrate::migrate, read};
+use tollgate::manifest::{Node, Piece, migrate::migrate, read};
 
 /// How one file is written.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! What becomes of one text.
 
-use tollgate::source::migrate::{Left, migrate};
+use tollgate::manifest::migrate::{Left, migrate};
 
 const HEAD: &str = "apiVersion: toolhive.stacklok.dev/v1beta1\nkind: MCPServer\nmetadata: {name: a}\nspec:\n  rateLimiting:\n";
 

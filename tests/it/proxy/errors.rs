@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Upstream, ask, assert_passed, assert_refused, bucket, call, proxy, request, resource, send};
 use crate::{
-    identity::{
+    auth::{
         issuer::{Issuer, Mood},
         signer::{AUDIENCE, Signer},
     },

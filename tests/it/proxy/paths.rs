@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Upstream, ask, assert_denied, assert_passed, assert_refused, bucket, call, proxy, request, resource, send};
 use crate::{
-    identity::{
+    auth::{
         issuer::Issuer,
         signer::{AUDIENCE, Signer},
     },

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{PATIENCE, ask, assert_denied, assert_passed, assert_refused, bucket, call, raw, request, resource, send};
 use crate::{
-    identity::{
+    auth::{
         issuer::{Issuer, Mood},
         signer::{AUDIENCE, Signer, key_set, seconds, with},
     },

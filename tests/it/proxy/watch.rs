@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{PATIENCE, ask, assert_denied, assert_passed, bucket, call, request};
 use crate::{
     apiserver::installed::install_oidc_configs,
-    identity::{
+    auth::{
         issuer::Issuer,
         signer::{AUDIENCE, Signer},
     },

@@ -15,7 +15,7 @@ use tokio::{
     net::TcpStream,
     task::JoinSet,
 };
-use tollgate::listener::{Limits, Listener, Phase};
+use tollgate::server::{ConnectionLimits, Listener, Phase};
 
 use super::{assert_serves, client, good_review, sample};
 use crate::support::{
@@ -268,7 +268,8 @@ async fn several_reviews_share_one_http2_connection() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_its_answer_is_cut() {
-    let limits = Limits { connections: 1, idle: Duration::from_secs(1), grace: Duration::from_secs(1), ..Limits::default() };
+    let limits =
+        ConnectionLimits { connections: 1, idle: Duration::from_secs(1), grace: Duration::from_secs(1), ..ConnectionLimits::default() };
     let listener = Listener::bind("127.0.0.1:0".parse().expect("an address"), None, limits).await.expect("a free port");
     let address = listener.address().expect("bound");
     // More than the buffers between the two take.

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Bytes, client::conn};
 use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch};
-use tollgate::listener::{Limits, Listener, Phase};
+use tollgate::server::{ConnectionLimits, Listener, Phase};
 
 use super::{assert_serves, client, http2};
 use crate::support::{
@@ -48,7 +48,7 @@ async fn a_connection_without_a_request_is_cut() {
 }
 
 /// A plain listener with these limits, and a connection to it.
-async fn plain(limits: Limits) -> (watch::Sender<Phase>, conn::http1::SendRequest<Full<Bytes>>) {
+async fn plain(limits: ConnectionLimits) -> (watch::Sender<Phase>, conn::http1::SendRequest<Full<Bytes>>) {
     let listener = Listener::bind("127.0.0.1:0".parse().expect("an address"), None, limits).await.expect("a free port");
     let address = listener.address().expect("bound");
     let (tell, phase) = watch::channel(Phase::Serving);
@@ -70,7 +70,7 @@ async fn farewell(sender: &mut conn::http1::SendRequest<Full<Bytes>>) -> Option<
 
 #[tokio::test]
 async fn the_last_of_many_answers_over_http1_says_that_it_is_the_last() {
-    let (_phase, mut sender) = plain(Limits { requests: 3, ..Limits::default() }).await;
+    let (_phase, mut sender) = plain(ConnectionLimits { requests: 3, ..ConnectionLimits::default() }).await;
     for wanted in [None, None, Some("close".to_owned())] {
         assert_eq!(farewell(&mut sender).await, wanted);
     }
@@ -79,7 +79,7 @@ async fn the_last_of_many_answers_over_http1_says_that_it_is_the_last() {
 
 #[tokio::test]
 async fn an_old_connection_over_http1_ends_with_an_answer_that_says_so() {
-    let (_phase, mut sender) = plain(Limits { age: Duration::from_secs(2), ..Limits::default() }).await;
+    let (_phase, mut sender) = plain(ConnectionLimits { age: Duration::from_secs(2), ..ConnectionLimits::default() }).await;
     assert_eq!(farewell(&mut sender).await, None);
     // Old, and idle: its client may be about to send the next request.
     tokio::time::sleep(Duration::from_secs(4)).await;

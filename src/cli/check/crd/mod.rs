@@ -19,8 +19,8 @@ use crate::{
         path::{FieldPath, Step},
         subject::Kind,
     },
+    manifest::{Piece, read},
     report::{Finding, Severity},
-    source::{Piece, read},
 };
 
 /// What stands for the installed CRDs on the command line.

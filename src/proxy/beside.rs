@@ -1,0 +1,43 @@
+//! Requests beside the MCP endpoint that pass all the same: how to sign in, and what `--pass-path` names.
+//!
+//! They are not limited, so a body that could be a JSON-RPC message is refused. They need no sign-in, since clients use them in order to
+//! sign in. At a path that was named, `Authorization` is for the server behind, such as a client's own secret at `/token`.
+
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+};
+use http::{Method, request::Parts};
+
+use super::{
+    Gateway,
+    front::{Turned, headers, method_not_allowed, reply},
+    paths::Route,
+};
+use crate::{mcp::beside::no_message, server::Peer};
+
+/// Methods whose bodies are passed on.
+const WITH_BODY: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
+/// Methods that pass without one.
+const BARE: [Method; 4] = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
+
+impl Gateway {
+    /// Passes a request that is not MCP's.
+    pub(super) async fn pass_beside(&self, route: Route, mut parts: Parts, peer: Option<&Peer>, body: Body) -> Result<Response, Turned> {
+        let body = match &parts.method {
+            method if WITH_BODY.contains(method) => self.read_beside(&parts, body).await?,
+            method if BARE.contains(method) => Bytes::new(),
+            _ => return Err(Turned::with(method_not_allowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))),
+        };
+        self.callers.strip(&mut parts.headers, peer, route == Route::Passed || self.callers.pass_token);
+        self.forward(parts, peer, body, None).await
+    }
+
+    /// A whole body that is certainly not a message.
+    async fn read_beside(&self, parts: &Parts, body: Body) -> Result<Bytes, Turned> {
+        let body = self.read(parts, body).await?;
+        let checked = headers(parts).and_then(|headers| no_message(&headers, &body));
+        checked.map_err(|refusal| Turned::with(reply(refusal.reply())))?;
+        Ok(body)
+    }
+}

@@ -1,0 +1,303 @@
+//! Request bodies in memory: read whole, within a deadline, and no more at once than `--max-buffered-bytes`.
+//!
+//! A body is charged to the [`Budget`] before it is stored, and the charge is returned when the last byte of it has been sent to the server.
+//! Without room it is not read: the client's connection holds it back, until there is room or the body's deadline.
+//!
+//! | a body of | is charged | and is in |
+//! |---|---|---|
+//! | up to 64 KiB | as it grows | a vector; these have room reserved for them, so that large bodies do not keep them out |
+//! | more | in one step, when its first 64 KiB are there | a mapping of its own |
+//!
+//! In one step, because bodies that each have a part and wait for the rest would wait for each other. In a mapping, because the system has
+//! its pages back when it is dropped, and has not given any for bytes that never came; an allocator would keep them for the next body.
+
+use std::{io, time::Duration};
+
+use axum::body::Bytes;
+use http_body::Body;
+use http_body_util::BodyExt;
+use memmap2::MmapMut;
+use tokio::time::timeout;
+
+use crate::server::budget::{Budget, Charge};
+
+/// The largest body that is in a vector, and may use the reserve.
+const SMALL: usize = 64 * 1024;
+/// The first vector of a body whose length is not known.
+const FIRST: usize = 1024;
+
+/// How bodies are read.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    budget: Budget,
+    /// The largest one, in bytes.
+    largest: usize,
+    /// Until it is there.
+    within: Duration,
+}
+
+/// Why a body was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// Larger than this many bytes.
+    TooLarge(usize),
+    /// It ended before its end.
+    Broken,
+    /// It was not there within this time.
+    Late(Duration),
+    /// It had to wait for room, and was not there at its deadline.
+    NoRoom,
+}
+
+impl Bodies {
+    /// Bodies of up to `largest` bytes, and up to `most` bytes at once.
+    pub(super) fn new(most: usize, largest: usize, within: Duration) -> Self {
+        let most = most.max(largest);
+        let reserve = (most / 8).min(most - largest);
+        Self { budget: Budget::new(most).reserve(reserve, SMALL), largest, within }
+    }
+
+    /// Bytes in memory now.
+    pub(super) fn held(&self) -> usize {
+        self.budget.used()
+    }
+
+    /// The whole body, whose length may have been announced.
+    pub(super) async fn read(&self, announced: Option<u64>, body: impl Body<Data = Bytes> + Unpin) -> Result<Bytes, Unread> {
+        if announced.is_some_and(|length| length > self.largest as u64) {
+            return Err(Unread::TooLarge(self.largest));
+        }
+        let mut buffer = Buffer {
+            bodies: self,
+            charge: self.budget.charge(announced),
+            announced: announced.and_then(|length| usize::try_from(length).ok()),
+            stored: Stored::Small(Vec::new()),
+            waited: false,
+        };
+        match timeout(self.within, buffer.fill(body)).await {
+            Ok(filled) => filled.map(|()| buffer.done()),
+            Err(_) if buffer.waited => Err(Unread::NoRoom),
+            Err(_) => Err(Unread::Late(self.within)),
+        }
+    }
+}
+
+/// A body that is being read.
+struct Buffer<'a> {
+    bodies: &'a Bodies,
+    charge: Charge,
+    announced: Option<usize>,
+    stored: Stored,
+    /// Whether it had to wait for room.
+    waited: bool,
+}
+
+/// The bytes so far.
+enum Stored {
+    Small(Vec<u8>),
+    Large { map: MmapMut, len: usize },
+}
+
+/// A body as it goes on: its bytes, and their charge.
+struct Held {
+    stored: Stored,
+    _charge: Charge,
+}
+
+impl Buffer<'_> {
+    async fn fill(&mut self, mut body: impl Body<Data = Bytes> + Unpin) -> Result<(), Unread> {
+        while let Some(frame) = body.frame().await {
+            // Trailers go nowhere.
+            if let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() {
+                self.make_room(data.len()).await?;
+                self.stored.push(&data);
+            }
+        }
+        Ok(())
+    }
+
+    /// Charges more bytes, and has memory for them.
+    async fn make_room(&mut self, more: usize) -> Result<(), Unread> {
+        let needed = self.stored.as_ref().len().saturating_add(more);
+        if needed > self.bodies.largest {
+            return Err(Unread::TooLarge(self.bodies.largest));
+        }
+        let room = match self.announced {
+            Some(length) if length <= SMALL || needed > SMALL => length.max(needed),
+            None if needed > SMALL => self.bodies.largest,
+            _ => needed.next_power_of_two().max(FIRST).min(self.bodies.largest),
+        };
+        let more = room.saturating_sub(self.charge.held());
+        if more > 0 && self.charge.try_grow(more).is_err() {
+            self.waited = true;
+            self.charge.grow(more).await.map_err(|_| Unread::TooLarge(self.bodies.largest))?;
+        }
+        self.stored.grow_to(room).map_err(|_| Unread::NoRoom)
+    }
+
+    fn done(mut self) -> Bytes {
+        let len = self.stored.as_ref().len();
+        // A body of unknown length was charged as the largest.
+        let mut exact = self.bodies.budget.charge(Some(len as u64));
+        if len < self.charge.held() && exact.try_grow(len).is_ok() {
+            self.charge = exact;
+        }
+        Bytes::from_owner(Held { stored: self.stored, _charge: self.charge })
+    }
+}
+
+impl Stored {
+    fn grow_to(&mut self, room: usize) -> io::Result<()> {
+        match self {
+            Self::Small(bytes) if room <= SMALL => bytes.reserve_exact(room.saturating_sub(bytes.len())),
+            Self::Small(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Large { map: MmapMut::map_anon(room)?, len: 0 };
+                self.push(&bytes);
+            }
+            // It has all its room from the beginning; HTTP lets no body be longer than it was announced.
+            Self::Large { map, .. } if room > map.len() => return Err(io::ErrorKind::OutOfMemory.into()),
+            Self::Large { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, data: &[u8]) {
+        match self {
+            Self::Small(bytes) => bytes.extend_from_slice(data),
+            Self::Large { map, len } => {
+                if let Some(room) = map.get_mut(*len..*len + data.len()) {
+                    room.copy_from_slice(data);
+                    *len += data.len();
+                }
+            }
+        }
+    }
+}
+
+impl AsRef<[u8]> for Stored {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Small(bytes) => bytes,
+            Self::Large { map, len } => map.get(..*len).unwrap_or_default(),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.stored.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body::Frame;
+    use http_body_util::{Full, StreamBody};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+    const WITHIN: Duration = Duration::from_millis(300);
+
+    /// 4 MiB each, 10 MiB in all: 1.25 MiB of it for small ones.
+    fn bodies() -> Bodies {
+        Bodies::new(10 * MIB, 4 * MIB, WITHIN)
+    }
+
+    /// A body that is sent as the test goes on.
+    fn sent() -> (mpsc::UnboundedSender<usize>, impl Body<Data = Bytes, Error = Infallible> + Unpin) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let frames = futures_util::stream::unfold(receiver, async |mut receiver| {
+            let len: usize = receiver.recv().await?;
+            Some((Ok(Frame::data(Bytes::from(vec![b'x'; len]))), receiver))
+        });
+        (sender, StreamBody::new(Box::pin(frames)))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_whole_and_charged_until_it_is_dropped() {
+        let bodies = bodies();
+        for len in [0, 1, FIRST, FIRST + 1, SMALL, SMALL + 1, 4 * MIB] {
+            let whole: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            for announced in [Some(len as u64), None] {
+                let read = bodies.read(announced, Full::from(whole.clone())).await.expect("room");
+                assert!(read == whole, "{len} {announced:?}");
+                let charged = bodies.held();
+                assert!((len..=len.next_power_of_two().max(FIRST)).contains(&charged), "{charged} for {len} {announced:?}");
+                let piece = read.slice(len / 2..);
+                drop(read);
+                assert_eq!(bodies.held(), charged, "a piece of it is still there");
+                drop(piece);
+                assert_eq!(bodies.held(), 0);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_only_announced_costs_nothing() {
+        let bodies = bodies();
+        let (sender, body) = sent();
+        let read = bodies.read(Some(4 * MIB as u64), body);
+        let sending = async {
+            sender.send(10).expect("it is read");
+            tokio::time::sleep(WITHIN / 3).await;
+            assert_eq!(bodies.held(), FIRST);
+        };
+        assert_eq!(tokio::join!(read, sending).0, Err(Unread::Late(WITHIN)));
+        assert_eq!(bodies.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn too_large_is_said_at_once_or_when_it_shows() {
+        let bodies = bodies();
+        assert_eq!(bodies.read(Some(4 * MIB as u64 + 1), sent().1).await, Err(Unread::TooLarge(4 * MIB)));
+        assert_eq!(bodies.read(None, Full::from(vec![0; 4 * MIB + 1])).await, Err(Unread::TooLarge(4 * MIB)));
+        let few = Bodies::new(0, 10, WITHIN);
+        assert_eq!(few.read(None, Full::from("0123456789")).await.expect("room for one"), "0123456789");
+        assert_eq!(few.read(None, Full::from("0123456789a")).await, Err(Unread::TooLarge(10)));
+    }
+
+    #[tokio::test]
+    async fn without_room_large_bodies_wait_and_small_ones_do_not() {
+        let bodies = bodies();
+        let large = || Full::from(vec![b'x'; 4 * MIB]);
+        let first = bodies.read(Some(4 * MIB as u64), large()).await.expect("room");
+        let second = bodies.read(None, large()).await.expect("room");
+        assert_eq!(bodies.held(), 8 * MIB);
+        assert_eq!(bodies.read(Some(4 * MIB as u64), large()).await, Err(Unread::NoRoom));
+        assert_eq!(bodies.read(None, large()).await, Err(Unread::NoRoom));
+        for announced in [Some(SMALL as u64), None] {
+            assert!(bodies.read(announced, Full::from(vec![b'x'; SMALL])).await.is_ok(), "{announced:?}");
+        }
+        assert_eq!(bodies.held(), 8 * MIB, "who gave up is not charged");
+        let leaves = async {
+            tokio::time::sleep(WITHIN / 10).await;
+            drop(first);
+        };
+        assert!(tokio::join!(bodies.read(Some(4 * MIB as u64), large()), leaves).0.is_ok());
+        drop(second);
+    }
+
+    /// Bodies that take a part each and wait for the rest would all end with nothing.
+    #[tokio::test]
+    async fn many_at_once_are_read_one_after_the_other() {
+        let bodies = Bodies::new(10 * MIB, 4 * MIB, 100 * WITHIN);
+        let reads = (0..20).map(|_| async {
+            let (sender, body) = sent();
+            let chunks = async {
+                for _ in 0..40 {
+                    let _ = sender.send(100 * 1024);
+                    tokio::task::yield_now().await;
+                }
+                drop(sender);
+            };
+            tokio::join!(bodies.read(Some(40 * 100 * 1024), body), chunks).0.map(drop)
+        });
+        assert!(futures_util::future::join_all(reads).await.iter().all(Result::is_ok));
+        assert_eq!(bodies.held(), 0);
+    }
+}

@@ -1,0 +1,87 @@
+//! Who is calling, and what those get whom nobody knows.
+//!
+//! A request's token is checked and taken out of its head: it was issued for this proxy, and MCP forbids to pass it on. Where the server
+//! behind asks for tokens itself, [`Callers::pass_token`] leaves it in.
+
+use std::sync::Arc;
+
+use axum::{body::Body, response::Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
+
+use super::front::{Turned, plain};
+use crate::{
+    auth::{Auth, Caller, Peer as Asking, ProtectedResource, Rejection, challenge},
+    server::Peer,
+};
+
+/// How callers are known.
+#[derive(Clone, Debug)]
+pub struct Callers {
+    /// By tokens, by a header, or not.
+    pub auth: Auth,
+    /// What clients are told of how to sign in.
+    pub resource: Option<Arc<ProtectedResource>>,
+    /// Whether the token goes on to the server behind.
+    pub pass_token: bool,
+}
+
+impl Callers {
+    /// RFC 9728's document, when that is what is asked for.
+    pub(super) fn metadata(&self, parts: &Parts) -> Option<Response> {
+        let resource =
+            self.resource.as_ref().filter(|resource| parts.method == Method::GET && parts.uri.path() == resource.metadata_path())?;
+        let mut response = Response::new(Body::from(resource.metadata().to_owned()));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Some(response)
+    }
+
+    /// The caller, when it is known. What must not go on is taken out of the head.
+    pub(super) async fn who(&self, parts: &mut Parts, peer: Option<&Peer>) -> Result<Option<Arc<Caller>>, Rejection> {
+        let asking = asking(peer);
+        // A browser asks whether it may ask, without any token (CORS).
+        let caller = match parts.method {
+            Method::OPTIONS => None,
+            _ => self.auth.caller(&parts.headers, asking).await?,
+        };
+        self.strip(&mut parts.headers, peer, self.pass_token);
+        Ok(caller)
+    }
+
+    /// Removes what the server behind must not receive: a user header that no trusted peer has set, and tokens that are for this proxy.
+    pub(super) fn strip(&self, headers: &mut HeaderMap, peer: Option<&Peer>, keeps_token: bool) {
+        if let Some(user) = self.auth.user_header() {
+            let is_trusted = self.auth.trusts(asking(peer));
+            // The other spelling is never counted, so it must not pass either.
+            let false_ones = headers.keys().filter(|name| is_spelling(name, user) && !(is_trusted && *name == user));
+            for name in false_ones.cloned().collect::<Vec<_>>() {
+                headers.remove(name);
+            }
+        }
+        if self.auth.verifier().is_some() && !keeps_token {
+            headers.remove(header::AUTHORIZATION);
+        }
+    }
+
+    /// The answer to a caller who is not let in.
+    pub(super) fn unknown(&self, rejection: Rejection) -> Turned {
+        let mut response = plain(rejection.status(), &rejection.to_string());
+        let challenge = challenge(rejection, self.resource.as_deref()).and_then(|challenge| HeaderValue::try_from(challenge).ok());
+        if let Some(challenge) = challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        Turned::with(response)
+    }
+}
+
+fn asking(peer: Option<&Peer>) -> Asking<'_> {
+    match peer {
+        Some(peer) => Asking { ip: peer.address.ip(), certificate_names: &peer.certificate_names },
+        None => Asking { ip: std::net::Ipv4Addr::UNSPECIFIED.into(), certificate_names: &[] },
+    }
+}
+
+/// Whether a server that hands fields on as CGI does, with `_` for `-`, takes one name for the other.
+fn is_spelling(name: &HeaderName, of: &HeaderName) -> bool {
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    name.as_str().bytes().map(fold).eq(of.as_str().bytes().map(fold))
+}

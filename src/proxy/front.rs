@@ -1,0 +1,238 @@
+//! One request: who asks, what it calls, whether it may; then on to the MCP server, or an answer of our own.
+//!
+//! ```text
+//! foreign Host, Origin    403 (origin)
+//! other paths             404, or passed unlimited where that was said (paths, beside)
+//! POST            read whole (bounded), read strictly; tools/call is decided, everything else passes
+//! GET DELETE ..   passed on without a body: streams, the end of a session
+//! other methods   405: a server might run what is in them
+//! ```
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    response::Response,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, request::Parts};
+
+use super::{
+    Gateway,
+    access::Access,
+    bodies::Unread,
+    forwarded::Hop,
+    hop,
+    paths::Route,
+    upstream::{Head, NoAnswer},
+};
+use crate::{
+    auth::Caller,
+    limiter::{Call, Decision, StoreError},
+    mcp::{Envelope, Headers, Refusal, Reply, fields},
+    server::Peer,
+};
+
+/// Methods that pass without being looked into; what comes with them is not passed.
+const PASSED: [Method; 4] = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
+
+/// When a client for whose body there was no room may try again.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// An answer of our own instead of the server's.
+pub(super) struct Turned(Box<Response>);
+
+impl Turned {
+    pub(super) fn with(response: Response) -> Self {
+        Self(Box::new(response))
+    }
+
+    pub(super) fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+/// Serves one request.
+pub(super) async fn serve(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let mut access = Access::begin(request.method(), gateway.access_log);
+    let (parts, body) = request.into_parts();
+    let response = gateway.respond(parts, body, &mut access).await;
+    gateway.metrics.answered(&access, response.status());
+    access.end(response.status());
+    response
+}
+
+impl Gateway {
+    /// Looks at where a request comes from, and opens the answer to the page that may read it.
+    async fn respond(&self, parts: Parts, body: Body, access: &mut Access) -> Response {
+        let asking = match self.origins.admit(&parts) {
+            Ok(asking) => asking,
+            Err(turned) => return turned.into_response(),
+        };
+        if let Some(answer) = asking.preflight(&parts) {
+            return answer;
+        }
+        match self.answer(parts, body, access).await {
+            Ok(theirs) => asking.open_theirs(theirs),
+            Err(turned) => asking.open(turned.into_response()),
+        }
+    }
+
+    /// The server's answer, or one of our own.
+    async fn answer(&self, mut parts: Parts, body: Body, access: &mut Access) -> Result<Response, Turned> {
+        let peer = parts.extensions.get::<Peer>().cloned();
+        if let Some(metadata) = self.callers.metadata(&parts) {
+            return Err(Turned::with(metadata));
+        }
+        let route = self.paths.route(&parts.method, parts.uri.path())?;
+        if route != Route::Endpoint {
+            return self.pass_beside(route, parts, peer.as_ref(), body).await;
+        }
+        let caller = self.callers.who(&mut parts, peer.as_ref()).await.map_err(|rejection| {
+            self.metrics.sign_in_refused(rejection);
+            self.callers.unknown(rejection)
+        })?;
+        let body = match &parts.method {
+            &Method::POST => self.read(&parts, body).await?,
+            method if PASSED.contains(method) => Bytes::new(),
+            _ => return Err(Turned::with(method_not_allowed("GET, HEAD, POST, DELETE, OPTIONS"))),
+        };
+        let mut told = Vec::new();
+        let mut envelope = None;
+        if parts.method == Method::POST {
+            let read = self.envelope(&parts, &body).map_err(|refusal| Turned::with(reply(refusal.reply())))?;
+            told = self.decide(&read, caller.as_deref().map(Caller::subject), access).await?;
+            envelope = Some(read);
+        }
+        let mut response = self.forward(parts, peer.as_ref(), body, envelope.as_ref()).await?;
+        for (name, value) in told {
+            response.headers_mut().insert(name, value);
+        }
+        Ok(response)
+    }
+
+    /// Passes a request on; the answer leads nowhere past this proxy.
+    pub(super) async fn forward(
+        &self,
+        parts: Parts,
+        peer: Option<&Peer>,
+        body: Bytes,
+        envelope: Option<&Envelope>,
+    ) -> Result<Response, Turned> {
+        let streaming_at = (parts.method == Method::GET).then(|| parts.uri.path().to_owned());
+        let head = self.head(parts, peer);
+        let mut response = self.upstream.pass(head, body).await.map_err(|error| Turned::with(no_answer(&error, envelope)))?;
+        self.origin.hide(response.headers_mut(), |path| self.paths.is_named(path));
+        if let Some(path) = streaming_at {
+            response = self.paths.announced.watch(&path, &self.origin, response);
+        }
+        Ok(self.metrics.streaming(response))
+    }
+
+    /// The whole body, within bounds of size, time and memory.
+    pub(super) async fn read(&self, parts: &Parts, body: Body) -> Result<Bytes, Turned> {
+        let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        self.bodies.read(announced, body).await.map_err(|why| Turned::with(unread(why)))
+    }
+
+    fn envelope(&self, parts: &Parts, body: &[u8]) -> Result<Envelope, Refusal> {
+        let headers = headers(parts)?;
+        self.served.load().reader.read(&headers, body)
+    }
+
+    /// Decides what is called; header fields for the answer when it may go on.
+    async fn decide(&self, envelope: &Envelope, user: Option<&str>, access: &mut Access) -> Result<Vec<(HeaderName, HeaderValue)>, Turned> {
+        let tools = envelope.tools();
+        if tools.is_empty() {
+            return Ok(Vec::new());
+        }
+        let start = Instant::now();
+        let decision = match tools.as_slice() {
+            [tool] => self.limiter.decide(&user.map_or(Call::of(tool), |user| Call::of(tool).by(user))).await,
+            tools => self.limiter.decide_batch(tools, user).await,
+        };
+        access.decided(&tools, &decision, start.elapsed());
+        let told = self.tell(&tools, user, decision.as_ref().ok());
+        match decision {
+            Ok(Decision::Allowed { .. }) => Ok(told),
+            Ok(Decision::Denied(denial)) => Err(Turned::with(with(reply(self.rejection.denied(envelope, &denial)), told))),
+            Err(StoreError { .. }) => Err(Turned::with(reply(self.rejection.undecided(envelope)))),
+        }
+    }
+
+    /// `RateLimit` and `RateLimit-Policy`, where they are switched on.
+    fn tell(&self, tools: &[&str], user: Option<&str>, decision: Option<&Decision>) -> Vec<(HeaderName, HeaderValue)> {
+        let (true, Some(decision)) = (self.rate_limit_fields, decision) else { return Vec::new() };
+        let policy = self.limiter.policy();
+        let Some(plan) = policy.plan_batch(tools, user) else { return Vec::new() };
+        let fields = [("ratelimit-policy", fields::rate_limit_policy(&plan)), ("ratelimit", fields::rate_limit(&plan, decision))];
+        let fields =
+            fields.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value?).ok()?)));
+        fields.collect()
+    }
+
+    /// The head as it goes on.
+    fn head(&self, parts: Parts, peer: Option<&Peer>) -> Head {
+        let Parts { method, uri, mut headers, .. } = parts;
+        let (user, host) = (self.callers.auth.user_header(), host(&uri, &headers));
+        hop::leave_hop(&mut headers, user);
+        if let Some(peer) = peer.map(|peer| peer.address.ip()) {
+            Hop { peer, host, is_tls: self.is_tls, trusted: &self.trusted_proxies, kept: user }.write(&mut headers);
+        }
+        // The body is whole: its length is counted anew, and nobody has to be asked whether to send it.
+        headers.remove(header::CONTENT_LENGTH);
+        headers.remove(header::EXPECT);
+        Head { method, uri, headers }
+    }
+}
+
+/// The headers that say how a body is to be read.
+pub(super) fn headers(parts: &Parts) -> Result<Headers<'_>, Refusal> {
+    let fields = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    Headers::collect(fields).map_err(|fault| Refusal { fault, id: None })
+}
+
+/// What the client called: the authority of the target, which is all that HTTP/2 has, or else `Host`.
+fn host(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
+    let authority = uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
+    authority.or_else(|| headers.get(header::HOST).cloned())
+}
+
+/// An answer as the envelope's module wrote it.
+pub(super) fn reply(reply: Reply) -> Response {
+    Response::from(reply).map(Body::new)
+}
+
+fn with(mut response: Response, fields: Vec<(HeaderName, HeaderValue)>) -> Response {
+    response.headers_mut().extend(fields);
+    response
+}
+
+fn no_answer(error: &NoAnswer, envelope: Option<&Envelope>) -> Response {
+    tracing::debug!(error = %super::chain(error), "no answer from the MCP server");
+    match envelope {
+        Some(envelope) => reply(Reply::failure(envelope, error.status(), &error.to_string())),
+        None => plain(error.status(), &error.to_string()),
+    }
+}
+
+/// An answer to what is no JSON-RPC, or not known to be.
+pub(super) fn plain(status: u16, message: &str) -> Response {
+    reply(Reply::refused(status, message))
+}
+
+fn unread(why: Unread) -> Response {
+    match why {
+        Unread::TooLarge(largest) => plain(413, &format!("the body is larger than {largest} bytes")),
+        Unread::Broken => plain(400, "the body ended before its end"),
+        Unread::Late(within) => plain(408, &format!("the body did not come within {within:?}")),
+        Unread::NoRoom => {
+            let retry = (header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            with(plain(503, "the bodies of other requests take up all the memory for them"), vec![retry])
+        }
+    }
+}
+
+pub(super) fn method_not_allowed(allowed: &'static str) -> Response {
+    with(plain(405, "send POST, GET or DELETE"), vec![(header::ALLOW, HeaderValue::from_static(allowed))])
+}

@@ -1,0 +1,340 @@
+//! Where limits come from: an `MCPServer` or `VirtualMCPServer` as applied with kubectl, or ToolHive's middleware JSON.
+//!
+//! Judged by the webhook's own rules, with its messages. A file may hold other documents beside; they are passed over.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::{
+    auth::SignIn,
+    config::{
+        GROUP,
+        limits::Limits,
+        path::FieldPath,
+        rules::{Context, Level, Violation, check},
+        subject::{Kind, Subject, storage_path},
+    },
+    limiter::ServerId,
+};
+
+/// Limits, and what else a proxy needs to know of the server that they are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Whose limits they are.
+    pub server: ServerId,
+    /// None of them is fine: everything passes.
+    pub limits: Limits,
+    /// Where it says that they are counted.
+    pub storage: Option<Storage>,
+    /// How callers sign in, where it says so.
+    pub sign_in: Option<SignIn>,
+    /// Whether tools are called through vMCP's optimizer.
+    pub optimizer: bool,
+    /// What the rules warn of, a line each.
+    pub warnings: Vec<String>,
+}
+
+/// The Redis that a resource names. The password is in a Secret, or in the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// `host:port`
+    pub address: String,
+    /// The number of the database.
+    pub db: u32,
+    /// How its certificate is verified, where connections are TLS.
+    pub tls: Option<StorageTls>,
+}
+
+/// How the certificate of Redis is verified. TLS it is in any case, also where nothing of this can be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StorageTls {
+    /// Any certificate is accepted.
+    pub insecure: bool,
+    /// Where its CA is; `None` for those that the system trusts.
+    pub ca: Option<StorageCa>,
+}
+
+/// Where the CA of Redis is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorageCa {
+    /// In a Secret of this name, named here.
+    Secret(FieldPath, String),
+    /// In a file, which the middleware JSON names.
+    File(PathBuf),
+}
+
+/// Why there are no limits to be had.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// Not YAML, nor JSON.
+    #[error("not YAML: {0}")]
+    Syntax(String),
+    /// Nothing that has limits.
+    #[error("holds no MCPServer or VirtualMCPServer of {GROUP}, and no middleware JSON with server_name and config")]
+    Nothing,
+    /// Several of them.
+    #[error("holds several servers: choose one with --name, out of {}", .0.join(", "))]
+    Several(Vec<String>),
+    /// Without a name there are no keys.
+    #[error("the {0} has no metadata.name")]
+    Nameless(&'static str),
+    /// The rules refuse it, a line each.
+    #[error("the limits cannot work:\n  {}", .0.join("\n  "))]
+    Violations(Vec<String>),
+}
+
+impl Source {
+    /// Reads a text. `name` chooses among several servers, `namespace` stands in where a manifest has none.
+    ///
+    /// # Errors
+    /// When it holds no server, several, or one whose limits cannot work.
+    pub fn read(text: &str, name: Option<&str>, namespace: &str) -> Result<Self, SourceError> {
+        let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| SourceError::Syntax(error.to_string()))?;
+        let mut servers: Vec<Self> = Vec::new();
+        let mut faults = Vec::new();
+        for document in documents.iter().flat_map(items) {
+            match Self::of(document, namespace) {
+                Some(Ok(server)) => servers.push(server),
+                Some(Err((named, fault))) if name.is_none_or(|name| named.as_deref() == Some(name)) => faults.push(fault),
+                Some(Err(_)) | None => {}
+            }
+        }
+        servers.retain(|server| name.is_none_or(|name| server.server.name == name));
+        if let Some(fault) = faults.into_iter().next() {
+            return Err(fault);
+        }
+        let names = servers.iter().map(|server| server.server.name.clone()).collect();
+        let mut servers = servers.into_iter();
+        match (servers.next(), servers.next()) {
+            (None, _) => Err(SourceError::Nothing),
+            (Some(server), None) => {
+                let others = documents.iter().flat_map(items);
+                Ok(others.fold(server, |server, other| server.described_by(other, namespace)))
+            }
+            (Some(_), Some(_)) => Err(SourceError::Several(names)),
+        }
+    }
+
+    /// Reads an object that the API server holds.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub fn of_object(object: &Value) -> Result<Self, SourceError> {
+        Self::of(object, "default").ok_or(SourceError::Nothing)?.map_err(|(_, fault)| fault)
+    }
+
+    /// Fills in how callers sign in from an object that the resource names, in its own namespace; any other object is passed over.
+    /// `namespace` stands in where the object has none.
+    #[must_use]
+    pub fn described_by(self, object: &Value, namespace: &str) -> Self {
+        let is_beside = text(object, "/metadata/namespace").as_deref().unwrap_or(namespace) == self.server.namespace;
+        Self { sign_in: self.sign_in.map(|sign_in| if is_beside { sign_in.described_by(object) } else { sign_in }), ..self }
+    }
+
+    /// `None` for what is neither; a fault with the server's name.
+    fn of(document: &Value, namespace: &str) -> Option<Result<Self, (Option<String>, SourceError)>> {
+        if document.get("server_name").is_some() && document.get("config").is_some() {
+            return Some(Self::of_middleware(document).map_err(|fault| (text(document, "/server_name"), fault)));
+        }
+        let group = text(document, "/apiVersion")?;
+        let kind = Kind::from_name(&text(document, "/kind")?).filter(|_| group.split('/').next() == Some(GROUP))?;
+        let name = text(document, "/metadata/name");
+        Some(Self::of_resource(kind, document, namespace).map_err(|fault| (name, fault)))
+    }
+
+    fn of_resource(kind: Kind, object: &Value, namespace: &str) -> Result<Self, SourceError> {
+        let subject = Subject::new(kind, object);
+        let name = text(object, "/metadata/name").filter(|name| !name.is_empty()).ok_or(SourceError::Nameless(kind.name()))?;
+        let (limits, warnings) = judge(subject, |violation| violation.to_string())?;
+        let storage = subject.storage().filter(|storage| text(storage, "/provider").as_deref() == Some("redis"));
+        Ok(Self {
+            server: ServerId::new(subject.namespace().unwrap_or(namespace), name),
+            limits,
+            storage: storage.and_then(|storage| Storage::of(storage, "/address", "/db", "/tls")),
+            sign_in: SignIn::of(subject),
+            optimizer: kind == Kind::VirtualMcpServer
+                && object.pointer("/spec/config/optimizer").is_some_and(|optimizer| !optimizer.is_null()),
+            warnings,
+        })
+    }
+
+    /// What ToolHive's operator writes for its own proxies. That users sign in and that there is Redis is its business, not this text's.
+    fn of_middleware(document: &Value) -> Result<Self, SourceError> {
+        let object = json!({"spec": {
+            "oidcConfigRef": {"name": "of-the-proxy"},
+            "sessionStorage": {"provider": "redis", "address": "of-the-proxy:6379", "tls": document.get("redis_tls")},
+            "rateLimiting": document.get("config"),
+        }});
+        let (limits, warnings) = judge(Subject::new(Kind::McpServer, &object), |violation| {
+            let path = violation.path.to_string().replacen("spec.rateLimiting", "config", 1);
+            format!("{} {}: {}", violation.rule, path.replacen("spec.sessionStorage.tls", "redis_tls", 1), violation.message)
+        })?;
+        let name = text(document, "/server_name").filter(|name| !name.is_empty()).ok_or(SourceError::Nameless("server_name"))?;
+        Ok(Self {
+            server: ServerId::new(text(document, "/namespace").unwrap_or_else(|| "default".to_owned()), name),
+            limits,
+            storage: Storage::of(document, "/redis_addr", "/redis_db", "/redis_tls"),
+            sign_in: None,
+            optimizer: false,
+            warnings,
+        })
+    }
+}
+
+impl Storage {
+    fn of(value: &Value, address: &str, db: &str, tls: &str) -> Option<Self> {
+        let db = value.pointer(db).and_then(Value::as_u64).unwrap_or_default();
+        let address = text(value, address).filter(|address| !address.is_empty())?;
+        let tls = value.pointer(tls).filter(|tls| !tls.is_null()).map(StorageTls::of);
+        Some(Self { address, db: u32::try_from(db).unwrap_or_default(), tls })
+    }
+}
+
+impl StorageTls {
+    fn of(tls: &Value) -> Self {
+        let insecure = tls.get("insecureSkipVerify").and_then(Value::as_bool).unwrap_or_default();
+        let file = text(tls, "/caCertFile").filter(|file| !file.is_empty()).map(|file| StorageCa::File(file.into()));
+        let secret = tls.get("caCertSecretRef").filter(|reference| !reference.is_null()).map(|reference| {
+            let at = storage_path().key("tls").key("caCertSecretRef");
+            StorageCa::Secret(at, text(reference, "/name").unwrap_or_default())
+        });
+        Self { insecure, ca: secret.or(file) }
+    }
+}
+
+/// The limits and the warnings, or the denials.
+fn judge(subject: Subject<'_>, line: impl Fn(&Violation) -> String) -> Result<(Limits, Vec<String>), SourceError> {
+    let line = |violation: &Violation| in_a_line(&line(violation));
+    match Limits::of(subject) {
+        Ok(limits) => {
+            let found = check(&Context::new(subject));
+            let warnings = found.iter().filter(|violation| violation.level == Level::Warn).map(line).collect();
+            Ok((limits.unwrap_or_default(), warnings))
+        }
+        Err(denials) => Err(SourceError::Violations(denials.iter().map(line).collect())),
+    }
+}
+
+/// Names of an object may hold anything, and a line of the log nothing that begins another.
+fn in_a_line(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}
+
+/// A document, or what a `List` holds.
+fn items(document: &Value) -> Vec<&Value> {
+    match document.get("items").and_then(Value::as_array) {
+        Some(items) if text(document, "/kind").is_some_and(|kind| kind.ends_with("List")) => items.iter().collect(),
+        _ => vec![document],
+    }
+}
+
+fn text(value: &Value, pointer: &str) -> Option<String> {
+    value.pointer(pointer)?.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PER_USER: &str = include_str!("../../manifests/samples/good/mcpserver-per-user.yaml");
+
+    #[test]
+    fn a_manifest_is_read_whole() {
+        let source = Source::read(PER_USER, None, "elsewhere").expect("a good sample");
+        assert_eq!(source.server, ServerId::new("tollgate-demo", "github"));
+        assert_eq!(source.storage, Some(Storage { address: "redis.tollgate-demo.svc:6379".to_owned(), db: 0, tls: None }));
+        assert!(source.limits.tools.contains_key("create_issue") && !source.optimizer);
+    }
+
+    #[test]
+    fn middleware_json_is_read_and_judged_as_config() {
+        let text = r#"{"namespace": "ns", "server_name": "s", "redis_addr": "r:1", "redis_db": 3,
+            "config": {"shared": {"maxTokens": 5, "refillPeriod": "1m0s"}, "perUser": {"maxTokens": 1, "refillPeriod": "1s"}}}"#;
+        let source = Source::read(text, None, "default").expect("it works");
+        assert_eq!(
+            (source.server, source.storage),
+            (ServerId::new("ns", "s"), Some(Storage { address: "r:1".to_owned(), db: 3, tls: None }))
+        );
+        assert_eq!(source.limits.global.map(|bucket| bucket.max_tokens.get()), Some(5));
+        let bad = text.replace("\"maxTokens\": 5", "\"maxTokens\": 0");
+        let Err(SourceError::Violations(lines)) = Source::read(&bad, None, "default") else { panic!("0 tokens") };
+        assert!(lines.iter().any(|line| line.starts_with("TG006 config.shared.maxTokens: ")), "{lines:?}");
+    }
+
+    #[test]
+    fn tls_is_tls_wherever_something_is_said_of_it() {
+        let of_resource = |tls: &str| {
+            let text = PER_USER.replace("redis.tollgate-demo.svc:6379", &format!("redis:6379\n    tls: {tls}"));
+            Source::read(&text, None, "x").map(|source| source.storage.expect("Redis").tls)
+        };
+        let of_middleware = |tls: &str| {
+            let text = format!(
+                r#"{{"server_name": "s", "redis_addr": "r:1", "redis_tls": {tls}, "config": {{"shared": {{"maxTokens": 5, "refillPeriod": "1m0s"}}}}}}"#
+            );
+            Source::read(&text, None, "x").map(|source| source.storage.expect("Redis").tls)
+        };
+        let insecure = StorageTls { insecure: true, ca: None };
+        for (tls, expected) in [("null", None), ("{}", Some(StorageTls::default())), ("{\"insecureSkipVerify\": true}", Some(insecure))] {
+            assert_eq!((of_resource(tls), of_middleware(tls)), (Ok(expected.clone()), Ok(expected)), "{tls}");
+        }
+        let at = FieldPath::new(["spec", "sessionStorage", "tls", "caCertSecretRef"]);
+        let in_secret = StorageTls { insecure: false, ca: Some(StorageCa::Secret(at, "redis-ca".to_owned())) };
+        assert_eq!(of_resource("{caCertSecretRef: {name: redis-ca, key: ca.crt}}"), Ok(Some(in_secret)));
+        let in_file = StorageTls { insecure: false, ca: Some(StorageCa::File("/etc/redis/ca.crt".into())) };
+        assert_eq!(of_middleware("{\"caCertFile\": \"/etc/redis/ca.crt\"}"), Ok(Some(in_file)));
+        for (read, says) in [
+            (of_resource("true"), "TG009 spec.sessionStorage.tls: is a boolean: write {} for TLS"),
+            (of_middleware("\"yes\""), "TG009 redis_tls: is a string: write {} for TLS"),
+            (of_middleware("{\"insecureSkipVerify\": 1}"), "TG009 redis_tls.insecureSkipVerify: is a number: write true or false"),
+        ] {
+            let Err(SourceError::Violations(lines)) = read else { panic!("{says}: {read:?}") };
+            assert!(lines.iter().any(|line| line.starts_with(says)), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_sign_in_config_is_the_one_of_the_own_namespace_and_group() {
+        let config = |group: &str, namespace: &str, issuer: &str| {
+            let namespace = if namespace.is_empty() { String::new() } else { format!("  namespace: {namespace}\n") };
+            format!(
+                "---\napiVersion: {group}/v1beta1\nkind: MCPOIDCConfig\nmetadata:\n  name: corp-oidc\n{namespace}spec:\n  inline: {{issuer: {issuer}}}\n"
+            )
+        };
+        let issuer = |configs: &[String], namespace| {
+            let source = Source::read(&format!("{PER_USER}{}", configs.concat()), None, namespace).expect("a good sample");
+            source.sign_in.expect("callers sign in").issuer
+        };
+        let own = config(GROUP, "tollgate-demo", "https://own");
+        let strangers = [config(GROUP, "elsewhere", "https://stranger"), config("example.com", "tollgate-demo", "https://stranger")];
+        let without = config(GROUP, "", "https://without");
+        assert_eq!(issuer(&strangers, "elsewhere"), None);
+        assert_eq!(issuer(&[&strangers[..], &[own]].concat(), "elsewhere").as_deref(), Some("https://own"));
+        assert_eq!(issuer(std::slice::from_ref(&without), "elsewhere"), None, "it is in another namespace");
+        assert_eq!(issuer(&[without], "tollgate-demo").as_deref(), Some("https://without"));
+    }
+
+    #[test]
+    fn several_servers_have_to_be_chosen_from() {
+        let text = format!("{PER_USER}---\n{}---\nkind: Service\napiVersion: v1\n", PER_USER.replace("name: github", "name: other"));
+        assert_eq!(Source::read(&text, None, "x"), Err(SourceError::Several(vec!["github".to_owned(), "other".to_owned()])));
+        assert_eq!(Source::read(&text, Some("other"), "x").map(|source| source.server.name), Ok("other".to_owned()));
+        assert_eq!(Source::read(&text, Some("none"), "x"), Err(SourceError::Nothing));
+    }
+
+    #[test]
+    fn what_cannot_work_says_why() {
+        let bad = PER_USER.replace("oidcConfigRef", "other");
+        let Err(SourceError::Violations(lines)) = Source::read(&bad, None, "x") else { panic!("perUser without sign-in") };
+        assert!(lines.iter().any(|line| line.starts_with("TG002 spec.rateLimiting.perUser")), "{lines:?}");
+        assert_eq!(
+            Source::read(&PER_USER.replace("  name: github\n", "  labels: {}\n"), None, "x"),
+            Err(SourceError::Nameless("MCPServer"))
+        );
+        assert!(matches!(Source::read("a: [", None, "x"), Err(SourceError::Syntax(_))));
+        assert_eq!(Source::read("", None, "x"), Err(SourceError::Nothing));
+    }
+}

@@ -1,0 +1,68 @@
+//! The future of a response: first the decision, then, if the request may go on, the inner service's.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::Body;
+
+/// A request to go on with, or a response in its place. Boxed, since the store's own future has no name.
+type Deciding<B> = Pin<Box<dyn Future<Output = Result<Request<B>, Response<Full<Bytes>>>> + Send>>;
+
+pin_project! {
+    /// The response of a [`McpLimit`](super::McpLimit).
+    pub struct ResponseFuture<I, F, B> {
+        #[pin]
+        state: State<I, F, B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<I, F, B> {
+        Deciding { deciding: Deciding<B>, inner: I },
+        Inner { #[pin] response: F },
+    }
+}
+
+impl<I, F, B> ResponseFuture<I, F, B> {
+    pub(super) fn new(deciding: Deciding<B>, inner: I) -> Self {
+        Self { state: State::Deciding { deciding, inner } }
+    }
+}
+
+impl<I, O, B> Future for ResponseFuture<I, I::Future, B>
+where
+    I: Service<Request<B>, Response = Response<O>>,
+{
+    type Output = Result<Response<Body<O>>, I::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let response = match state.as_mut().project() {
+                StateProjection::Inner { response } => return response.poll(cx).map_ok(|response| response.map(Body::Right)),
+                StateProjection::Deciding { deciding, inner } => match ready!(deciding.as_mut().poll(cx)) {
+                    Ok(request) => inner.call(request),
+                    Err(instead) => return Poll::Ready(Ok(instead.map(Body::Left))),
+                },
+            };
+            state.set(State::Inner { response });
+        }
+    }
+}
+
+impl<I, F, B> fmt::Debug for ResponseFuture<I, F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

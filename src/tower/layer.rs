@@ -1,0 +1,91 @@
+//! The layer: what is shared by all services that it wraps.
+
+use std::{fmt, sync::Arc};
+
+use http::{Request, Response};
+use http_body_util::Full;
+use tower_layer::Layer;
+
+use super::{
+    classify::{Classified, Classify},
+    response::Respond,
+    service::McpLimit,
+};
+use crate::{
+    limiter::{Decision, Limiter, Store},
+    mcp::Rejection,
+};
+
+/// Puts a limiter around services.
+pub struct McpLimitLayer<S, C, R = Rejection> {
+    gate: Arc<Gate<S, C, R>>,
+}
+
+/// Decides requests.
+pub(super) struct Gate<S, C, R> {
+    limiter: Arc<Limiter<S>>,
+    classifier: C,
+    responder: R,
+}
+
+impl<S, C> McpLimitLayer<S, C> {
+    /// Requests are told apart by `classifier`, and denied as MCP does by default ([`Rejection`]).
+    pub fn new(limiter: Arc<Limiter<S>>, classifier: C) -> Self {
+        Self::with_responder(limiter, classifier, Rejection::default())
+    }
+}
+
+impl<S, C, R> McpLimitLayer<S, C, R> {
+    /// The same with other responses: a [`Rejection`] with other settings, [`Plain`](super::Plain), or an own [`Respond`].
+    pub fn with_responder(limiter: Arc<Limiter<S>>, classifier: C, responder: R) -> Self {
+        Self { gate: Arc::new(Gate { limiter, classifier, responder }) }
+    }
+}
+
+impl<I, S, C, R> Layer<I> for McpLimitLayer<S, C, R> {
+    type Service = McpLimit<I, S, C, R>;
+
+    fn layer(&self, inner: I) -> Self::Service {
+        McpLimit::new(inner, Arc::clone(&self.gate))
+    }
+}
+
+impl<S, C, R> Clone for McpLimitLayer<S, C, R> {
+    fn clone(&self) -> Self {
+        Self { gate: Arc::clone(&self.gate) }
+    }
+}
+
+impl<S, C, R> fmt::Debug for McpLimitLayer<S, C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("McpLimitLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S: Store, C, R> Gate<S, C, R> {
+    /// The request to go on with, or what is answered in its place.
+    pub(super) async fn admit<B>(&self, request: Request<B>) -> Result<Request<C::Body>, Response<Full<bytes::Bytes>>>
+    where
+        C: Classify<B>,
+        R: Respond<C::Context>,
+    {
+        let (mut request, calls, context) = match self.classifier.classify(request).await {
+            Classified::Pass(request) => return Ok(request),
+            Classified::Refused(response) => return Err(response),
+            Classified::Counted { request, calls, context } => (request, calls, context),
+        };
+        let tools: Vec<_> = calls.tools.iter().map(String::as_str).collect();
+        match self.limiter.decide_batch(&tools, calls.user.as_deref()).await {
+            Ok(Decision::Denied(denial)) => {
+                let mut response = self.responder.denied(&context, &denial);
+                response.extensions_mut().insert(denial);
+                Err(response)
+            }
+            Ok(allowed) => {
+                request.extensions_mut().insert(allowed);
+                Ok(request)
+            }
+            Err(error) => Err(self.responder.undecided(&context, &error)),
+        }
+    }
+}
