@@ -22,11 +22,11 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tollgate::{
-    config::{
+    limiter::{Limiter, Policy, ServerId},
+    model::{
         limits::Limits,
         subject::{Kind, Subject},
     },
-    limiter::{Limiter, Policy, ServerId},
     stores::Memory,
     tower::{Mcp, McpLimitLayer},
 };

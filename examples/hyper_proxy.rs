@@ -11,8 +11,11 @@ use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor, rt::TokioIo, service::TowerToHyperService};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tollgate::config::{limits::Limits, subject::Kind, subject::Subject};
 use tollgate::limiter::{Limiter, Policy, ServerId, Store};
+use tollgate::model::{
+    limits::Limits,
+    subject::{Kind, Subject},
+};
 use tollgate::stores::{Guard, GuardSettings, Memory, Redis, redis::Settings};
 use tollgate::tower::{Body, Mcp, McpLimitLayer};
 use tower::{ServiceBuilder, ServiceExt};

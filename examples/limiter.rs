@@ -8,11 +8,11 @@ use std::{env, error::Error};
 
 use serde_json::json;
 use tollgate::{
-    config::{
+    limiter::{Call, Decision, Limiter, Policy, ServerId, Store},
+    model::{
         limits::Limits,
         subject::{Kind, Subject},
     },
-    limiter::{Call, Decision, Limiter, Policy, ServerId, Store},
     stores::{Guard, GuardSettings, Memory, Redis, redis::Settings},
 };
 

@@ -9,27 +9,28 @@
 //! Arrows are the design: a module names only modules in rows above its own, and a test reads the sources to see that it stays so.
 //!
 //! ```text
-//! config                                limits, periods, rules, rename; serde only (pure: no IO, no clock, no Kubernetes)
+//! model                                  limits, buckets, periods, field paths, kinds, owners; serde only
 //!
-//! admission  limiter  crds  manifest     a review in, a review out | buckets, plan, decision, the store port | both CRDs |
-//!                                       YAML and JSON texts, with places (pure)
+//! rules  alias  limiter  manifest  crds  TG001..TG107 | shared -> global | buckets, plan, decision, the store port |
+//!                                        YAML and JSON texts, with places | both CRDs
 //!
-//! report  mcp  stores  metrics          findings, for people and machines | JSON-RPC in and out (pure) |
-//!                                       buckets in memory and in Redis | what the limiter does, counted
+//! admission  mcp  report                 a review in, a review out | JSON-RPC in and out | findings, for people and machines
 //!
-//! tower  server  certs  auth            the limiter around a tower service | accept loop, TLS, deadlines, drain | development
-//!                                       certificates | who is calling: tokens, and the keys of their issuer
+//! stores  metrics  auth  tower           buckets in memory and in Redis | what the limiter does, counted | callers, by verified
+//!                                        tokens | the limiter around a tower service
 //!
-//! webhook  proxy                      HTTPS for reviews, the look into the cluster | the MCP reverse proxy
+//! server  certs                          accept loop, TLS, deadlines, drain | development certificates
 //!
-//! audit                                 what a cluster holds already, judged once or watched
+//! webhook  proxy  audit                  reviews over HTTPS | the MCP reverse proxy | what a cluster stores, judged once or watched
 //!
-//! cli                                   args -> settings -> run -> exit code
+//! cli                                    arguments -> settings -> run -> exit code
 //! ```
+//!
+//! `model`, `rules`, `alias`, `limiter`, `manifest`, `admission` and `mcp` are pure: no IO, no clock, no Kubernetes client.
 //!
 //! # Features
 //!
-//! Additive, and none changes what another does. `config` is always there and needs serde alone.
+//! Additive, and none changes what another does. [`model`], [`rules`] and [`alias`] are always there and need serde alone.
 //!
 //! | feature | gives | brings |
 //! |---|---|---|
@@ -49,6 +50,7 @@
 
 #[cfg(feature = "admission")]
 pub mod admission;
+pub mod alias;
 #[cfg(feature = "cli")]
 pub mod audit;
 #[cfg(feature = "auth")]
@@ -57,7 +59,6 @@ pub mod auth;
 pub mod certs;
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod config;
 #[cfg(feature = "cli")]
 pub mod crds;
 #[cfg(feature = "limiter")]
@@ -68,10 +69,12 @@ pub mod manifest;
 pub mod mcp;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+pub mod model;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 #[cfg(feature = "cli")]
 pub mod report;
+pub mod rules;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "limiter")]

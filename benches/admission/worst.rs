@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Map, Value, json};
 use tollgate::{
     admission::{Facts, Hook, review},
-    config::{rename::Mode, schema::Schema},
+    model::{alias::Mode, schema::Schema},
 };
 
 use super::{

@@ -3,8 +3,11 @@
 use std::fmt;
 
 use tollgate::{
-    config::{bucket::Bucket, limits::Limits, limits::ToolLimits},
     limiter::{Policy, ServerId},
+    model::{
+        bucket::Bucket,
+        limits::{Limits, ToolLimits},
+    },
 };
 
 /// The tool that all calls are of.

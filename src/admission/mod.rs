@@ -17,12 +17,15 @@ use self::{
     request::{Incoming, Unreadable},
     response::Verdict,
 };
-use crate::config::{
-    GROUP,
-    rename::{self, Case, Fate, Mode, Outcome, Plan, Policy, Request},
-    rules::{Context, Level, References, Violation, check, ratchet::check_update},
-    schema::Schema,
-    subject::{Kind, Scope, Subject},
+use crate::{
+    alias::{self, AliasPlan, Case, Fate, Outcome, Request},
+    model::{
+        GROUP,
+        alias::{AliasPolicy, Mode},
+        schema::Schema,
+        subject::{Kind, Scope, Subject},
+    },
+    rules::{Context, Effect, References, Violation, check, ratchet::check_update},
 };
 
 /// Which webhook was called.
@@ -48,7 +51,7 @@ impl Hook {
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// What is done about `shared`, and what is known of the operator that reads it.
-    pub policy: Policy,
+    pub policy: AliasPolicy,
     /// What the installed CRDs know.
     pub schema: &'a Schema,
     /// Where referenced objects are looked up, with cluster access.
@@ -116,10 +119,10 @@ impl Ending {
 /// Answers one call.
 ///
 /// ```
-/// use tollgate::{admission::{Facts, Hook, review}, config::{rename::Policy, schema::Schema}};
+/// use tollgate::{admission::{Facts, Hook, review}, model::{alias::AliasPolicy, schema::Schema}};
 ///
 /// let schema = Schema::told(true);
-/// let facts = Facts { policy: Policy::default(), schema: &schema, references: None };
+/// let facts = Facts { policy: AliasPolicy::default(), schema: &schema, references: None };
 /// let body = br#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
 ///     "uid": "42", "operation": "CREATE",
 ///     "kind": {"group": "toolhive.stacklok.dev", "version": "v1beta1", "kind": "MCPServer"},
@@ -158,14 +161,14 @@ fn judge(hook: Hook, incoming: &Incoming, facts: &Facts<'_>) -> Answer {
     }
     let object = &incoming.object;
     if !object.is_object() {
-        let why = format!("request.object is {}, not an object", crate::config::bucket::type_name(object));
+        let why = format!("request.object is {}, not an object", crate::model::bucket::type_name(object));
         record.verdict = Ending::Malformed;
         return malformed(hook, &incoming.uid, &why, record);
     }
     let old = incoming.old_object.as_object().map(|_| &incoming.old_object);
     let versions = incoming.versions();
     let request = Request { kind, versions: &versions, object, old, manager: incoming.manager(), force: incoming.force() };
-    let decide = if hook == Hook::Mutate { rename::plan } else { rename::judge };
+    let decide = if hook == Hook::Mutate { alias::plan } else { alias::judge };
     let plan = decide(&request, facts.policy, facts.schema);
     record.alias = plan.outcomes.iter().map(|outcome| outcome.case).collect();
     match hook {
@@ -177,7 +180,7 @@ fn judge(hook: Hook, incoming: &Incoming, facts: &Facts<'_>) -> Answer {
         }
         Hook::Validate => {
             let violations = violations(&request, &plan, facts);
-            record.rules = violations.iter().map(|found| (found.rule, found.level == Level::Deny)).collect();
+            record.rules = violations.iter().map(|found| (found.rule, found.level == Effect::Deny)).collect();
             let verdict = validation(incoming, violations);
             if verdict.denial.is_some() {
                 record.verdict = Ending::Denied;
@@ -195,7 +198,7 @@ fn relevant_kind(incoming: &Incoming) -> Option<Kind> {
     kind.filter(|_| writes && whole)
 }
 
-fn violations(request: &Request<'_>, plan: &Plan, facts: &Facts<'_>) -> Vec<Violation> {
+fn violations(request: &Request<'_>, plan: &AliasPlan, facts: &Facts<'_>) -> Vec<Violation> {
     let context = Context::new(Subject::new(request.kind, request.object))
         .kept(plan.kept())
         .references(facts.references)
@@ -207,7 +210,7 @@ fn violations(request: &Request<'_>, plan: &Plan, facts: &Facts<'_>) -> Vec<Viol
     }
 }
 
-fn mutation(plan: Plan) -> Verdict {
+fn mutation(plan: AliasPlan) -> Verdict {
     Verdict {
         warnings: plan.outcomes.iter().filter_map(told_after_mutation).collect(),
         alias: plan.outcomes.iter().map(|outcome| outcome.case.id()).collect(),
@@ -234,7 +237,7 @@ fn told_after_mutation(outcome: &Outcome) -> Option<String> {
 }
 
 fn validation(incoming: &Incoming, violations: Vec<Violation>) -> Verdict {
-    let (denials, warnings): (Vec<_>, Vec<_>) = violations.iter().partition(|found| found.level == Level::Deny);
+    let (denials, warnings): (Vec<_>, Vec<_>) = violations.iter().partition(|found| found.level == Effect::Deny);
     Verdict {
         denial: (!denials.is_empty()).then(|| response::Status::invalid(incoming, &denials)),
         warnings: warnings.iter().map(ToString::to_string).collect(),

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use super::{Hook, request::Incoming};
-use crate::config::{GROUP, rename::edit::Edit, rules::Violation};
+use crate::{alias::edit::Edit, model::GROUP, rules::Violation};
 
 /// What is answered.
 #[derive(Debug, Default)]

@@ -15,8 +15,8 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use crate::config::{
-    rename::OPT_OUT_ANNOTATION,
+use crate::model::{
+    alias::OPT_OUT_ANNOTATION,
     subject::{RATE_LIMITING, TOOLS},
 };
 
@@ -237,14 +237,14 @@ mod tests {
     use super::*;
     use crate::{
         admission::{Facts, Hook, judge, request::decode_as, review},
-        config::{
+        model::{
             GROUP,
+            alias::{AliasPolicy, Mode},
             operator::Operator,
-            rename::{Mode, Policy},
-            rules::{RULES, References},
             schema::Schema,
             subject::RefKind,
         },
+        rules::{RULES, References},
     };
 
     #[derive(Debug)]
@@ -258,7 +258,7 @@ mod tests {
 
     fn with_facts<T>(f: impl FnOnce(&Facts<'_>) -> T) -> T {
         f(&Facts {
-            policy: Policy { mode: Mode::Rename, operator: Operator::AtWork },
+            policy: AliasPolicy { mode: Mode::Rename, operator: Operator::AtWork },
             schema: &Schema::told(true),
             references: Some(&EmptyCluster),
         })

@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use super::rendered::{Of, Rendered};
 use crate::{
-    config::{
+    model::{
         bucket::quoted,
         path::FieldPath,
-        rules::References,
         subject::{Kind, RefKind, Scope, Subject},
     },
     report::Finding,
+    rules::References,
 };
 
 /// What is known of the objects around one.

@@ -10,7 +10,7 @@ use http::Request;
 use kube::{Client, core::Status};
 use serde_json::Value;
 
-use crate::config::GROUP;
+use crate::model::GROUP;
 
 /// What is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use serde_json::json;
-//! use tollgate::{audit::{around::Neighbours, judge}, config::subject::{Kind, Subject}};
+//! use tollgate::{audit::{around::Neighbours, judge}, model::subject::{Kind, Subject}};
 //!
 //! let object = json!({
 //!     "metadata": {"namespace": "demo", "name": "fetch"},
@@ -34,11 +34,9 @@ pub mod watch;
 
 use self::around::Around;
 use crate::{
-    config::{
-        rules::{Context, check},
-        subject::Subject,
-    },
+    model::subject::Subject,
     report::Finding,
+    rules::{Context, check},
 };
 
 /// Everything found in a stored object, sorted by path, then by id.

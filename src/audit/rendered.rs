@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::around::Around;
 use crate::{
-    config::{
+    model::{
         bucket::{Bucket, same_meaning},
         path::FieldPath,
         subject::{BucketAt, Kind, LevelOf, RATE_LIMITING, Scope, Subject},

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use crate::{
-    config::{
+    alias::last_applied,
+    model::{
+        owners::Owners,
         path::FieldPath,
-        rename::{last_applied, owners::Owners},
-        rules::{Context, check},
         subject::{Block, Scope, Subject, TOOLS},
     },
     report::Finding,
+    rules::{Context, check},
 };
 
 /// Each manager whose next apply will say `shared` again: by its managed fields, or by kubectl's last-applied annotation.
@@ -98,7 +99,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::subject::Kind;
+    use crate::model::subject::Kind;
 
     fn with_last_applied(manifest: &Value, spec: &Value) -> Value {
         json!({

@@ -20,7 +20,7 @@ use super::{
     file,
     settings::{Settings, SettingsError},
 };
-use crate::config::{
+use crate::model::{
     GROUP,
     path::FieldPath,
     subject::{Kind, RefKind, Subject},

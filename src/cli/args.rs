@@ -8,7 +8,7 @@ use super::{
     audit::AuditArgs, check::CheckArgs, completions::CompletionsArgs, doctor::DoctorArgs, explain::ExplainArgs, limits::LimitsArgs,
     man::ManArgs, migrate::MigrateArgs, proxy::args::ProxyArgs, top::TopArgs, version,
 };
-use crate::config::{period::Period, rename::Mode};
+use crate::model::{alias::Mode, period::Period};
 
 /// Rate limits for MCP servers on Kubernetes.
 #[derive(Debug, Parser)]
@@ -153,11 +153,11 @@ pub(super) struct ServeArgs {
 pub(in crate::cli) struct Drain(pub(in crate::cli) std::time::Duration);
 
 impl std::str::FromStr for Drain {
-    type Err = crate::config::period::BadPeriod;
+    type Err = crate::model::period::BadPeriod;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let nanos = crate::config::period::parse_go_duration(text)?;
-        let nanos = u64::try_from(nanos).map_err(|_| crate::config::period::BadPeriod::NotPositive)?;
+        let nanos = crate::model::period::parse_go_duration(text)?;
+        let nanos = u64::try_from(nanos).map_err(|_| crate::model::period::BadPeriod::NotPositive)?;
         Ok(Self(std::time::Duration::from_nanos(nanos)))
     }
 }

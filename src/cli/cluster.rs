@@ -8,7 +8,7 @@ use kube::Client;
 use super::doctor::cluster::Trouble;
 use crate::{
     audit::listing::served_versions,
-    config::{GROUP, VERSIONS},
+    model::{GROUP, VERSIONS},
     webhook::cluster::connect::find,
 };
 

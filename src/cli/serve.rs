@@ -65,7 +65,7 @@ fn example_review() -> Value {
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": {
             "uid": "try-it", "operation": "CREATE", "namespace": "default", "name": "fetch",
-            "kind": {"group": crate::config::GROUP, "version": crate::config::VERSIONS[0], "kind": "MCPServer"},
+            "kind": {"group": crate::model::GROUP, "version": crate::model::VERSIONS[0], "kind": "MCPServer"},
             "object": {"spec": {
                 "sessionStorage": {"provider": "redis", "address": "redis:6379"},
                 "rateLimiting": {"perUser": {"maxTokens": 10, "refillPeriod": "1m0s"}},

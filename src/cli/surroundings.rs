@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::args::CrdGlobal;
 use crate::{
-    config::{operator::Operator, schema::Schema},
+    model::{operator::Operator, schema::Schema},
     webhook::{
         World,
         cluster::{Access, AccessError, Following, connect::find, follow},

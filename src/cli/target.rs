@@ -11,7 +11,7 @@ use clap::ValueEnum;
 
 use super::redis::{Address, RedisArgs};
 use crate::{
-    config::period::Period,
+    model::period::Period,
     proxy::{
         follow::Followed,
         source::{Source, SourceError, Storage},

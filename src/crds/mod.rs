@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use self::types::{MCPServer, VirtualMCPServer};
-use crate::config::VERSIONS;
+use crate::model::VERSIONS;
 
 /// Why a definition could not be made.
 #[derive(Debug, Error)]

@@ -1,4 +1,4 @@
-//! The Rust types behind the definitions. They are never used to decode an object: see [`crate::config::subject`] for that.
+//! The Rust types behind the definitions. They are never used to decode an object: see [`crate::model::subject`] for that.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

@@ -27,7 +27,7 @@
 //! # An example
 //!
 //! ```
-//! use tollgate::config::{limits::Limits, subject::{Kind, Subject}};
+//! use tollgate::model::{limits::Limits, subject::{Kind, Subject}};
 //! use tollgate::limiter::{Call, Decision, Limiter, Policy, ServerId};
 //! use tollgate::stores::Memory;
 //!

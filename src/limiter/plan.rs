@@ -150,11 +150,11 @@ fn joined(front: &str, user: &str) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::{
-        config::limits::{Limits, ToolLimits},
         limiter::{
             key::ServerId,
             shape::tests::{bucket, cost},
         },
+        model::limits::{Limits, ToolLimits},
     };
 
     /// All four buckets for `search`; `list` has one of its own; the server's are there for every tool.

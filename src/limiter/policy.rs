@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use foldhash::fast::RandomState;
 
 use super::{key::ServerId, shape::Shape};
-use crate::config::{
+use crate::model::{
     bucket::Bucket,
     limits::{Limits, ToolLimits},
 };

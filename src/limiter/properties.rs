@@ -9,7 +9,7 @@ use super::{
     settle::{Slot, settle},
     shape::{EPSILON, Shape, State},
 };
-use crate::config::bucket::Bucket;
+use crate::model::bucket::Bucket;
 
 const START: Micros = Micros(1_787_000_000_000_000);
 

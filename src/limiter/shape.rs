@@ -12,7 +12,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use super::time::Micros;
-use crate::config::bucket::Bucket;
+use crate::model::bucket::Bucket;
 
 /// How much a level may lack, in tokens: doubles that should add up to 1 may miss it by a few 1e-16. What one call can gain by it is never
 /// more than this.

@@ -1,7 +1,7 @@
 //! How buckets stand: what a store keeps of them, in terms of a policy.
 //!
 //! ```
-//! use tollgate::config::{limits::Limits, subject::{Kind, Subject}};
+//! use tollgate::model::{limits::Limits, subject::{Kind, Subject}};
 //! use tollgate::limiter::{Bounds, BucketName, Call, Limiter, Policy, ServerId, Stands};
 //! use tollgate::stores::Memory;
 //!

@@ -10,12 +10,15 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{Broken, Content, Entry, MARK, Node, Piece, Span, object, read};
-use crate::config::{
-    path::{FieldPath, Step},
-    rename::{Case, Fate, Kept, Mode, Request, judge},
+use crate::{
+    alias::{Case, Fate, Request, judge},
+    model::{
+        alias::{Kept, Mode},
+        path::{FieldPath, Step},
+        schema::Schema,
+        subject::{Kind, Scope, Subject},
+    },
     rules::{Context, check},
-    schema::Schema,
-    subject::{Kind, Scope, Subject},
 };
 
 /// What to do with a text, and what to leave.

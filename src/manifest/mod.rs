@@ -2,7 +2,7 @@
 //!
 //! Pure: text in, objects with byte spans out. A text comes in pieces between `---` lines ([`Splitter`]), so that a stream of any length
 //! needs the memory of its longest document, and a broken document does not hide the next one. [`read()`] turns a piece into [`Node`]s,
-//! which give a `serde_json` value to the rules and, for the [`FieldPath`](crate::config::path::FieldPath) of a finding, the place in the
+//! which give a `serde_json` value to the rules and, for the [`FieldPath`](crate::model::path::FieldPath) of a finding, the place in the
 //! text to point at.
 //!
 //! What `kubectl` makes of a text is what the API server gets, so it is followed where it differs from YAML 1.2: `yes` is a boolean, `010`
@@ -10,7 +10,7 @@
 //! `kubectl` would silently take the last.
 //!
 //! ```
-//! use tollgate::{config::path::FieldPath, manifest::{Piece, Text, read}};
+//! use tollgate::{model::path::FieldPath, manifest::{Piece, Text, read}};
 //!
 //! let text = Text::new("kind: MCPServer\nspec:\n  rateLimiting:\n    global: {maxTokens: 0}\n".to_owned(), 1, 0);
 //! read(text.as_str(), &mut |piece| {

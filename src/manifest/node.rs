@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 
 use super::Span;
-use crate::config::path::{FieldPath, Step};
+use crate::model::path::{FieldPath, Step};
 
 /// One value. What an alias stands for is shared, and keeps the place of its anchor.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Which of a text's objects are ours.
 
 use super::Node;
-use crate::config::{GROUP, subject::Kind};
+use crate::model::{GROUP, subject::Kind};
 
 /// The kind and the version of an object of one of our kinds.
 pub fn kind_and_version(node: &Node) -> Option<(Kind, &str)> {

@@ -36,7 +36,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use tollgate::config::{limits::Limits, subject::{Kind, Subject}};
+//! use tollgate::model::{limits::Limits, subject::{Kind, Subject}};
 //! use tollgate::limiter::{Call, Limiter, Policy, ServerId};
 //! use tollgate::metrics::{Metrics, Registry, encode};
 //! use tollgate::stores::{Memory, Observed};

@@ -9,14 +9,14 @@ use thiserror::Error;
 
 use crate::{
     auth::SignIn,
-    config::{
+    limiter::ServerId,
+    model::{
         GROUP,
         limits::Limits,
         path::FieldPath,
-        rules::{Context, Level, Violation, check},
         subject::{Kind, Subject, storage_path},
     },
-    limiter::ServerId,
+    rules::{Context, Effect, Violation, check},
 };
 
 /// Limits, and what else a proxy needs to know of the server that they are for.
@@ -211,7 +211,7 @@ fn judge(subject: Subject<'_>, line: impl Fn(&Violation) -> String) -> Result<(L
     match Limits::of(subject) {
         Ok(limits) => {
             let found = check(&Context::new(subject));
-            let warnings = found.iter().filter(|violation| violation.level == Level::Warn).map(line).collect();
+            let warnings = found.iter().filter(|violation| violation.level == Effect::Warn).map(line).collect();
             Ok((limits.unwrap_or_default(), warnings))
         }
         Err(denials) => Err(SourceError::Violations(denials.iter().map(line).collect())),

@@ -3,11 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    config::{
-        path::FieldPath,
-        rules::{Level, RULES, Violation},
-    },
     manifest::{Broken, MARK, Position, Span, Text, template},
+    model::path::FieldPath,
+    rules::{Effect, RULES, Violation},
 };
 
 /// How bad a finding is.
@@ -31,11 +29,11 @@ impl Severity {
     }
 }
 
-impl From<Level> for Severity {
-    fn from(level: Level) -> Self {
+impl From<Effect> for Severity {
+    fn from(level: Effect) -> Self {
         match level {
-            Level::Deny => Self::Error,
-            Level::Warn => Self::Warning,
+            Effect::Deny => Self::Error,
+            Effect::Warn => Self::Warning,
         }
     }
 }

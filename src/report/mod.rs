@@ -5,7 +5,7 @@
 //! JUnit, which wants its totals first, is written while the command still runs, and holds nothing back.
 //!
 //! ```
-//! use tollgate::{config::path::FieldPath, report::{Finding, Format, Judged, Object, Summary}};
+//! use tollgate::{model::path::FieldPath, report::{Finding, Format, Judged, Object, Summary}};
 //!
 //! let object = Object { kind: "MCPServer".to_owned(), namespace: Some("demo".to_owned()), name: Some("fetch".to_owned()) };
 //! let found = Finding::new("TG003", "limits nothing: set global, perUser or tools, or remove rateLimiting");

@@ -7,7 +7,7 @@
 //! use http_body_util::Full;
 //! use tollgate::{tower::{Mcp, McpLimitLayer}, limiter::Limiter, stores::Memory};
 //! use tower::{ServiceBuilder, ServiceExt};
-//! # use tollgate::{config::{bucket::Bucket, limits::Limits}, limiter::{Policy, ServerId}};
+//! # use tollgate::{model::{bucket::Bucket, limits::Limits}, limiter::{Policy, ServerId}};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

@@ -22,12 +22,12 @@ use tracing::{error, info};
 use self::{health::Health, metrics::Metrics};
 use crate::{
     admission::Facts,
-    config::{
+    model::{
+        alias::{AliasPolicy, Mode},
         operator::Operator,
-        rename::{Mode, Policy},
-        rules::References,
         schema::Schema,
     },
+    rules::References,
     server::{
         ConnectionLimits, Listener, Phase,
         tls::{Files, ServerCertificate, TlsError, keep_fresh},
@@ -107,7 +107,7 @@ impl Shared {
     fn with_facts<T>(&self, f: impl FnOnce(&Facts<'_>) -> T) -> T {
         let schema = self.world.schema.load();
         let references = self.world.references.as_deref().map(|references| references as &dyn References);
-        let policy = Policy { mode: self.mode, operator: *self.world.operator.borrow() };
+        let policy = AliasPolicy { mode: self.mode, operator: *self.world.operator.borrow() };
         f(&Facts { policy, schema: &schema, references })
     }
 }

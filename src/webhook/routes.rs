@@ -17,7 +17,7 @@ use tracing::{error, info};
 use super::{Shared, intake::Intake, judges::Judges, namespace::namespace};
 use crate::{
     admission::{Answer, Ending, Hook, review},
-    config::period::parse_go_duration,
+    model::period::parse_go_duration,
 };
 
 /// Judged on the threads that serve everyone, in tens of microseconds. Most reviews are; what is larger can take long.
@@ -176,7 +176,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{operator::Operator, rename::Mode, rules::References, schema::Schema, subject::RefKind},
+        model::{alias::Mode, operator::Operator, schema::Schema, subject::RefKind},
+        rules::References,
         server::tls::{Files, ServerCertificate},
         webhook::{World, metrics::Metrics},
     };

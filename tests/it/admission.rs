@@ -13,9 +13,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tollgate::{
     admission::{Answer, Facts, Hook, review},
-    config::{
+    model::{
+        alias::{AliasPolicy, Mode},
         operator::Operator,
-        rename::{Mode, Policy},
         schema::Schema,
     },
 };
@@ -25,7 +25,7 @@ pub const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 /// What the webhook knows while it is asked.
 #[derive(Clone, Debug)]
 pub struct World {
-    pub policy: Policy,
+    pub policy: AliasPolicy,
     pub schema: Schema,
 }
 
@@ -42,7 +42,7 @@ impl World {
 
     /// The default mode, with what is known of ToolHive's operator.
     pub fn auto(operator: Operator) -> Self {
-        Self { policy: Policy { operator, ..Policy::default() }, ..Self::default() }
+        Self { policy: AliasPolicy { operator, ..AliasPolicy::default() }, ..Self::default() }
     }
 
     pub fn answer(&self, hook: Hook, body: &[u8]) -> Answer {

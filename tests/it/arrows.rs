@@ -6,28 +6,30 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 17] = [
-    ("config", Some(&[])),
-    ("admission", Some(&["config"])),
-    ("auth", Some(&["config"])),
-    ("limiter", Some(&["config"])),
+const MAY_NAME: [(&str, Option<&[&str]>); 19] = [
+    ("model", Some(&[])),
+    ("rules", Some(&["model"])),
+    ("alias", Some(&["model"])),
+    ("limiter", Some(&["model"])),
+    ("manifest", Some(&["model"])),
+    ("crds", Some(&["model"])),
+    ("admission", Some(&["alias", "model", "rules"])),
     ("mcp", Some(&["limiter"])),
-    ("tower", Some(&["mcp", "limiter"])),
-    ("stores", Some(&["limiter", "config"])),
-    ("metrics", Some(&["limiter", "config"])),
+    ("auth", Some(&["model"])),
+    ("stores", Some(&["limiter", "model"])),
+    ("metrics", Some(&["limiter", "model"])),
+    ("tower", Some(&["limiter", "mcp"])),
     ("server", Some(&[])),
-    ("webhook", Some(&["admission", "config", "server"])),
-    ("proxy", Some(&["config", "auth", "limiter", "server", "mcp", "metrics", "stores"])),
     ("certs", Some(&[])),
-    ("crds", Some(&["config"])),
-    ("manifest", Some(&["config"])),
-    ("report", Some(&["config", "manifest"])),
-    ("audit", Some(&["config", "server", "report"])),
+    ("report", Some(&["manifest", "model", "rules"])),
+    ("webhook", Some(&["admission", "model", "rules", "server"])),
+    ("proxy", Some(&["auth", "limiter", "mcp", "metrics", "model", "rules", "server", "stores"])),
+    ("audit", Some(&["alias", "model", "report", "rules", "server"])),
     ("cli", None),
 ];
 
 /// Modules that are given everything: no IO, no clock, no Kubernetes client.
-const PURE: [&str; 5] = ["config", "admission", "limiter", "mcp", "manifest"];
+const PURE: [&str; 7] = ["model", "rules", "alias", "limiter", "manifest", "admission", "mcp"];
 
 /// What a pure module may not name.
 const IMPURE: [&str; 13] = [

@@ -1,6 +1,6 @@
 //! Durations, text by text as Go reads and prints them: the vectors in `tests/cases/durations.tsv` were made with Go itself.
 
-use tollgate::config::period::{BadPeriod, Period, go_duration, parse_go_duration};
+use tollgate::model::period::{BadPeriod, Period, go_duration, parse_go_duration};
 
 const VECTORS: &str = include_str!("../cases/durations.tsv");
 

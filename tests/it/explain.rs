@@ -5,7 +5,7 @@ use std::{fs, process::Output};
 use resvg::tiny_skia::{ColorU8, Pixmap};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tollgate::{config::rules::RULES, report::MORE};
+use tollgate::{report::MORE, rules::RULES};
 
 use crate::support::serve::command;
 

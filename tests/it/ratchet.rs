@@ -1,7 +1,7 @@
 //! Ratcheting: on an update, a fault that stands unchanged since before only warns; whatever the request touches is judged in full.
 
 use serde_json::{Value, json};
-use tollgate::config::rules::{Context, check, ratchet::check_update};
+use tollgate::rules::{Context, check, ratchet::check_update};
 
 use crate::rules::{level_name, subject};
 

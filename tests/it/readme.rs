@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use tollgate::config::rules::{Level, RULES};
+use tollgate::rules::{Effect, RULES};
 
 use crate::support::{apiserver::MAIN, find::neighbour, serve::TOLLGATE};
 
@@ -62,7 +62,7 @@ fn transcripts_are_what_happens() {
 fn the_table_of_rules_is_the_table_in_the_code() {
     let readme = readme();
     for rule in &RULES {
-        let level = if rule.level == Level::Deny { "deny" } else { "warn" };
+        let level = if rule.level == Effect::Deny { "deny" } else { "warn" };
         let row = format!("| {} | {level} | {} |", rule.id, rule.says.replace('|', "\\|"));
         assert!(readme.contains(&row), "the README lacks: {row}");
     }

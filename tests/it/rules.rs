@@ -9,10 +9,12 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tollgate::config::{
-    limits::Limits,
-    rules::{Context, Level, RULES, References, Violation, check},
-    subject::{Kind, RefKind, Subject},
+use tollgate::{
+    model::{
+        limits::Limits,
+        subject::{Kind, RefKind, Subject},
+    },
+    rules::{Context, Effect, RULES, References, Violation, check},
 };
 
 /// One violation that a case expects.
@@ -35,10 +37,10 @@ pub fn subject(object: &Value) -> Subject<'_> {
     Subject::new(kind, object)
 }
 
-pub fn level_name(level: Level) -> &'static str {
+pub fn level_name(level: Effect) -> &'static str {
     match level {
-        Level::Deny => "deny",
-        Level::Warn => "warn",
+        Effect::Deny => "deny",
+        Effect::Warn => "warn",
     }
 }
 
@@ -138,7 +140,7 @@ fn cases_cover_both_kinds_and_both_places() {
 fn ids_are_in_order_and_say_their_level() {
     assert!(RULES.is_sorted_by(|a, b| a.id < b.id));
     for rule in &RULES {
-        assert_eq!(rule.level == Level::Deny, rule.id < "TG100", "{}", rule.id);
+        assert_eq!(rule.level == Effect::Deny, rule.id < "TG100", "{}", rule.id);
         assert!(!rule.says.is_empty() && !rule.says.contains('\n'), "{}", rule.id);
     }
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tollgate::config::rules::{Context, Level, check};
+use tollgate::rules::{Context, Effect, check};
 
 use crate::rules::{read_object, subject};
 
@@ -26,7 +26,7 @@ pub fn expected(file: &Path) -> Vec<String> {
 fn found(file: &Path) -> (Vec<String>, bool) {
     let object = read_object(file);
     let found = check(&Context::new(subject(&object)));
-    (found.iter().map(|found| format!("{} {}", found.rule, found.path)).collect(), found.iter().any(|found| found.level == Level::Deny))
+    (found.iter().map(|found| format!("{} {}", found.rule, found.path)).collect(), found.iter().any(|found| found.level == Effect::Deny))
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //!
 //! What no webhook can tell apart is left out of the sequences: a two-way patch that only says `shared: null` (Helm 3, dropping the limit,
 //! or renaming it in the chart), the same of `global` where both names are kept, and manifests whose two names disagree. And one thing ends a sequence: webhooks are not told whether a
-//! server-side apply is forced, so the two may part there in the way that `rename::Request::force` describes.
+//! server-side apply is forced, so the two may part there in the way that `alias::Request::force` describes.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,9 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 use tollgate::{
     admission::{Facts, Hook as Webhook, review},
-    config::{
+    model::{
+        alias::{AliasPolicy, Mode},
         operator::Operator,
-        rename::{Mode, Policy},
         schema::Schema,
     },
 };
@@ -29,14 +29,14 @@ use crate::support::cluster_model::{self, Cluster, Crd, Hook, Op, Refused, Reque
 /// The webhook under test, through its bytes.
 #[derive(Debug)]
 struct Tollgate {
-    policy: Policy,
+    policy: AliasPolicy,
     schema: Schema,
 }
 
 impl Tollgate {
     /// As it decides by itself, with or without ToolHive's operator at work.
     fn auto(operator: Operator) -> Self {
-        Self { policy: Policy { mode: Mode::Auto, operator }, schema: Schema::told(true) }
+        Self { policy: AliasPolicy { mode: Mode::Auto, operator }, schema: Schema::told(true) }
     }
 
     fn renaming() -> Self {

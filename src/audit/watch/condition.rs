@@ -7,7 +7,7 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use crate::{
-    config::subject::Subject,
+    model::subject::Subject,
     report::{Finding, Severity},
 };
 
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{path::FieldPath, subject::Kind},
+        model::{path::FieldPath, subject::Kind},
         report::rows,
     };
 

@@ -13,7 +13,7 @@ use prometheus_client::{
 };
 
 use super::condition::Verdict;
-use crate::{config::subject::Kind, report::Finding};
+use crate::{model::subject::Kind, report::Finding};
 
 /// Verdicts, by object.
 #[derive(Debug)]

@@ -26,7 +26,8 @@ use crate::{
         around::Around,
         rendered::{Of, Rendered, SELECTOR},
     },
-    config::{rules::References, subject::RefKind},
+    model::subject::RefKind,
+    rules::References,
 };
 
 /// What is known of the configs and of what was rendered.

@@ -45,7 +45,7 @@ use tracing::{debug, info, warn};
 use self::{condition::Verdict, counts::Counts, facts::Facts};
 use super::judge;
 use crate::{
-    config::{
+    model::{
         GROUP,
         subject::{Kind, Subject},
     },

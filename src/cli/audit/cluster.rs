@@ -16,7 +16,7 @@ use crate::{
         doctor::cluster::{Cluster, Trouble, text},
         inputs::Input,
     },
-    config::{
+    model::{
         GROUP,
         subject::{Kind, RefKind, Subject},
     },

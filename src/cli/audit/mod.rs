@@ -13,7 +13,7 @@ use anyhow::Context;
 pub(super) use self::args::AuditArgs;
 use super::{check::Ignores, exit::Exit, inputs::Input, teller::Teller, wants_color};
 use crate::{
-    config::subject::Subject,
+    model::subject::Subject,
     report::{Finding, Format, Object},
 };
 

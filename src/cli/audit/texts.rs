@@ -9,11 +9,11 @@ use crate::{
         check::judge::{identity, placed},
         inputs::{Input, expand},
     },
-    config::{
+    manifest::{Node, Piece, Raw, Text, kind_and_version, read},
+    model::{
         GROUP,
         subject::{Kind, RefKind, Subject},
     },
-    manifest::{Node, Piece, Raw, Text, kind_and_version, read},
     report::{Finding, Object},
 };
 

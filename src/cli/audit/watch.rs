@@ -17,7 +17,7 @@ use crate::{
         print,
         signals::Signals,
     },
-    config::{
+    model::{
         GROUP,
         schema::{describes, merges_conditions},
         subject::Kind,

@@ -13,8 +13,8 @@ use toml::Spanned;
 
 use crate::{
     cli::inputs::Input,
-    config::spelling,
     manifest::Text,
+    model::spelling,
     report::{Finding, Object, Place, rows},
 };
 

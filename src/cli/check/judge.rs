@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use super::crd::Crds;
 use crate::{
-    config::{
+    manifest::{MARK, Node, Piece, Raw, Span, Text, kind_and_version, read, template, unversioned},
+    model::{
         GROUP, VERSIONS,
         path::FieldPath,
-        rules::{Context, check},
         subject::{Kind, Subject},
     },
-    manifest::{MARK, Node, Piece, Raw, Span, Text, kind_and_version, read, template, unversioned},
     report::{Finding, Object, Place},
+    rules::{Context, check},
 };
 
 const TEMPLATES: &str = "judge what it gives, as in `helm template . | tollgate check -`";

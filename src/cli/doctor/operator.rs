@@ -13,7 +13,7 @@ use super::{
 use crate::{
     audit::listing::{Pages, Resource},
     cli::cluster::newest_version,
-    config::{
+    model::{
         GROUP,
         operator::is_operators,
         subject::{Kind, RefKind, Scope},

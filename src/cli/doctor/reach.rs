@@ -13,7 +13,7 @@ use super::{
     cluster::{Answer, Cluster, Trouble, items, text},
     report::Notes,
 };
-use crate::config::{
+use crate::model::{
     GROUP, VERSIONS,
     subject::{Kind, Scope},
 };

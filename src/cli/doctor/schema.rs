@@ -7,7 +7,7 @@ use super::{
     report::Notes,
 };
 use crate::{
-    config::{
+    model::{
         GROUP, VERSIONS,
         schema::dropped,
         subject::{Kind, Scope},

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::text::paragraph;
 use crate::{
-    config::spelling::nearest,
+    model::spelling::nearest,
     report::{Row, rows},
 };
 

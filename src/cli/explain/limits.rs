@@ -5,15 +5,15 @@ use serde_json::Value;
 
 use super::{simulate::Simulated, text::thousands};
 use crate::{
-    config::{
+    limiter::{Scope, ServerId},
+    model::{
         bucket::Bucket,
         limits::Limits,
         path::FieldPath,
         period::go_duration,
-        rules::{Context, Violation, check},
         subject::{RATE_LIMITING, Subject},
     },
-    limiter::{Scope, ServerId},
+    rules::{Context, Violation, check},
 };
 
 /// What is told about an object.

@@ -4,7 +4,7 @@ use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 use anyhow::{Context, bail};
 
-use crate::config::period::{Period, go_duration};
+use crate::model::period::{Period, go_duration};
 
 /// A load.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -41,13 +41,10 @@ use super::{
     print,
 };
 use crate::{
-    config::{
-        period::Period,
-        rules::{RULES, Rule},
-        subject::Subject,
-    },
     manifest::{MARK, Piece, Position, Raw, kind_and_version, read},
+    model::{period::Period, subject::Subject},
     report::MORE,
+    rules::{RULES, Rule},
 };
 
 /// Explain rules by their ids, or the limits of files in words and numbers.

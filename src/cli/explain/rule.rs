@@ -6,11 +6,9 @@ use serde_json::Value;
 
 use super::text::paragraph;
 use crate::{
-    config::{
-        rules::{Context, Level, References, Rule, check},
-        subject::{Kind, RefKind, Subject},
-    },
     crds::{mcp_server, virtual_mcp_server},
+    model::subject::{Kind, RefKind, Subject},
+    rules::{Context, Effect, References, Rule, check},
 };
 
 /// Everything that there is to tell about a rule.
@@ -88,8 +86,8 @@ impl RuleExplained {
         }
         match (self.crd.says, self.crd.cel.is_empty(), self.rule.level) {
             ("", false, _) => {}
-            ("", true, Level::Warn) => out.push_str("  Nothing: a schema refuses or is silent, it cannot warn.\n"),
-            ("", true, Level::Deny) => out.push_str("  Nothing.\n"),
+            ("", true, Effect::Warn) => out.push_str("  Nothing: a schema refuses or is silent, it cannot warn.\n"),
+            ("", true, Effect::Deny) => out.push_str("  Nothing.\n"),
             (says, _, _) => out.push_str(&paragraph(says, 2)),
         }
         out.push_str("\nIn the webhook (tollgate serve)\n");
@@ -101,11 +99,11 @@ impl RuleExplained {
 /// What the webhook does about a rule: what is special about this one, and what its level says.
 fn webhook(rule: &Rule) -> String {
     let by_level = match rule.level {
-        Level::Deny => {
+        Effect::Deny => {
             "/validate refuses the request: 422 Invalid, with every place as a cause. A fault that the stored object has already, in a part that the \
              request leaves as it is, only warns."
         }
-        Level::Warn => "/validate lets the request pass with a warning, which kubectl prints.",
+        Effect::Warn => "/validate lets the request pass with a warning, which kubectl prints.",
     };
     if rule.lesson.webhook.is_empty() { by_level.to_owned() } else { format!("{} {by_level}", rule.lesson.webhook) }
 }
@@ -150,7 +148,7 @@ fn collect(kind: Kind, schema: &Value, path: &str, id: &str, into: &mut Vec<Cel>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::rules::RULES;
+    use crate::rules::RULES;
 
     #[test]
     fn every_example_breaks_its_rule_alone_and_passes_all() {

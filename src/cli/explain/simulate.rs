@@ -15,12 +15,12 @@ use serde::{Serialize, Serializer};
 
 use super::{ExplainArgs, load::Load, text::thousands};
 use crate::{
-    config::{
+    limiter::{Call, Decision, Limit, Micros, Policy, Scope, ServerId},
+    model::{
         bucket::Bucket,
         limits::{Limits, ToolLimits},
         period::go_duration,
     },
-    limiter::{Call, Decision, Limit, Micros, Policy, Scope, ServerId},
     stores::Memory,
 };
 

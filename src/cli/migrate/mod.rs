@@ -22,11 +22,11 @@ use super::{
     unless_reader_left,
 };
 use crate::{
-    config::subject::Scope,
     manifest::{
         MARK, Raw, Splitter, Text,
         migrate::{Left, Migration, migrate},
     },
+    model::subject::Scope,
     report::{Finding, Format, Judged, Place, Severity},
 };
 

@@ -10,7 +10,7 @@ use crate::{
         args::Drain,
         target::{StoreArgs, WhichArgs},
     },
-    config::period::Period,
+    model::period::Period,
 };
 
 /// Run an MCP reverse proxy that enforces the limits of a resource.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use crate::{cli::doctor::cluster::Trouble, config::GROUP};
+use crate::{cli::doctor::cluster::Trouble, model::GROUP};
 
 /// Which object.
 #[derive(Clone, Copy, Debug)]

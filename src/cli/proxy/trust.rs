@@ -105,7 +105,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::subject::{Kind, Subject};
+    use crate::model::subject::{Kind, Subject};
 
     fn sign_in(config: serde_json::Value) -> SignIn {
         SignIn::of(Subject::new(Kind::McpServer, &json!({"spec": {"oidcConfig": config}}))).expect("callers sign in")

@@ -20,7 +20,7 @@ use crate::{
         doctor::cluster::Trouble,
         target::workable,
     },
-    config::{
+    model::{
         GROUP,
         subject::{Kind, RefKind},
     },

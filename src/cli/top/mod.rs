@@ -31,8 +31,8 @@ use super::{
     tell_error,
 };
 use crate::{
-    config::period::Period,
     limiter::{Limiter, Policy},
+    model::period::Period,
     proxy::live::Live,
     stores::Redis,
 };

@@ -10,7 +10,7 @@ use kube::Client;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use crate::config::{GROUP, schema::Described};
+use crate::model::{GROUP, schema::Described};
 
 /// Several times what an API server was seen to take (5 s); one with many CRDs takes longer.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(30);
@@ -84,7 +84,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::subject::Kind;
+    use crate::model::subject::Kind;
 
     #[test]
     fn what_is_missing_for_a_while_without_a_break_is_gone() {

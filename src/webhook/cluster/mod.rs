@@ -25,7 +25,7 @@ use tokio::{
 pub use self::connect::AccessError;
 use self::{connect::Found, openapi::Follower};
 use super::World;
-use crate::config::{operator::Operator, schema::Schema};
+use crate::model::{operator::Operator, schema::Schema};
 
 /// How long a cluster that the user did not name may hold up the start.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -16,7 +16,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{PATIENCE, connect::cause, doubt::Doubt};
-use crate::config::{GROUP, VERSIONS, schema::Schema};
+use crate::model::{GROUP, VERSIONS, schema::Schema};
 
 /// For one look; the API server builds the document of a new CRD when it is first asked.
 const DEADLINE: Duration = Duration::from_secs(10);

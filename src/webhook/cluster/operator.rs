@@ -15,7 +15,7 @@ use kube::{
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 use tracing::{debug, info, warn};
 
-use crate::config::{
+use crate::model::{
     GROUP, VERSIONS,
     operator::{Operator, is_operators},
     subject::{Kind, RefKind},

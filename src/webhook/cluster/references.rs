@@ -25,7 +25,10 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use crate::config::{GROUP, VERSIONS, rules::References, subject::RefKind};
+use crate::{
+    model::{GROUP, VERSIONS, subject::RefKind},
+    rules::References,
+};
 
 /// How long after a list its watch may fail to start.
 const SETTLED: Duration = Duration::from_secs(1);

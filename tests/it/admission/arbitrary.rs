@@ -6,9 +6,9 @@ use proptest::{collection::vec, option, prelude::*, strategy::ValueTree};
 use serde_json::{Map, Value, json};
 use tollgate::{
     admission::Hook,
-    config::{
+    model::{
+        alias::{AliasPolicy, Mode},
         operator::Operator,
-        rename::{Mode, Policy},
         schema::Schema,
     },
 };
@@ -183,7 +183,7 @@ fn world() -> impl Strategy<Value = World> {
     let mode =
         prop_oneof![4 => Just(Mode::Auto), 2 => Just(Mode::Rename), 2 => Just(Mode::Mirror), 1 => Just(Mode::Warn), 1 => Just(Mode::Deny)];
     let operator = prop_oneof![Just(Operator::Absent), Just(Operator::Unknown), Just(Operator::AtWork), Just(Operator::ReadsGlobal)];
-    (mode, operator, schema).prop_map(|(mode, operator, schema)| World { policy: Policy { mode, operator }, schema })
+    (mode, operator, schema).prop_map(|(mode, operator, schema)| World { policy: AliasPolicy { mode, operator }, schema })
 }
 
 /// What holds of the answer to any bytes.

@@ -74,8 +74,9 @@ fn bytes_that_are_no_text_are_refused_wherever_they_stand() {
     let kind = br#""kind":{"group":"toolhive.stacklok.dev","version":"v1beta1","kind":"MCPServer"},"object":{"spec":{"image":""#;
     for (image, allowed) in [(&b"fetch"[..], true), (&b"\xff\xfe"[..], false)] {
         let body = [&head[..], kind, image, br#""}}}}"#].concat();
-        let schema = tollgate::config::schema::Schema::told(true);
-        let facts = tollgate::admission::Facts { policy: tollgate::config::rename::Policy::default(), schema: &schema, references: None };
+        let schema = tollgate::model::schema::Schema::told(true);
+        let facts =
+            tollgate::admission::Facts { policy: tollgate::model::alias::AliasPolicy::default(), schema: &schema, references: None };
         let answer = tollgate::admission::review(tollgate::admission::Hook::Validate, &body, &facts);
         let response: Value = serde_json::from_slice(&answer.body).expect("JSON");
         assert_eq!((answer.status, &response["response"]["uid"], &response["response"]["allowed"]), (200, &json!("42"), &json!(allowed)));

@@ -1,7 +1,7 @@
 //! Both names kept equal: because the mode says so, or because ToolHive's operator reads `shared` only.
 
 use serde_json::{Value, json};
-use tollgate::config::{operator::Operator, rename::Mode};
+use tollgate::model::{alias::Mode, operator::Operator};
 
 use super::{World, bucket, causes, create, json_with, limits, server, update, warnings};
 

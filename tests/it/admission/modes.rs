@@ -1,7 +1,7 @@
 //! What stands in the rename's way: the mode, and a CRD that would drop `global`.
 
 use serde_json::{Value, json};
-use tollgate::config::{operator::Operator, rename::Mode, schema::Schema};
+use tollgate::model::{alias::Mode, operator::Operator, schema::Schema};
 
 use super::{World, bucket, causes, create, json_with, limits, server, update, warnings};
 

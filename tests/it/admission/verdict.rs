@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use tollgate::{
     admission::{Ending, Hook},
-    config::rename::{Case, Mode},
+    alias::Case,
+    model::alias::Mode,
 };
 
 use super::{UID, World, body, bucket, causes, create, json_with, server, update, warnings};

@@ -6,11 +6,11 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tollgate::{
-    config::{
+    limiter::{Call, Decision, Denial, Limiter, Policy, ServerId, Source, Store, Wait},
+    model::{
         bucket::Bucket,
         limits::{Limits, ToolLimits},
     },
-    limiter::{Call, Decision, Denial, Limiter, Policy, ServerId, Source, Store, Wait},
 };
 
 /// A fresh store to try.

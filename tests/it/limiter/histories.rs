@@ -8,14 +8,14 @@ use std::{
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use tollgate::{
-    config::{
-        bucket::Bucket,
-        limits::{Limits, ToolLimits},
-    },
     limiter::{
         Call, Micros, Plan, Policy, ServerId, Verdict,
         settle::{Slot, settle},
         shape::State,
+    },
+    model::{
+        bucket::Bucket,
+        limits::{Limits, ToolLimits},
     },
 };
 

@@ -3,11 +3,11 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tollgate::{
-    config::limits::{Limits, ToolLimits},
     limiter::{
         Bounds, BucketName, Call, Cause, Decision, DigestKey, Inspect, Level, Limiter, Policy, ServerId, Source, Standing, Standings,
         Stands, User, Wait,
     },
+    model::limits::{Limits, ToolLimits},
     stores::{Guard, GuardSettings, Redis},
 };
 

@@ -11,12 +11,12 @@ use std::{
 
 use tokio::task::JoinSet;
 use tollgate::{
-    config::limits::{Limits, ToolLimits},
     limiter::{
         Answer, Bounds, BucketName, Call, Cause, Limiter, Observer, Plan, Policy, ServerId, Source, Store, StoreError, Verdict, Wait,
         observe::Unobserved, settle::Refusal,
     },
     metrics::{Metrics, Registry, encode},
+    model::limits::{Limits, ToolLimits},
     stores::{
         Guard, GuardSettings, Memory, Observed, Redis,
         redis::{Settings, SettingsError},

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate::{
-    config::{
+    limiter::{Call, Decision, Denial, Limit, Limiter, Policy, Scope, ServerId, Source, Wait},
+    mcp::{Envelope, Reader, RejectStatus, Rejection, Reply, fields},
+    model::{
         limits::Limits,
         subject::{Kind, Subject},
     },
-    limiter::{Call, Decision, Denial, Limit, Limiter, Policy, Scope, ServerId, Source, Wait},
-    mcp::{Envelope, Reader, RejectStatus, Rejection, Reply, fields},
     stores::Memory,
 };
 

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use redis::{RedisResult, aio::MultiplexedConnection};
-use tollgate::config::{bucket::Bucket, limits::Limits};
+use tollgate::model::{bucket::Bucket, limits::Limits};
 
 const SCRIPT: &str = r"
 local time = redis.call('TIME')
@@ -194,7 +194,7 @@ mod tests {
     #[tokio::test]
     async fn keys_are_those_of_the_contract_and_ambiguous() {
         let server = Server::start().await;
-        let of_tool = tollgate::config::limits::ToolLimits { global: None, per_user: bucket(1, "1h") };
+        let of_tool = tollgate::model::limits::ToolLimits { global: None, per_user: bucket(1, "1h") };
         let tools = ["a", "a:b"].map(|tool| (tool.to_owned(), of_tool)).into();
         let go = GoLimiter::new(server.connect().await, "ns:mcp", Limits { tools, ..Limits::default() });
         assert_eq!(go.decide("a", Some("b:c")).await.expect("an answer"), GoDecision::Allowed);

@@ -19,7 +19,7 @@ use kube::{
 };
 use serde::{Deserialize, Serialize, Serializer, de::Error as _};
 use serde_json::{Value, json};
-use tollgate::config::{operator::FINALIZERS, period::Period, subject::Kind};
+use tollgate::model::{operator::FINALIZERS, period::Period, subject::Kind};
 
 use super::apiserver::Cluster;
 

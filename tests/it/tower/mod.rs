@@ -10,15 +10,15 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Bytes};
 use serde_json::{Value, json};
 use tollgate::{
-    config::{bucket::Bucket, limits::Limits},
     limiter::{Answer, Cause, Limiter, Plan, Policy, ServerId, Store, StoreError},
+    model::{bucket::Bucket, limits::Limits},
     stores::Memory,
 };
 
 /// So many calls an hour for each user, and as many for nobody.
 fn limits(max_tokens: u32) -> Policy {
     let bucket = Bucket::read(&json!({"maxTokens": max_tokens, "refillPeriod": "1h"})).ok();
-    let tools = [("shared".to_owned(), tollgate::config::limits::ToolLimits { global: bucket, per_user: None })];
+    let tools = [("shared".to_owned(), tollgate::model::limits::ToolLimits { global: bucket, per_user: None })];
     Policy::new(&ServerId::new("ns", "mcp"), &Limits { global: None, per_user: bucket, tools: tools.into() })
 }
 

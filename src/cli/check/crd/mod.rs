@@ -14,12 +14,12 @@ use serde_json::Value;
 use self::prune::prune;
 use crate::{
     cli::cluster,
-    config::{
+    manifest::{Piece, read},
+    model::{
         GROUP,
         path::{FieldPath, Step},
         subject::Kind,
     },
-    manifest::{Piece, read},
     report::{Finding, Severity},
 };
 

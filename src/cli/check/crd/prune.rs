@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::config::path::FieldPath;
+use crate::model::path::FieldPath;
 
 /// Fields that every object has, whatever its schema says.
 const ALWAYS: [&str; 3] = ["apiVersion", "kind", "metadata"];

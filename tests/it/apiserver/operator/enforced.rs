@@ -1,7 +1,7 @@
 //! Create, edit and drop, by both kinds of apply, with both kinds of CRD; and an operator that comes later.
 
 use serde_json::json;
-use tollgate::config::operator::FINALIZERS;
+use tollgate::model::operator::FINALIZERS;
 
 use super::{BOTH, MIRROR, PUBLISHED, READ, State, Way, cluster, found, limits, rendered, run_audit, webhook};
 use crate::{

@@ -8,7 +8,7 @@ mod enforced;
 use std::{collections::BTreeMap, process::Command, sync::LazyLock};
 
 use serde_json::{Value, json};
-use tollgate::config::bucket::Bucket;
+use tollgate::model::bucket::Bucket;
 
 use super::{installed::apply_rbac, places::Place};
 use crate::{

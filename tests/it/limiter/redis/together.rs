@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use tollgate::{
-    config::limits::{Limits, ToolLimits},
     limiter::{Call, Decision, Limiter, Policy, ServerId},
+    model::limits::{Limits, ToolLimits},
     stores::{Redis, redis::Settings},
 };
 

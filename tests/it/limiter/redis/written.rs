@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 use tollgate::{
-    config::limits::{Limits, ToolLimits},
     limiter::{Call, Cause, Decision, Limiter, Policy, ServerId, Source, StoreError},
+    model::limits::{Limits, ToolLimits},
     stores::{Redis, redis::Settings},
 };
 

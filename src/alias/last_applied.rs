@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Value, value::RawValue};
 
-use crate::config::{
+use crate::model::{
     path::FieldPath,
     subject::{Block, Kind, LevelOf, Scope, TOOLS},
 };

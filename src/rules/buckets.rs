@@ -5,10 +5,10 @@ use std::cell::LazyCell;
 use serde_json::Value;
 
 use super::{Context, Found};
-use crate::config::{
+use crate::model::{
     bucket::{Bucket, BucketFault, MAX_TOKENS, REFILL_PERIOD, quoted, same_meaning},
+    owners::Owners,
     path::FieldPath,
-    rename::owners::Owners,
     subject::{LevelOf, Scope, Subject},
 };
 

@@ -5,24 +5,24 @@
 //!
 //! | file | what lives there |
 //! |---|---|
+//! | [`alias`] | what is done about the deprecated `shared` |
 //! | [`subject`] | one view over `MCPServer` and `VirtualMCPServer`: where limits, storage and sign-in are |
 //! | [`bucket`] | a token bucket: `maxTokens`, `refillPeriod` |
 //! | [`limits`] | a whole block, parsed: what the limiter enforces |
 //! | [`operator`] | ToolHive's operator, and which names it reads |
+//! | [`owners`] | who owns which limit: managed fields |
 //! | [`period`] | Go durations, to the nanosecond |
 //! | [`path`] | where in an object: `spec.rateLimiting.tools[2].perUser` |
-//! | [`rules`] | the rule table TG001-TG107 |
-//! | [`rename`] | the deprecated `shared` becomes `global`, ownership included |
 //! | [`schema`] | which of the two names the installed CRD knows |
 //! | [`spelling`] | the name that a mistyped one is meant for |
 
+pub mod alias;
 pub mod bucket;
 pub mod limits;
 pub mod operator;
+pub mod owners;
 pub mod path;
 pub mod period;
-pub mod rename;
-pub mod rules;
 pub mod schema;
 pub mod spelling;
 pub mod subject;

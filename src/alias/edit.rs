@@ -5,8 +5,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::owners::scope_key;
-use crate::config::{path::FieldPath, subject::Scope};
+use crate::model::{owners::scope_key, path::FieldPath, subject::Scope};
 
 /// One operation of a JSON patch, on one key. Paths are JSON pointers.
 #[derive(Clone, Debug, PartialEq, Serialize)]

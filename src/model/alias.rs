@@ -1,9 +1,13 @@
-//! What is done about `shared`: the mode that is asked for, and the one that it comes to for an object.
+//! What is done about the deprecated `shared`: the requested mode, the one in effect for an object, and why a `shared` stays.
 
 use std::{fmt, str::FromStr};
 
-use super::Request;
-use crate::config::operator::Operator;
+use serde_json::Value;
+
+use super::operator::Operator;
+
+/// The annotation that keeps an object's `shared` as it is, with the value `keep`.
+pub const OPT_OUT_ANNOTATION: &str = "tollgate.dev/shared-alias";
 
 /// What is done about `shared`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,14 +52,14 @@ impl FromStr for Mode {
 
 /// The mode, and what [`Mode::Auto`] decides by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
+pub struct AliasPolicy {
     /// What is asked for.
     pub mode: Mode,
     /// What is known of ToolHive's operator in the cluster.
     pub operator: Operator,
 }
 
-impl From<Mode> for Policy {
+impl From<Mode> for AliasPolicy {
     fn from(mode: Mode) -> Self {
         Self { mode, operator: Operator::default() }
     }
@@ -83,17 +87,56 @@ impl fmt::Display for Because {
     }
 }
 
-impl Policy {
+impl AliasPolicy {
     /// The mode for one object, which is never [`Mode::Auto`], and why.
-    pub(super) fn for_object(self, request: &Request<'_>) -> (Mode, Because) {
+    pub(crate) fn for_object(self, object: &Value, old: Option<&Value>) -> (Mode, Because) {
         if self.mode != Mode::Auto {
             return (self.mode, Because::Asked);
         }
-        let operator = request.old.into_iter().chain([request.object]).fold(self.operator, Operator::seen_on);
+        let operator = old.into_iter().chain([object]).fold(self.operator, Operator::seen_on);
         let mode = match operator {
             Operator::Absent | Operator::ReadsGlobal => Mode::Rename,
             Operator::Unknown | Operator::AtWork => Mode::Mirror,
         };
         (mode, Because::Operator(operator))
+    }
+}
+
+/// Why a `shared` is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The installed CRD would drop `global`.
+    CrdLacksGlobal,
+    /// The installed CRD could not be read.
+    CrdUnread,
+    /// The object carries [`OPT_OUT_ANNOTATION`].
+    OptedOut,
+    /// The mode renames nothing.
+    Mode(Mode),
+    /// Both names are kept, equal.
+    Mirrored(Because),
+    /// The same, and no manifest is known to say `shared`.
+    Added,
+    /// `shared` and `global` disagree.
+    Disagrees,
+    /// It is no bucket.
+    NotAMap,
+    /// It could have been renamed; the mutating webhook was not asked, or failed.
+    NotAsked,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CrdLacksGlobal => f.write_str("not renamed: the installed CRD lacks global"),
+            Self::CrdUnread => f.write_str("not renamed: the installed CRD is not read yet"),
+            Self::OptedOut => write!(f, "not renamed: {OPT_OUT_ANNOTATION} is keep"),
+            Self::Mirrored(because) => write!(f, "kept equal to global{because}"),
+            Self::Added => f.write_str("kept equal to global"),
+            Self::Mode(mode) => write!(f, "not renamed: --shared-alias is {}", mode.name()),
+            Self::Disagrees => f.write_str("not renamed: global says otherwise"),
+            Self::NotAMap => f.write_str("not renamed: it is not a map"),
+            Self::NotAsked => f.write_str("not renamed: the mutating webhook did not run"),
+        }
     }
 }

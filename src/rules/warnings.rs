@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Context, Found};
-use crate::config::{
+use crate::model::{
+    alias::Kept,
     bucket::{Bucket, quoted, same_meaning},
     period::go_duration,
-    rename::Kept,
     subject::{Block, Kind, LevelOf, Scope},
 };
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Context, Found};
-use crate::config::{
+use crate::model::{
     bucket::{quoted, type_name},
     subject::storage_path,
 };

@@ -6,10 +6,10 @@ use serde_json::{Map, Value};
 
 use super::{
     edit::{self, Edit},
-    owners::{self, Entry, Owners, scope_key},
     rewrite::map_of,
 };
-use crate::config::{
+use crate::model::{
+    owners::{self, Entry, Owners, scope_key},
     path::FieldPath,
     subject::{Kind, LevelOf, Scope, TOOLS},
 };

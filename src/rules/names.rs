@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{Context, Found};
-use crate::config::{
+use crate::model::{
     bucket::{FIELDS, quoted, type_name},
     path::FieldPath,
     spelling::nearest,

@@ -15,32 +15,24 @@
 mod decide;
 pub mod edit;
 pub mod last_applied;
-pub mod owners;
-mod policy;
 mod rewrite;
 mod transfer;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-pub use self::policy::{Because, Mode, Policy};
 use self::{
     decide::{Evidence, Sides, Step, decide},
     edit::Edit,
     rewrite::Rewrite,
 };
-use super::{
+use crate::model::{
+    alias::{AliasPolicy, Because, Kept, Mode, OPT_OUT_ANNOTATION},
     path::FieldPath,
     schema::{GlobalKey, Location, Schema},
     subject::{Block, Kind, LevelOf, Scope, Subject},
 };
-
-/// The annotation that keeps an object's `shared` as it is, with the value `keep`.
-pub const OPT_OUT_ANNOTATION: &str = "tollgate.dev/shared-alias";
 
 /// One request, as far as the rename looks at it.
 #[derive(Clone, Copy, Debug)]
@@ -112,48 +104,9 @@ impl Case {
     }
 }
 
-/// Why a `shared` is still there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// The installed CRD would drop `global`.
-    CrdLacksGlobal,
-    /// The installed CRD could not be read.
-    CrdUnread,
-    /// The object carries [`OPT_OUT_ANNOTATION`].
-    OptedOut,
-    /// The mode renames nothing.
-    Mode(Mode),
-    /// Both names are kept, equal.
-    Mirrored(Because),
-    /// The same, and no manifest is known to say `shared`.
-    Added,
-    /// `shared` and `global` disagree.
-    Disagrees,
-    /// It is no bucket.
-    NotAMap,
-    /// It could have been renamed; the mutating webhook was not asked, or failed.
-    NotAsked,
-}
-
-impl fmt::Display for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CrdLacksGlobal => f.write_str("not renamed: the installed CRD lacks global"),
-            Self::CrdUnread => f.write_str("not renamed: the installed CRD is not read yet"),
-            Self::OptedOut => write!(f, "not renamed: {OPT_OUT_ANNOTATION} is keep"),
-            Self::Mirrored(because) => write!(f, "kept equal to global{because}"),
-            Self::Added => f.write_str("kept equal to global"),
-            Self::Mode(mode) => write!(f, "not renamed: --shared-alias is {}", mode.name()),
-            Self::Disagrees => f.write_str("not renamed: global says otherwise"),
-            Self::NotAMap => f.write_str("not renamed: it is not a map"),
-            Self::NotAsked => f.write_str("not renamed: the mutating webhook did not run"),
-        }
-    }
-}
-
 /// What to do about one object.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct AliasPlan {
     /// The patch, in order.
     pub edits: Vec<Edit>,
     /// What was found, location by location; locations without `shared` and without news are not listed.
@@ -188,7 +141,7 @@ pub struct Outcome {
     pub fate: Fate,
 }
 
-impl Plan {
+impl AliasPlan {
     /// Why each `shared` that stays does so, by the path of its block or tool entry.
     pub fn kept(&self) -> BTreeMap<FieldPath, Kept> {
         let kept = self.outcomes.iter().filter_map(|outcome| match outcome.fate {
@@ -202,29 +155,29 @@ impl Plan {
 }
 
 /// Decides about every location of an object, and says how to write it.
-pub fn plan(request: &Request<'_>, policy: Policy, schema: &Schema) -> Plan {
+pub fn plan(request: &Request<'_>, policy: AliasPolicy, schema: &Schema) -> AliasPlan {
     let evidence = Evidence::new(request);
     let mut rewrite = Rewrite::new(request, &evidence);
     let outcomes = walk(request, policy, schema, &evidence, |change| rewrite.add(&change));
-    Plan { edits: rewrite.into_edits(), outcomes }
+    AliasPlan { edits: rewrite.into_edits(), outcomes }
 }
 
 /// Decides about every location of an object, as [`plan`] does, and makes no patch.
-pub fn judge(request: &Request<'_>, policy: Policy, schema: &Schema) -> Plan {
+pub fn judge(request: &Request<'_>, policy: AliasPolicy, schema: &Schema) -> AliasPlan {
     let outcomes = walk(request, policy, schema, &Evidence::new(request), |_| {});
-    Plan { edits: Vec::new(), outcomes }
+    AliasPlan { edits: Vec::new(), outcomes }
 }
 
 fn walk<'a>(
     request: &Request<'a>,
-    policy: Policy,
+    policy: AliasPolicy,
     schema: &Schema,
     evidence: &Evidence<'_>,
     mut write: impl FnMut(Change<'_, 'a>),
 ) -> Vec<Outcome> {
     let subject = Subject::new(request.kind, request.object);
     let mut outcomes = Vec::new();
-    let (mode, because) = policy.for_object(request);
+    let (mode, because) = policy.for_object(request.object, request.old);
     for block in subject.blocks() {
         let old = request.old.and_then(|old| block.path.find(old));
         let old = old.map(|value| Block { value, ..block.clone() }.levels()).unwrap_or_default();

@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 use super::{
     Case, Request,
     last_applied::{self, Declared},
-    owners::{Held, Others, Owners},
 };
-use crate::config::{
+use crate::model::{
     bucket::{FIELDS, same_meaning},
+    owners::{Held, Others, Owners},
     subject::{LevelOf, Scope},
 };
 

@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::HashMap, collections::HashSet};
 
 use serde_json::{Map, Value};
 
-use crate::config::{
+use super::{
     GROUP,
     subject::{Kind, LevelOf, Scope, TOOLS},
 };
@@ -29,29 +29,29 @@ struct Place<'a> {
 
 /// An entry that speaks of our group's objects themselves, not of their status.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// Index into `metadata.managedFields`.
-    pub(super) index: usize,
+    pub(crate) index: usize,
     /// The whole entry.
-    pub(super) value: &'a Value,
+    pub(crate) value: &'a Value,
     /// Its `fieldsV1`.
-    pub(super) fields: &'a Map<String, Value>,
+    pub(crate) fields: &'a Map<String, Value>,
 }
 
 /// What one entry owns of the two names at one location.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Held<'a> {
+pub(crate) struct Held<'a> {
     /// Index into [`Owners::entries`].
-    pub(super) entry: usize,
+    pub(crate) entry: usize,
     /// The key of the tool's item in `f:tools`, such as `k:{"name":"search"}`; none at the server level.
-    pub(super) item: Option<&'a str>,
+    pub(crate) item: Option<&'a str>,
     shared: Option<&'a Map<String, Value>>,
     global: Option<&'a Map<String, Value>>,
 }
 
 /// Which entries count as somebody else's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Others {
+pub(crate) enum Others {
     /// All of them.
     Any,
     /// Those of managers that apply, too.
@@ -91,12 +91,12 @@ impl<'a> Owners<'a> {
     }
 
     /// Whether the Apply entry of one manager owns a part of one bucket.
-    pub(super) fn apply_entry_holds(&self, manager: &str, level: &LevelOf<'_>, scope: Scope) -> bool {
+    pub(crate) fn apply_entry_holds(&self, manager: &str, level: &LevelOf<'_>, scope: Scope) -> bool {
         self.holding(level, scope).filter_map(|held| self.entry(held)).any(|entry| entry.is_apply_of(manager))
     }
 
     /// Whether an entry other than one manager's Apply entry owns one field of `global`.
-    pub(super) fn others_hold(&self, manager: &str, others: Others, level: &LevelOf<'_>, field: &str) -> bool {
+    pub(crate) fn others_hold(&self, manager: &str, others: Others, level: &LevelOf<'_>, field: &str) -> bool {
         let field = format!("f:{field}");
         let counts = |entry: &Entry<'_>| !entry.is_apply_of(manager) && (others == Others::Any || entry.is_apply());
         self.held(level).iter().any(|held| {
@@ -106,7 +106,7 @@ impl<'a> Owners<'a> {
     }
 
     /// Every entry that owns a part of either name at a location.
-    pub(super) fn held(&self, level: &LevelOf<'_>) -> &[Held<'a>] {
+    pub(crate) fn held(&self, level: &LevelOf<'_>) -> &[Held<'a>] {
         let place = self.places.get(level.place);
         let held = place.and_then(|place| level.tool.map_or(Some(&place.server), |tool| place.tools.get(tool)));
         held.map(Vec::as_slice).unwrap_or_default()
@@ -116,11 +116,11 @@ impl<'a> Owners<'a> {
         self.held(level).iter().filter(move |held| held.owns(scope))
     }
 
-    pub(super) fn entries(&self) -> &[Entry<'a>] {
+    pub(crate) fn entries(&self) -> &[Entry<'a>] {
         &self.entries
     }
 
-    pub(super) fn entry(&self, held: &Held<'_>) -> Option<&Entry<'a>> {
+    pub(crate) fn entry(&self, held: &Held<'_>) -> Option<&Entry<'a>> {
         self.entries.get(held.entry)
     }
 }
@@ -152,26 +152,26 @@ impl<'a> Held<'a> {
         (shared.is_some() || global.is_some()).then_some(Self { entry, item, shared, global })
     }
 
-    pub(super) fn owns(&self, scope: Scope) -> bool {
+    pub(crate) fn owns(&self, scope: Scope) -> bool {
         if scope == Scope::Shared { self.shared.is_some() } else { self.global.is_some() }
     }
 }
 
 impl<'a> Entry<'a> {
-    pub(super) fn manager(&self) -> &'a str {
+    pub(crate) fn manager(&self) -> &'a str {
         text(self.value, "manager")
     }
 
-    pub(super) fn is_apply(&self) -> bool {
+    pub(crate) fn is_apply(&self) -> bool {
         text(self.value, "operation") == "Apply"
     }
 
-    pub(super) fn is_apply_of(&self, manager: &str) -> bool {
+    pub(crate) fn is_apply_of(&self, manager: &str) -> bool {
         self.is_apply() && self.manager() == manager
     }
 
     /// What tells it from the others of an object.
-    pub(super) fn identity(&self) -> [&'a str; 3] {
+    pub(crate) fn identity(&self) -> [&'a str; 3] {
         ["manager", "operation", "apiVersion"].map(|key| text(self.value, key))
     }
 }
@@ -182,7 +182,7 @@ fn is_ours(entry: &Value) -> bool {
 }
 
 /// The entries of an object, others' included.
-pub(super) fn list(object: &Value) -> &[Value] {
+pub(crate) fn list(object: &Value) -> &[Value] {
     object.pointer("/metadata/managedFields").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
@@ -191,7 +191,7 @@ fn text<'a>(entry: &'a Value, key: &str) -> &'a str {
 }
 
 /// The key of a bucket among an entry's fields.
-pub(super) fn scope_key(scope: Scope) -> &'static str {
+pub(crate) fn scope_key(scope: Scope) -> &'static str {
     match scope {
         Scope::Global => "f:global",
         Scope::Shared => "f:shared",

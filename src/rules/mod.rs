@@ -5,6 +5,7 @@
 
 mod buckets;
 mod lessons;
+mod limits;
 mod names;
 pub mod ratchet;
 mod storage;
@@ -13,23 +14,23 @@ mod warnings;
 use std::{collections::BTreeMap, fmt};
 
 pub use self::lessons::{Example, Lesson};
-use super::{
+use crate::model::{
+    alias::Kept,
     operator::Operator,
     path::FieldPath,
-    rename::Kept,
     subject::{RefKind, Subject},
 };
 
 /// What a violation does to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Level {
+pub enum Effect {
     /// The object is refused.
     Deny,
     /// The user is told.
     Warn,
 }
 
-impl Level {
+impl Effect {
     /// As in the README's table.
     pub fn name(self) -> &'static str {
         match self {
@@ -45,7 +46,7 @@ pub struct Rule {
     /// Stable id, such as `TG002`.
     pub id: &'static str,
     /// What a violation does.
-    pub level: Level,
+    pub level: Effect,
     /// When the rule is violated, for a person.
     pub says: &'static str,
     /// Why there is this rule, and an example.
@@ -85,11 +86,11 @@ impl Rule {
 type Finder = fn(&Context<'_>) -> Vec<Found>;
 
 const fn deny(id: &'static str, says: &'static str, lesson: &'static Lesson, finds: Finder) -> Rule {
-    Rule { id, level: Level::Deny, says, lesson, finds }
+    Rule { id, level: Effect::Deny, says, lesson, finds }
 }
 
 const fn warn(id: &'static str, says: &'static str, lesson: &'static Lesson, finds: Finder) -> Rule {
-    Rule { id, level: Level::Warn, says, lesson, finds }
+    Rule { id, level: Effect::Warn, says, lesson, finds }
 }
 
 /// What the rules look at: an object, and what is known around it.
@@ -174,7 +175,7 @@ pub struct Violation {
     /// The id of the rule.
     pub rule: &'static str,
     /// What it does; a ratcheted denial is a warning.
-    pub level: Level,
+    pub level: Effect,
     /// Where.
     pub path: FieldPath,
     /// What is wrong, and what to write instead.
@@ -192,7 +193,7 @@ impl fmt::Display for Violation {
 ///
 /// ```
 /// use serde_json::json;
-/// use tollgate::config::{rules::{Context, check}, subject::{Kind, Subject}};
+/// use tollgate::{rules::{Context, check}, model::subject::{Kind, Subject}};
 ///
 /// let object = json!({"spec": {
 ///     "sessionStorage": {"provider": "redis", "address": "redis:6379"},
@@ -205,7 +206,7 @@ impl fmt::Display for Violation {
 pub fn check(context: &Context<'_>) -> Vec<Violation> {
     let mut all = Vec::new();
     for rule in &RULES {
-        let level = if context.shared_is_denied && rule.id == "TG101" { Level::Deny } else { rule.level };
+        let level = if context.shared_is_denied && rule.id == "TG101" { Effect::Deny } else { rule.level };
         let found = (rule.finds)(context).into_iter();
         all.extend(found.map(|Found { path, ground, message }| Violation { rule: rule.id, level, path, message, ground }));
     }

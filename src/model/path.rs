@@ -7,7 +7,7 @@ use serde_json::Value;
 /// A path from the root of an object to one of its fields.
 ///
 /// ```
-/// use tollgate::config::path::FieldPath;
+/// use tollgate::model::path::FieldPath;
 ///
 /// let path = FieldPath::new(["spec", "rateLimiting", "tools"]).index(2).key("perUser");
 /// assert_eq!(path.to_string(), "spec.rateLimiting.tools[2].perUser");

@@ -10,12 +10,12 @@ use thiserror::Error;
 /// A refill period: more than nothing, at most 2^63 - 1 ns (about 292 years).
 ///
 /// ```
-/// use tollgate::config::period::Period;
+/// use tollgate::model::period::Period;
 ///
 /// let period: Period = "90s".parse()?;
 /// assert_eq!(period.as_nanos(), 90_000_000_000);
 /// assert_eq!(period.to_string(), "1m30s");
-/// # Ok::<(), tollgate::config::period::BadPeriod>(())
+/// # Ok::<(), tollgate::model::period::BadPeriod>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period(NonZeroU64);

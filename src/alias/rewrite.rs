@@ -9,7 +9,7 @@ use super::{
     last_applied,
     transfer::{Names, Table},
 };
-use crate::config::{
+use crate::model::{
     bucket::{FIELDS, same_meaning},
     path::FieldPath,
     subject::{LevelOf, Scope},

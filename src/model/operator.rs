@@ -16,7 +16,7 @@ pub const FINALIZERS: [&str; 3] = [
 ///
 /// ```
 /// use serde_json::json;
-/// use tollgate::config::operator::manages;
+/// use tollgate::model::operator::manages;
 ///
 /// assert!(manages(&json!({"metadata": {"finalizers": ["mcpserver.toolhive.stacklok.dev/finalizer"]}})));
 /// assert!(!manages(&json!({"metadata": {"finalizers": ["example.com/backup"]}})));

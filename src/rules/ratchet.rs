@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::{Context, Level, Violation, check};
-use crate::config::{
+use super::{Context, Effect, Violation, check};
+use crate::model::{
     path::{FieldPath, Step},
     subject::{RATE_LIMITING, Scope, Subject, TOOLS},
 };
@@ -16,19 +16,19 @@ use crate::config::{
 /// The violations of an update: those that stand identically in `old` are turned into warnings.
 pub fn check_update(new: &Context<'_>, old: &Value) -> Vec<Violation> {
     let mut violations = check(new);
-    if violations.iter().all(|violation| violation.level == Level::Warn) {
+    if violations.iter().all(|violation| violation.level == Effect::Warn) {
         return violations;
     }
     let before = Context { subject: Subject::new(new.subject.kind, old), ..new.clone() };
     let before = check(&before);
     let before: HashMap<_, _> = before.iter().map(|was| ((was.rule, stable_name(&was.path, old)), was)).collect();
-    for violation in violations.iter_mut().filter(|violation| violation.level == Level::Deny) {
+    for violation in violations.iter_mut().filter(|violation| violation.level == Effect::Deny) {
         let stood = before.get(&(violation.rule, stable_name(&violation.path, new.subject.object)));
         let unchanged = stood.is_some_and(|was| {
             same(&violation.path, new.subject.object, &was.path, old) && same(&violation.ground, new.subject.object, &was.ground, old)
         });
         if unchanged {
-            violation.level = Level::Warn;
+            violation.level = Effect::Warn;
         }
     }
     violations

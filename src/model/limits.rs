@@ -1,0 +1,54 @@
+//! A whole block of limits, parsed: what the limiter enforces. The deprecated `shared` is read as `global`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    bucket::Bucket,
+    subject::{Block, LevelOf, Scope, Subject},
+};
+
+/// The limits of one server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Counts all calls of the server.
+    pub global: Option<Bucket>,
+    /// Counts the calls of each caller.
+    pub per_user: Option<Bucket>,
+    /// Further limits by tool name, on top of the server's own.
+    pub tools: BTreeMap<String, ToolLimits>,
+}
+
+/// The limits of one tool; one of the two is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ToolLimits {
+    /// Counts all calls of the tool.
+    pub global: Option<Bucket>,
+    /// Counts the calls of the tool by each caller.
+    pub per_user: Option<Bucket>,
+}
+
+impl Limits {
+    /// Whether any limit counts callers apart.
+    pub fn has_per_user(&self) -> bool {
+        self.per_user.is_some() || self.tools.values().any(|tool| tool.per_user.is_some())
+    }
+
+    /// What can be read of an object's limits; buckets that cannot are left out, which the rules report. `None` without limits.
+    pub(crate) fn read(subject: Subject<'_>) -> Option<Self> {
+        subject.blocks().first().map(Self::read_block)
+    }
+
+    fn read_block(block: &Block<'_>) -> Self {
+        let server = LevelOf { place: block.place, path: block.path.clone(), tool: None, value: block.value };
+        let ToolLimits { global, per_user } = read_level(&server);
+        let tools = block.tools().filter_map(|level| Some((level.tool?.to_owned(), read_level(&level)))).collect();
+        Self { global, per_user, tools }
+    }
+}
+
+fn read_level(level: &LevelOf<'_>) -> ToolLimits {
+    let read = |value: Option<&Value>| value.and_then(|value| Bucket::read(value).ok());
+    ToolLimits { global: read(level.global()), per_user: read(level.bucket(Scope::PerUser)) }
+}
