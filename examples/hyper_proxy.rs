@@ -16,7 +16,7 @@ use tollgate::model::{
     limits::Limits,
     subject::{Kind, Subject},
 };
-use tollgate::stores::{Guard, GuardSettings, Memory, Redis, redis::Settings};
+use tollgate::stores::{Guard, GuardSettings, Memory, Redis, redis::RedisSettings};
 use tollgate::tower::{Body, Mcp, McpLimitLayer};
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Failure> {
     match env::args().skip(1).collect::<Vec<_>>().as_slice() {
         [listen, upstream] => serve(listen, upstream, Memory::default()).await,
         [listen, upstream, redis] => {
-            let store = Redis::new(&Settings::parse(redis)?)?;
+            let store = Redis::new(&RedisSettings::parse(redis)?)?;
             serve(listen, upstream, Guard::new(store, GuardSettings::default())).await
         }
         _ => Err("usage: hyper_proxy LISTEN UPSTREAM [REDIS-URL]".into()),

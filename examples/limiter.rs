@@ -13,13 +13,13 @@ use tollgate::{
         limits::Limits,
         subject::{Kind, Subject},
     },
-    stores::{Guard, GuardSettings, Memory, Redis, redis::Settings},
+    stores::{Guard, GuardSettings, Memory, Redis, redis::RedisSettings},
 };
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     match env::args().nth(1) {
-        Some(url) => call(Guard::new(Redis::new(&Settings::parse(&url)?)?, GuardSettings::default())).await,
+        Some(url) => call(Guard::new(Redis::new(&RedisSettings::parse(&url)?)?, GuardSettings::default())).await,
         None => call(Memory::default()).await,
     }
 }

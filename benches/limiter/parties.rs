@@ -16,7 +16,7 @@ use tollgate::{
     limiter::{Call, Limiter, Observer, Store},
     stores::{
         Memory, Redis,
-        redis::{Settings, settings},
+        redis::{RedisSettings, settings},
     },
 };
 
@@ -84,7 +84,7 @@ impl Tollgate<Memory> {
 impl Tollgate<Redis> {
     pub(super) fn in_redis(scenario: &Scenario, server: &Server) -> anyhow::Result<Self> {
         let counter = Arc::<Counter>::default();
-        let settings = Settings::parse(server.url())?.remember_denials(scenario.place == Place::Remembered);
+        let settings = RedisSettings::parse(server.url())?.remember_denials(scenario.place == Place::Remembered);
         let store = Redis::new(&settings.observer(counter.clone()))?;
         Ok(Self { limiter: Limiter::new(store, scenario.policy()), users: scenario.user_names(), counter })
     }

@@ -23,7 +23,7 @@ use crate::{
         GROUP,
         alias::{AliasPolicy, Mode},
         schema::Schema,
-        subject::{Kind, Scope, Subject},
+        subject::{Kind, ScopeKey, Subject},
     },
     rules::{Context, Effect, References, Violation, check, ratchet::check_update},
 };
@@ -229,7 +229,7 @@ fn told_after_mutation(outcome: &Outcome) -> Option<String> {
             Some(format!("TG101 {path}.shared: put back beside global{because}; remove both names to remove the limit"))
         }
         Fate::Removed(name) => {
-            let (left, dropped) = if name == Scope::Shared { ("shared", "global") } else { ("global", "shared") };
+            let (left, dropped) = if name == ScopeKey::Shared { ("shared", "global") } else { ("global", "shared") };
             Some(format!("TG101 {path}.{left}: removed, as {dropped} was dropped from the manifest"))
         }
         Fate::Completed | Fate::Kept(_) => None,

@@ -11,7 +11,7 @@ use super::{
 use crate::model::{
     bucket::{FIELDS, same_meaning},
     owners::{Held, Others, Owners},
-    subject::{LevelOf, Scope},
+    subject::{LevelOf, ScopeKey},
 };
 
 /// Both keys of a location, now and as stored.
@@ -78,18 +78,18 @@ impl<'a> Evidence<'a> {
     }
 
     /// Whether kubectl's annotation declares a name at a location.
-    pub(super) fn annotation_says(&self, level: &LevelOf<'_>, scope: Scope) -> bool {
+    pub(super) fn annotation_says(&self, level: &LevelOf<'_>, scope: ScopeKey) -> bool {
         self.declared.get_or_init(|| Declared::by(self.request.kind, self.request.object)).says(level, scope)
     }
 
-    fn annotation_said(&self, level: &LevelOf<'_>, scope: Scope) -> bool {
+    fn annotation_said(&self, level: &LevelOf<'_>, scope: ScopeKey) -> bool {
         let Some(old) = self.request.old else { return false };
         self.declared_before.get_or_init(|| Declared::by(self.request.kind, old)).says(level, scope)
     }
 
     /// Whether a client-side apply writes an annotation that declares neither name, where the stored one declares `scope`. kubectl keeps the
     /// annotation when it applies server-side, too; then ownership decides.
-    fn annotation_drops(&self, level: &LevelOf<'_>, scope: Scope) -> bool {
+    fn annotation_drops(&self, level: &LevelOf<'_>, scope: ScopeKey) -> bool {
         let is_server_side = || {
             let manager = self.request.manager.unwrap_or_default();
             self.owners().entries().iter().any(|entry| entry.is_apply_of(manager))
@@ -97,21 +97,21 @@ impl<'a> Evidence<'a> {
         self.is_fresh
             && last_applied::text(self.request.object).is_some()
             && self.annotation_said(level, scope)
-            && !self.annotation_says(level, Scope::Shared)
-            && !self.annotation_says(level, Scope::Global)
+            && !self.annotation_says(level, ScopeKey::Shared)
+            && !self.annotation_says(level, ScopeKey::Global)
             && !is_server_side()
     }
 
     /// Whether the requester says `global` itself: by what it applies, or by the annotation that it writes.
     pub(super) fn declares_global(&self, level: &LevelOf<'_>) -> bool {
-        self.applies(level, Scope::Global) || (self.is_fresh && self.annotation_says(level, Scope::Global))
+        self.applies(level, ScopeKey::Global) || (self.is_fresh && self.annotation_says(level, ScopeKey::Global))
     }
 
-    fn applies(&self, level: &LevelOf<'_>, scope: Scope) -> bool {
+    fn applies(&self, level: &LevelOf<'_>, scope: ScopeKey) -> bool {
         self.request.manager.is_some_and(|manager| self.owners().apply_entry_holds(manager, level, scope))
     }
 
-    fn applied(&self, level: &LevelOf<'_>, scope: Scope) -> bool {
+    fn applied(&self, level: &LevelOf<'_>, scope: ScopeKey) -> bool {
         self.request.manager.zip(self.owners_before()).is_some_and(|(manager, owners)| owners.apply_entry_holds(manager, level, scope))
     }
 
@@ -119,10 +119,10 @@ impl<'a> Evidence<'a> {
     fn gave_up_shared(&self, sides: &Sides<'_>, level: &LevelOf<'_>) -> bool {
         let is_leftover = sides.old_shared.is_none_or(|shared| sides.global.is_some_and(|global| same_meaning(shared, global)));
         let held = || self.owners().held(level).iter();
-        let by_client = || self.annotation_drops(level, Scope::Shared) && !held().any(|held| self.declares_anew(held, level));
+        let by_client = || self.annotation_drops(level, ScopeKey::Shared) && !held().any(|held| self.declares_anew(held, level));
         let by_server = || {
-            let applied = self.applied(level, Scope::Shared) && !self.applies(level, Scope::Shared);
-            applied && !held().any(|held| held.owns(Scope::Global))
+            let applied = self.applied(level, ScopeKey::Shared) && !self.applies(level, ScopeKey::Shared);
+            applied && !held().any(|held| held.owns(ScopeKey::Global))
         };
         self.request.old.is_some() && is_leftover && (by_client() || by_server())
     }
@@ -130,21 +130,21 @@ impl<'a> Evidence<'a> {
     /// Whether whoever declared `global` gave it up, and what is left is the `shared` that mirrored it.
     fn gave_up_global(&self, shared: &Value, sides: &Sides<'_>, level: &LevelOf<'_>) -> bool {
         let was_mirrored = sides.old_global.is_some_and(|global| same_meaning(shared, global));
-        sides.old_shared == Some(shared) && was_mirrored && self.annotation_drops(level, Scope::Global)
+        sides.old_shared == Some(shared) && was_mirrored && self.annotation_drops(level, ScopeKey::Global)
     }
 
     /// Whether an entry owns `global` otherwise than beside `shared`, as `mirror` has it.
     fn declares_anew(&self, held: &Held<'_>, level: &LevelOf<'_>) -> bool {
-        let Some(entry) = self.owners().entry(held).filter(|_| held.owns(Scope::Global)) else { return false };
+        let Some(entry) = self.owners().entry(held).filter(|_| held.owns(ScopeKey::Global)) else { return false };
         let Some(before) = self.owners_before() else { return true };
         let is_same = |was: &&Held<'_>| before.entry(was).is_some_and(|was| was.identity() == entry.identity());
         let was = before.held(level).iter().find(is_same);
-        !was.is_some_and(|was| was.owns(Scope::Shared) && was.owns(Scope::Global))
+        !was.is_some_and(|was| was.owns(ScopeKey::Shared) && was.owns(ScopeKey::Global))
     }
 
     /// Whether the requester's own manifest says both keys, so that the `global` beside `shared` is no leftover.
     fn declares_both(&self, level: &LevelOf<'_>) -> bool {
-        let both = [Scope::Shared, Scope::Global];
+        let both = [ScopeKey::Shared, ScopeKey::Global];
         (self.is_fresh && both.iter().all(|scope| self.annotation_says(level, *scope)))
             || both.iter().all(|scope| self.applies(level, *scope))
     }
@@ -158,7 +158,7 @@ impl<'a> Evidence<'a> {
         };
         let Some(manager) = self.request.manager else { return false };
         let disagree = |field: &&&str| shared.get(**field).is_some_and(|value| Some(value) != global.get(**field));
-        self.applies(level, Scope::Shared)
+        self.applies(level, ScopeKey::Shared)
             && FIELDS.iter().filter(disagree).any(|field| self.owners().others_hold(manager, others, level, field))
     }
 }
@@ -209,7 +209,7 @@ fn without_shared(
         return Some((Case::GivenUp, Step::Remove));
     }
     // Server-side apply leaves a null where another manager owns the map itself; the schema would refuse it.
-    let is_null = sides.old_shared.is_some() && level.value.get(Scope::Shared.key()).is_some_and(Value::is_null);
+    let is_null = sides.old_shared.is_some() && level.value.get(ScopeKey::Shared.key()).is_some_and(Value::is_null);
     let case = if mirrors { Case::Completed } else { Case::MovingOver };
     (global.is_object() && (mirrors || is_null)).then(|| (case, Step::Settle(global.clone())))
 }

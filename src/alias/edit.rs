@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::model::{owners::scope_key, path::FieldPath, subject::Scope};
+use crate::model::{owners::scope_key, path::FieldPath, subject::ScopeKey};
 
 /// One operation of a JSON patch, on one key. Paths are JSON pointers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -69,7 +69,7 @@ fn is_written_alike(value: &Value) -> bool {
 /// The edits that turn the map at `path` from `before` into `after`, key by key. The one key that changes its name is `f:shared`, which is
 /// moved.
 pub(super) fn between(path: &FieldPath, before: &Map<String, Value>, after: &Map<String, Value>, edits: &mut Vec<Edit>) {
-    let (old_name, new_name) = (scope_key(Scope::Shared), scope_key(Scope::Global));
+    let (old_name, new_name) = (scope_key(ScopeKey::Shared), scope_key(ScopeKey::Global));
     let renamed = before.get(old_name).filter(|owned| !after.contains_key(old_name) && after.get(new_name) == Some(*owned));
     let is_moved = renamed.is_some() && !before.contains_key(new_name);
     for (key, value) in before {

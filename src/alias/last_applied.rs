@@ -9,7 +9,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::model::{
     path::FieldPath,
-    subject::{Block, Kind, LevelOf, Scope, TOOLS},
+    subject::{Block, Kind, LevelOf, ScopeKey, TOOLS},
 };
 
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -42,7 +42,7 @@ impl Declared {
             let path = FieldPath::new(keys.iter().copied());
             let Some(value) = path.find(&manifest) else { continue };
             for level in (Block { place, path: path.clone(), value }).levels() {
-                let both = [Scope::Shared, Scope::Global].map(|scope| level.bucket(scope).is_some());
+                let both = [ScopeKey::Shared, ScopeKey::Global].map(|scope| level.bucket(scope).is_some());
                 declared.insert((place, level.tool.map(str::to_owned)), both);
             }
         }
@@ -50,9 +50,9 @@ impl Declared {
     }
 
     /// Whether the manifest declares a bucket at a location.
-    pub(super) fn says(&self, level: &LevelOf<'_>, scope: Scope) -> bool {
+    pub(super) fn says(&self, level: &LevelOf<'_>, scope: ScopeKey) -> bool {
         let [shared, global] = self.0.get(&(level.place, level.tool.map(str::to_owned))).copied().unwrap_or_default();
-        if scope == Scope::Shared { shared } else { global }
+        if scope == ScopeKey::Shared { shared } else { global }
     }
 }
 
@@ -125,10 +125,10 @@ type Cut = (std::ops::Range<usize>, &'static str);
 /// How `shared` leaves one level.
 fn cut(text: &str, level: &RawValue) -> Option<Cut> {
     let members = members(level)?;
-    let shared = members.iter().position(|(key, _)| is_key(key, Scope::Shared.key()))?;
+    let shared = members.iter().position(|(key, _)| is_key(key, ScopeKey::Shared.key()))?;
     let (key, value) = members.get(shared)?;
     let start = offset(text, key);
-    if !members.iter().any(|(key, _)| is_key(key, Scope::Global.key())) {
+    if !members.iter().any(|(key, _)| is_key(key, ScopeKey::Global.key())) {
         return Some((start..start + key.get().len(), "\"global\""));
     }
     let end = offset(text, value) + value.get().len();

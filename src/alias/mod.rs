@@ -31,7 +31,7 @@ use crate::model::{
     alias::{AliasPolicy, Because, Kept, Mode, OPT_OUT_ANNOTATION},
     path::FieldPath,
     schema::{GlobalKey, Location, Schema},
-    subject::{Block, Kind, LevelOf, Scope, Subject},
+    subject::{Block, Kind, LevelOf, ScopeKey, Subject},
 };
 
 /// One request, as far as the rename looks at it.
@@ -125,7 +125,7 @@ pub enum Fate {
     /// The same, but this request took `shared` away.
     Restored(Because),
     /// The limit was removed, under the name that is left of the two.
-    Removed(Scope),
+    Removed(ScopeKey),
     /// `shared` is still there.
     Kept(Kept),
 }
@@ -230,10 +230,10 @@ impl<'a> Here<'_, '_, 'a> {
     fn outcome(&self, level: &LevelOf<'a>, old: Option<&LevelOf<'a>>, write: &mut impl FnMut(Change<'_, 'a>)) -> Option<Outcome> {
         let found = |case, fate| Some(Outcome { path: level.path.clone(), case, fate });
         let sides = Sides {
-            shared: level.bucket(Scope::Shared),
-            global: level.bucket(Scope::Global),
-            old_shared: old.and_then(|old| old.bucket(Scope::Shared)),
-            old_global: old.and_then(|old| old.bucket(Scope::Global)),
+            shared: level.bucket(ScopeKey::Shared),
+            global: level.bucket(ScopeKey::Global),
+            old_shared: old.and_then(|old| old.bucket(ScopeKey::Shared)),
+            old_global: old.and_then(|old| old.bucket(ScopeKey::Global)),
         };
         if let Some(why) = self.forbidden(&sides) {
             return sides.shared.and_then(|_| found(Case::NotRenamed, Fate::Kept(why)));
@@ -249,7 +249,7 @@ impl<'a> Here<'_, '_, 'a> {
             }
             Step::Remove => {
                 change(Write::Remove);
-                Fate::Removed(if sides.shared.is_some() { Scope::Shared } else { Scope::Global })
+                Fate::Removed(if sides.shared.is_some() { ScopeKey::Shared } else { ScopeKey::Global })
             }
             Step::Settle(value) if self.mode == Mode::Mirror => {
                 change(Write::Mirror(value));
@@ -274,7 +274,7 @@ impl<'a> Here<'_, '_, 'a> {
         if !sides.agree() {
             return Fate::Mirrored(self.because);
         }
-        let is_declared = self.evidence.annotation_says(level, Scope::Shared);
+        let is_declared = self.evidence.annotation_says(level, ScopeKey::Shared);
         Fate::Kept(if is_declared { Kept::Mirrored(self.because) } else { Kept::Added })
     }
 

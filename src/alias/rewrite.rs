@@ -12,7 +12,7 @@ use super::{
 use crate::model::{
     bucket::{FIELDS, same_meaning},
     path::FieldPath,
-    subject::{LevelOf, Scope},
+    subject::{LevelOf, ScopeKey},
 };
 
 /// The changes so far.
@@ -43,18 +43,18 @@ impl<'e, 'a> Rewrite<'e, 'a> {
 
     /// `shared` goes, `global` becomes `value`, and whoever owned the one owns the other.
     fn rename(&mut self, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>, value: &Value) {
-        let (shared_at, global_at) = (level.path.key(Scope::Shared.key()), level.path.key(Scope::Global.key()));
-        if let Some(shared) = level.bucket(Scope::Shared) {
+        let (shared_at, global_at) = (level.path.key(ScopeKey::Shared.key()), level.path.key(ScopeKey::Global.key()));
+        if let Some(shared) = level.bucket(ScopeKey::Shared) {
             edit::guard(shared_at.pointer(), shared, &mut self.values);
             // A key whose value is null is there for a patch, though not for the API.
-            if level.bucket(Scope::Global).is_some() {
-                self.become_value(&global_at, level.bucket(Scope::Global), value);
+            if level.bucket(ScopeKey::Global).is_some() {
+                self.become_value(&global_at, level.bucket(ScopeKey::Global), value);
                 self.values.push(Edit::Remove { path: shared_at.pointer() });
             } else {
                 self.values.push(Edit::Move { from: shared_at.pointer(), path: global_at.pointer() });
                 self.become_value(&global_at, Some(shared), value);
             }
-        } else if level.value.get(Scope::Shared.key()).is_some() {
+        } else if level.value.get(ScopeKey::Shared.key()).is_some() {
             self.values.push(Edit::Remove { path: shared_at.pointer() });
         }
         self.owned().settle(level, value, old.and_then(LevelOf::global), Names::Global);
@@ -63,7 +63,7 @@ impl<'e, 'a> Rewrite<'e, 'a> {
 
     /// Both keys become `value`, unless they mean it already, and whoever owned the one owns both.
     fn mirror(&mut self, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>, value: &Value) {
-        for scope in [Scope::Shared, Scope::Global] {
+        for scope in [ScopeKey::Shared, ScopeKey::Global] {
             let bucket = level.bucket(scope);
             if !bucket.is_some_and(|bucket| same_meaning(bucket, value)) {
                 self.become_value(&level.path.key(scope.key()), bucket, value);
@@ -75,16 +75,16 @@ impl<'e, 'a> Rewrite<'e, 'a> {
     /// Of a `global` that server-side apply left half of, the other half comes back: what is refused is then the disagreement, by name, and
     /// not half a bucket, by the schema.
     fn complete_global(&mut self, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>) {
-        let Some(Value::Object(global)) = level.bucket(Scope::Global) else { return };
-        let Some(Value::Object(stored)) = old.and_then(|old| old.bucket(Scope::Global)) else { return };
-        let at = level.path.key(Scope::Global.key());
+        let Some(Value::Object(global)) = level.bucket(ScopeKey::Global) else { return };
+        let Some(Value::Object(stored)) = old.and_then(|old| old.bucket(ScopeKey::Global)) else { return };
+        let at = level.path.key(ScopeKey::Global.key());
         let missing = FIELDS.iter().filter(|field| !global.contains_key(**field)).filter_map(|field| stored.get_key_value(*field));
         self.values.extend(missing.map(|(field, value)| Edit::Add { path: at.key(field).pointer(), value: value.clone() }));
     }
 
     /// Both names go, and the block with them when nothing else is in it.
     fn remove(&mut self, level: &LevelOf<'_>) {
-        let names = [Scope::Shared, Scope::Global];
+        let names = [ScopeKey::Shared, ScopeKey::Global];
         let is_either = |key: &str| names.iter().any(|scope| scope.key() == key);
         let others = level.value.as_object().into_iter().flatten().any(|(key, value)| !is_either(key) && !value.is_null());
         if level.tool.is_none() && !others {

@@ -11,7 +11,7 @@ use super::{
 use crate::model::{
     owners::{self, Entry, Owners, scope_key},
     path::FieldPath,
-    subject::{Kind, LevelOf, Scope, TOOLS},
+    subject::{Kind, LevelOf, ScopeKey, TOOLS},
 };
 
 /// Which names a bucket is owned under from now on.
@@ -101,7 +101,7 @@ impl<'t, 'a> Table<'t, 'a> {
     /// What does not change keeps its owners, also those that lost it only because the client took one name away to say the other. What
     /// changes belongs to those who said so.
     pub(super) fn settle(&mut self, level: &LevelOf<'_>, value: &Value, old: Option<&Value>, names: Names) {
-        let change = Change { value, old, shared: level.bucket(Scope::Shared), global: level.bucket(Scope::Global) };
+        let change = Change { value, old, shared: level.bucket(ScopeKey::Shared), global: level.bucket(ScopeKey::Global) };
         for (at, ways) in self.holders(level) {
             if let Some(row) = self.rows.get_mut(at) {
                 row.settle(&ways, &change, names);
@@ -216,9 +216,9 @@ impl Row<'_> {
         let stored_at = |scope| ways.stored.as_ref().map(|way| bucket_at(self.stored, way, scope)).unwrap_or_default();
         let now_at = |scope| ways.now.as_ref().map(|way| bucket_at(&self.now, way, scope)).unwrap_or_default();
         // Under either name: who owned the one is to find itself the owner of the other.
-        let mut held_before = stored_at(Scope::Global);
-        held_before.extend(stored_at(Scope::Shared));
-        let (shared, mut global) = (now_at(Scope::Shared), now_at(Scope::Global));
+        let mut held_before = stored_at(ScopeKey::Global);
+        held_before.extend(stored_at(ScopeKey::Shared));
+        let (shared, mut global) = (now_at(ScopeKey::Shared), now_at(ScopeKey::Global));
         if !self.is_requests {
             global.retain(|leaf, _| !change.touches(leaf) || change.comes_from(change.global, leaf));
             global.extend(held_before.iter().filter(|(leaf, _)| !change.touches(leaf)).map(|(leaf, own)| (leaf.clone(), own.clone())));
@@ -240,8 +240,8 @@ impl Row<'_> {
     /// Owns neither name at the end of a way.
     fn give_up(&mut self, way: &[String]) {
         if let Some(node) = node_mut(&mut self.now, way) {
-            node.remove(scope_key(Scope::Global));
-            node.remove(scope_key(Scope::Shared));
+            node.remove(scope_key(ScopeKey::Global));
+            node.remove(scope_key(ScopeKey::Shared));
         }
         prune(&mut self.now, self.before, way);
     }
@@ -266,11 +266,11 @@ fn put(now: &mut Map<String, Value>, stored: &Map<String, Value>, way: &[String]
         (node, before) = (child, was.and_then(Value::as_object));
     }
     if names == Names::Both {
-        node.insert(scope_key(Scope::Shared).to_owned(), owned.clone());
+        node.insert(scope_key(ScopeKey::Shared).to_owned(), owned.clone());
     } else {
-        node.remove(scope_key(Scope::Shared));
+        node.remove(scope_key(ScopeKey::Shared));
     }
-    node.insert(scope_key(Scope::Global).to_owned(), owned);
+    node.insert(scope_key(ScopeKey::Global).to_owned(), owned);
 }
 
 /// The key under which an entry says that it owns a map itself, beside what is in it.
@@ -293,7 +293,7 @@ fn closed(mut members: Map<String, Value>) -> Value {
     Value::Object(members)
 }
 
-fn bucket_at(root: &Map<String, Value>, way: &[String], scope: Scope) -> Map<String, Value> {
+fn bucket_at(root: &Map<String, Value>, way: &[String], scope: ScopeKey) -> Map<String, Value> {
     node(root, way).and_then(|node| node.get(scope_key(scope))).map(opened).unwrap_or_default()
 }
 

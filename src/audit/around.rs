@@ -12,7 +12,7 @@ use crate::{
     model::{
         bucket::quoted,
         path::FieldPath,
-        subject::{Kind, RefKind, Scope, Subject},
+        subject::{Kind, RefKind, ScopeKey, Subject},
     },
     report::Finding,
     rules::References,
@@ -36,7 +36,7 @@ const OUTGOING: [&str; 8] =
 /// skips the bucket without a word.
 pub fn outgoing_auth(subject: Subject<'_>, around: &dyn Around) -> Option<Finding> {
     let has = |key| FieldPath::new(["spec", key]).find(subject.object).is_some();
-    let counts_users = || subject.blocks().iter().any(|block| block.buckets().any(|bucket| bucket.scope == Scope::PerUser));
+    let counts_users = || subject.blocks().iter().any(|block| block.buckets().any(|bucket| bucket.scope == ScopeKey::PerUser));
     if subject.kind != Kind::McpServer || has("oidcConfig") || has("oidcConfigRef") || !counts_users() {
         return None;
     }

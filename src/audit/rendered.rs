@@ -20,7 +20,7 @@ use crate::{
     model::{
         bucket::{Bucket, same_meaning},
         path::FieldPath,
-        subject::{BucketAt, Kind, LevelOf, RATE_LIMITING, Scope, Subject},
+        subject::{BucketAt, Kind, LevelOf, RATE_LIMITING, ScopeKey, Subject},
     },
     report::{Finding, Severity},
 };
@@ -157,15 +157,15 @@ pub fn not_enforced(subject: Subject<'_>, around: &dyn Around) -> Vec<Finding> {
 
 /// The buckets of a level that can be read; of both names with one meaning, `global` alone.
 fn buckets<'a>(level: &LevelOf<'a>) -> Vec<BucketAt<'a>> {
-    let global = level.bucket(Scope::Global);
+    let global = level.bucket(ScopeKey::Global);
     let is_repeated =
-        |bucket: &BucketAt<'_>| bucket.scope == Scope::Shared && global.is_some_and(|global| same_meaning(global, bucket.value));
+        |bucket: &BucketAt<'_>| bucket.scope == ScopeKey::Shared && global.is_some_and(|global| same_meaning(global, bucket.value));
     level.buckets().into_iter().filter(|bucket| Bucket::read(bucket.value).is_ok() && !is_repeated(bucket)).collect()
 }
 
 /// The rendered buckets that count what a stored one counts.
-fn counterparts<'a>(level: &LevelOf<'a>, scope: Scope) -> Vec<&'a Value> {
-    let scopes: &[Scope] = if scope == Scope::PerUser { &[Scope::PerUser] } else { &[Scope::Shared, Scope::Global] };
+fn counterparts<'a>(level: &LevelOf<'a>, scope: ScopeKey) -> Vec<&'a Value> {
+    let scopes: &[ScopeKey] = if scope == ScopeKey::PerUser { &[ScopeKey::PerUser] } else { &[ScopeKey::Shared, ScopeKey::Global] };
     scopes.iter().filter_map(|scope| level.bucket(*scope)).collect()
 }
 
@@ -183,12 +183,12 @@ fn fault(stored: &BucketAt<'_>, rendered: &[&Value], config_map: &str) -> Option
 }
 
 /// What to do about it.
-fn advice(is_current: bool, is_unread: bool, level: &LevelOf<'_>, scope: Scope) -> &'static str {
+fn advice(is_current: bool, is_unread: bool, level: &LevelOf<'_>, scope: ScopeKey) -> &'static str {
     if is_unread {
         "ToolHive's operator reads spec.config.rateLimiting alone, write it there"
     } else if !is_current {
         "ToolHive's operator has not rendered this generation yet, ask again, then see its log"
-    } else if scope == Scope::Global && level.bucket(Scope::Shared).is_none() {
+    } else if scope == ScopeKey::Global && level.bucket(ScopeKey::Shared).is_none() {
         "ToolHive's operator does not read global, write shared, or let --shared-alias auto or mirror keep both"
     } else {
         "see the log of ToolHive's operator"

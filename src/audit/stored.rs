@@ -9,7 +9,7 @@ use crate::{
     model::{
         owners::Owners,
         path::FieldPath,
-        subject::{Block, Scope, Subject, TOOLS},
+        subject::{Block, ScopeKey, Subject, TOOLS},
     },
     report::Finding,
     rules::{Context, check},
@@ -20,15 +20,15 @@ pub fn shared_applied(subject: Subject<'_>) -> Vec<Finding> {
     let levels = subject.blocks().into_iter().flat_map(|block| block.levels());
     let owners = Owners::of(subject.kind, subject.object);
     let server_side = levels.flat_map(|level| {
-        let path = level.path.key(Scope::Shared.key());
-        let managers = owners.appliers_of_bucket(&level, Scope::Shared);
+        let path = level.path.key(ScopeKey::Shared.key());
+        let managers = owners.appliers_of_bucket(&level, ScopeKey::Shared);
         managers.into_iter().map(move |manager| (path.clone(), format!("the manager {manager} applies it (server-side)")))
     });
     let manifest = last_applied::manifest(subject.object).unwrap_or_default();
     let said = Subject::new(subject.kind, &manifest).blocks().into_iter().flat_map(|block| block.levels());
-    let client_side = said.filter(|level| level.bucket(Scope::Shared).is_some());
+    let client_side = said.filter(|level| level.bucket(ScopeKey::Shared).is_some());
     let client_side =
-        client_side.map(|level| (level.path.key(Scope::Shared.key()), "kubectl applied it (last-applied-configuration)".to_owned()));
+        client_side.map(|level| (level.path.key(ScopeKey::Shared.key()), "kubectl applied it (last-applied-configuration)".to_owned()));
     let told = |(path, who): (FieldPath, String)| found("shared-applied", path, format!("{who}: write global in that manifest"));
     server_side.chain(client_side).map(told).collect()
 }
@@ -86,7 +86,8 @@ fn gather_map(said: &Map<String, Value>, held: &Map<String, Value>, path: &Field
 
 /// `shared` may have been renamed since, or `global` not yet.
 fn other_name(key: &str) -> Option<&'static str> {
-    let other = [(Scope::Shared, Scope::Global), (Scope::Global, Scope::Shared)].into_iter().find(|(name, _)| name.key() == key);
+    let other =
+        [(ScopeKey::Shared, ScopeKey::Global), (ScopeKey::Global, ScopeKey::Shared)].into_iter().find(|(name, _)| name.key() == key);
     other.map(|(_, other)| other.key())
 }
 

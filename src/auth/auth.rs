@@ -19,9 +19,9 @@ use http::{
 
 use super::{
     Caller,
-    peer::{Peer, UserHeader},
+    peer::{PeerIdentity, UserHeader},
     rejection::Rejection,
-    settings::SettingsError,
+    settings::VerifierSettingsError,
     verifier::Verifier,
 };
 
@@ -64,13 +64,13 @@ impl Auth {
     ///
     /// # Errors
     /// When the mode needs a way to know callers and there is none. `optional` needs a verifier: it could not tell bad tokens otherwise.
-    pub fn new(mode: AuthMode, verifier: Option<Verifier>, user_header: Option<UserHeader>) -> Result<Self, SettingsError> {
+    pub fn new(mode: AuthMode, verifier: Option<Verifier>, user_header: Option<UserHeader>) -> Result<Self, VerifierSettingsError> {
         let is_possible = match mode {
             AuthMode::Required => verifier.is_some() || user_header.is_some(),
             AuthMode::Optional => verifier.is_some(),
             AuthMode::None => true,
         };
-        if is_possible { Ok(Self { mode, verifier, user_header }) } else { Err(SettingsError::NobodyKnown) }
+        if is_possible { Ok(Self { mode, verifier, user_header }) } else { Err(VerifierSettingsError::NobodyKnown) }
     }
 
     /// Whether callers have to be known.
@@ -84,7 +84,7 @@ impl Auth {
     }
 
     /// Whether a peer is one of those.
-    pub fn trusts(&self, peer: Peer<'_>) -> bool {
+    pub fn trusts(&self, peer: PeerIdentity<'_>) -> bool {
         self.user_header.as_ref().is_some_and(|header| header.from.include(peer))
     }
 
@@ -97,7 +97,7 @@ impl Auth {
     ///
     /// # Errors
     /// With the reason why the request must not go on.
-    pub async fn caller(&self, headers: &HeaderMap, peer: Peer<'_>) -> Result<Option<Arc<Caller>>, Rejection> {
+    pub async fn caller(&self, headers: &HeaderMap, peer: PeerIdentity<'_>) -> Result<Option<Arc<Caller>>, Rejection> {
         if let Some(user) = self.user_by_header(headers, peer)? {
             return Ok(Some(Arc::new(Caller::new(user, None::<String>))));
         }
@@ -111,7 +111,7 @@ impl Auth {
         }
     }
 
-    fn user_by_header<'a>(&self, headers: &'a HeaderMap, peer: Peer<'_>) -> Result<Option<&'a str>, Rejection> {
+    fn user_by_header<'a>(&self, headers: &'a HeaderMap, peer: PeerIdentity<'_>) -> Result<Option<&'a str>, Rejection> {
         let Some(name) = self.user_header().filter(|_| self.trusts(peer)) else { return Ok(None) };
         let Some(value) = only(headers, name)? else { return Ok(None) };
         let user = str::from_utf8(value.as_bytes()).map_err(|_| Rejection::UserHeader)?;
@@ -172,7 +172,7 @@ mod tests {
     fn a_mode_that_could_know_nobody_is_refused() {
         let header = || Some(UserHeader { name: HeaderName::from_static("x-user"), from: ["loopback"].into_iter().collect() });
         for (mode, header) in [(AuthMode::Required, None), (AuthMode::Optional, None), (AuthMode::Optional, header())] {
-            assert_eq!(Auth::new(mode, None, header).err(), Some(SettingsError::NobodyKnown), "{}", mode.name());
+            assert_eq!(Auth::new(mode, None, header).err(), Some(VerifierSettingsError::NobodyKnown), "{}", mode.name());
         }
         for (mode, header) in [(AuthMode::Required, header()), (AuthMode::None, header()), (AuthMode::None, None)] {
             assert!(Auth::new(mode, None, header).is_ok(), "{}", mode.name());

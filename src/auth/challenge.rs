@@ -14,7 +14,7 @@ use std::fmt::Write;
 use http::Uri;
 use serde_json::json;
 
-use super::{rejection::Rejection, settings::SettingsError};
+use super::{rejection::Rejection, settings::VerifierSettingsError};
 
 /// Where RFC 9728 has the metadata, before the path of the resource.
 pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -33,8 +33,8 @@ impl ProtectedResource {
     ///
     /// # Errors
     /// For what is no URL of a server, or no scope.
-    pub fn new(url: &str, issuer: &str, scopes: &[String]) -> Result<Self, SettingsError> {
-        let no_url = || SettingsError::Resource(url.to_owned());
+    pub fn new(url: &str, issuer: &str, scopes: &[String]) -> Result<Self, VerifierSettingsError> {
+        let no_url = || VerifierSettingsError::Resource(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| no_url())?;
         let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme)).ok_or_else(no_url)?;
         let authority = uri.authority().map(http::uri::Authority::as_str).ok_or_else(no_url)?;
@@ -42,7 +42,7 @@ impl ProtectedResource {
             return Err(no_url());
         }
         if let Some(scope) = scopes.iter().find(|scope| !is_scope(scope)) {
-            return Err(SettingsError::Scope(scope.clone()));
+            return Err(VerifierSettingsError::Scope(scope.clone()));
         }
         let metadata_path = format!("{WELL_KNOWN}{}", uri.path().trim_end_matches('/'));
         let mut metadata = json!({"resource": url, "authorization_servers": [issuer], "bearer_methods_supported": ["header"]});
@@ -102,7 +102,7 @@ fn is_scope(scope: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn resource(url: &str) -> Result<ProtectedResource, SettingsError> {
+    fn resource(url: &str) -> Result<ProtectedResource, VerifierSettingsError> {
         ProtectedResource::new(url, "https://issuer.example", &[])
     }
 
@@ -129,11 +129,11 @@ mod tests {
     #[test]
     fn what_clients_cannot_call_is_refused() {
         for url in ["", "mcp.example", "/mcp", "ftp://mcp.example", "https://", "https://a?b", "https://a/#b", "https://me@a/"] {
-            assert_eq!(resource(url).err(), Some(SettingsError::Resource(url.to_owned())));
+            assert_eq!(resource(url).err(), Some(VerifierSettingsError::Resource(url.to_owned())));
         }
         for scope in ["", "a b", "a\"", "é", "a\n"] {
             let refused = ProtectedResource::new("https://mcp.example", "https://issuer.example", &[scope.to_owned()]);
-            assert_eq!(refused.err(), Some(SettingsError::Scope(scope.to_owned())));
+            assert_eq!(refused.err(), Some(VerifierSettingsError::Scope(scope.to_owned())));
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
 
-use super::{file, settings::SettingsError, web::percent_encoded};
+use super::{file, settings::VerifierSettingsError, web::percent_encoded};
 
 /// A client of an issuer, which may ask it about tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Credentials {
     }
 
     /// The value of `Authorization` (RFC 6749, 2.3.1).
-    pub(super) async fn basic(&self) -> Result<HeaderValue, SettingsError> {
+    pub(super) async fn basic(&self) -> Result<HeaderValue, VerifierSettingsError> {
         let read;
         let secret = match &self.secret {
             Secret::Text(text) => text.as_str(),
@@ -53,14 +53,14 @@ impl Credentials {
         };
         let pair = format!("{}:{}", percent_encoded(&self.id), percent_encoded(secret));
         let value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair)));
-        let mut value = value.map_err(|_| SettingsError::Secret)?;
+        let mut value = value.map_err(|_| VerifierSettingsError::Secret)?;
         value.set_sensitive(true);
         Ok(value)
     }
 }
 
-async fn line(path: &Path) -> Result<String, SettingsError> {
-    let text = String::from_utf8(file::read_aside(path).await?).map_err(|_| SettingsError::Secret)?;
+async fn line(path: &Path) -> Result<String, VerifierSettingsError> {
+    let text = String::from_utf8(file::read_aside(path).await?).map_err(|_| VerifierSettingsError::Secret)?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -81,6 +81,6 @@ mod tests {
             assert!(!format!("{credentials:?} {value:?}").contains("p:w"), "{credentials:?}");
         }
         let gone = Credentials::new("a", Secret::File(folder.path().join("gone"))).basic().await;
-        assert!(matches!(gone, Err(SettingsError::File { .. })), "{gone:?}");
+        assert!(matches!(gone, Err(VerifierSettingsError::File { .. })), "{gone:?}");
     }
 }

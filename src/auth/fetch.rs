@@ -14,7 +14,7 @@ use thiserror::Error as ThisError;
 use super::{
     file,
     keys::KeySet,
-    settings::{KeySource, Settings, SettingsError},
+    settings::{KeySource, VerifierSettings, VerifierSettingsError},
     token::object,
     url::{KeyUrl, PlainHttp, well_known},
     web::{Document, Web},
@@ -52,9 +52,9 @@ pub(super) enum FetchError {
     #[error("{url} is about the issuer {said:?}: write that one, if it is the one that is meant")]
     OtherIssuer { url: String, said: String },
     #[error("the issuer's jwks_uri cannot be used: {0}")]
-    JwksUri(SettingsError),
+    JwksUri(VerifierSettingsError),
     #[error("{0}")]
-    File(SettingsError),
+    File(VerifierSettingsError),
     #[error("the keys were not read within {0:?}")]
     Late(Duration),
 }
@@ -67,7 +67,7 @@ struct Discovered {
 
 impl Source {
     /// Checks the settings; a file is read.
-    pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
+    pub(super) fn new(settings: &VerifierSettings) -> Result<Self, VerifierSettingsError> {
         let plain = if settings.allow_http { PlainHttp::Anyone } else { PlainHttp::Loopback };
         Ok(match &settings.keys {
             KeySource::Discovery => {
@@ -127,8 +127,8 @@ async fn discover(issuer: &str, documents: &[KeyUrl; 2], web: &Web) -> Result<Ke
 }
 
 /// Keys that are read with a token have to be where it may go.
-fn bearable(web: &Web, url: &KeyUrl) -> Result<(), SettingsError> {
-    if web.may_bear_to(url) { Ok(()) } else { Err(SettingsError::BearerElsewhere(url.to_string())) }
+fn bearable(web: &Web, url: &KeyUrl) -> Result<(), VerifierSettingsError> {
+    if web.may_bear_to(url) { Ok(()) } else { Err(VerifierSettingsError::BearerElsewhere(url.to_string())) }
 }
 
 async fn discovered<'a>(url: &'a KeyUrl, web: &Web) -> Result<(&'a KeyUrl, Discovered), FetchError> {
@@ -159,6 +159,6 @@ pub(super) fn chain(error: &dyn Error) -> String {
     text
 }
 
-fn in_file(path: &Path, document: &[u8]) -> Result<KeySet, SettingsError> {
-    KeySet::parse(document).ok_or_else(|| SettingsError::NoKeySet(path.to_owned()))
+fn in_file(path: &Path, document: &[u8]) -> Result<KeySet, VerifierSettingsError> {
+    KeySet::parse(document).ok_or_else(|| VerifierSettingsError::NoKeySet(path.to_owned()))
 }

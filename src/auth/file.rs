@@ -8,7 +8,7 @@ use std::{
 
 use tokio::task::spawn_blocking;
 
-use super::settings::SettingsError;
+use super::settings::VerifierSettingsError;
 
 /// The largest document that is read, in bytes.
 pub(super) const LARGEST: usize = 256 * 1024;
@@ -16,15 +16,15 @@ pub(super) const LARGEST: usize = 256 * 1024;
 pub(super) const LARGEST_CA: usize = 16 * 1024 * 1024;
 
 /// What is in a file of at most so many bytes. A larger one is an error: its beginning would be something else than the file.
-pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, SettingsError> {
-    contents(path, most).map_err(|error| SettingsError::File { path: path.to_owned(), error })
+pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, VerifierSettingsError> {
+    contents(path, most).map_err(|error| VerifierSettingsError::File { path: path.to_owned(), error })
 }
 
 /// The same for up to [`LARGEST`] bytes, on another thread.
-pub(super) async fn read_aside(path: &Path) -> Result<Vec<u8>, SettingsError> {
+pub(super) async fn read_aside(path: &Path) -> Result<Vec<u8>, VerifierSettingsError> {
     let owned = path.to_owned();
     let read = spawn_blocking(move || contents(&owned, LARGEST)).await.unwrap_or_else(|ended| Err(io::Error::other(ended)));
-    read.map_err(|error| SettingsError::File { path: path.to_owned(), error })
+    read.map_err(|error| VerifierSettingsError::File { path: path.to_owned(), error })
 }
 
 fn contents(path: &Path, most: usize) -> io::Result<Vec<u8>> {

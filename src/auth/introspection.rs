@@ -30,7 +30,7 @@ use super::{
     fetch::{FetchError, answer},
     rejection::Rejection,
     remembered::{Fingerprint, Known, Now, Remembered},
-    settings::{Settings, SettingsError},
+    settings::{VerifierSettings, VerifierSettingsError},
     token::object,
     url::{KeyUrl, PlainHttp},
     web::{Document, Web, percent_encoded},
@@ -85,7 +85,7 @@ struct Waiting<'a> {
 }
 
 impl Introspection {
-    pub(super) fn new(settings: &Settings) -> Result<Option<Self>, SettingsError> {
+    pub(super) fn new(settings: &VerifierSettings) -> Result<Option<Self>, VerifierSettingsError> {
         let Some((url, credentials)) = &settings.introspection else { return Ok(None) };
         let url = KeyUrl::parse(url, if settings.allow_http { PlainHttp::Anyone } else { PlainHttp::Loopback })?;
         Ok(Some(Self {

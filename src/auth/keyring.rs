@@ -13,13 +13,13 @@
 //!
 //! | last time | now | the caller |
 //! |---|---|---|
-//! | went well | asleep, not woken for a [cool-down](super::Settings::cool_down) | wakes it, and waits |
+//! | went well | asleep, not woken for a [cool-down](super::VerifierSettings::cool_down) | wakes it, and waits |
 //! | went well | asleep, woken a short while ago | is rejected at once |
 //! | went well, or is the first | reading | waits |
 //! | failed | whatever | is rejected at once: the issuer is away |
 //!
-//! Waiting ends when the task has read, or with [patience](super::Settings::patience). Keys that could not be read again stay in use for a
-//! [while](super::Settings::stale_for), and then nobody is let in.
+//! Waiting ends when the task has read, or with [patience](super::VerifierSettings::patience). Keys that could not be read again stay in use for a
+//! [while](super::VerifierSettings::stale_for), and then nobody is let in.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -38,7 +38,7 @@ use super::{
     fetch::{FetchError, Fetched, Source},
     keys::KeySet,
     rejection::Rejection,
-    settings::Settings,
+    settings::VerifierSettings,
     token::Token,
 };
 
@@ -100,7 +100,7 @@ struct State {
 
 impl Keyring {
     /// Begins to read. Needs a tokio runtime.
-    pub(super) fn start(source: Source, settings: &Settings) -> Self {
+    pub(super) fn start(source: Source, settings: &VerifierSettings) -> Self {
         let shared = Arc::new(Shared {
             held: ArcSwapOption::empty(),
             state: Mutex::new(State { is_reading: true, failures: 0, had_keys: false, woken_at: None }),

@@ -20,14 +20,14 @@
 //! # An example
 //!
 //! ```no_run
-//! use tollgate::auth::{Auth, AuthMode, Peer, ProtectedResource, Settings, Verifier, challenge};
+//! use tollgate::auth::{Auth, AuthMode, PeerIdentity, ProtectedResource, VerifierSettings, Verifier, challenge};
 //!
 //! # async fn of_request(headers: http::HeaderMap, ip: std::net::IpAddr) -> Result<(), Box<dyn std::error::Error>> {
-//! let settings = Settings::new("https://login.example", "https://mcp.example/mcp");
+//! let settings = VerifierSettings::new("https://login.example", "https://mcp.example/mcp");
 //! let auth = Auth::new(AuthMode::Required, Some(Verifier::start(&settings)?), None)?;
 //! let resource = ProtectedResource::new("https://mcp.example/mcp", "https://login.example", &[])?;
 //!
-//! match auth.caller(&headers, Peer { ip, certificate_names: &[] }).await {
+//! match auth.caller(&headers, PeerIdentity { ip, certificate_names: &[] }).await {
 //!     Ok(Some(caller)) => println!("{} may go on", caller.subject()),
 //!     Ok(None) => println!("nobody in particular may go on"),
 //!     Err(rejection) => println!("{}, WWW-Authenticate: {:?}", rejection.status(), challenge(rejection, Some(&resource))),
@@ -81,9 +81,9 @@ mod web;
 pub use auth::{Auth, AuthMode};
 pub use challenge::{ProtectedResource, WELL_KNOWN, challenge};
 pub use credentials::{Credentials, Secret};
-pub use peer::{Peer, TrustedPeers, UserHeader};
+pub use peer::{PeerIdentity, TrustedPeers, UserHeader};
 pub use rejection::Rejection;
-pub use settings::{KeySource, Settings, SettingsError};
+pub use settings::{KeySource, VerifierSettings, VerifierSettingsError};
 pub use sign_in::{CLUSTER_TOKEN, Elsewhere, SignIn, SignInError};
 pub use verifier::{LONGEST_TOKEN, Verifier};
 

@@ -9,7 +9,7 @@ use http::HeaderName;
 
 /// Who holds the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer<'a> {
+pub struct PeerIdentity<'a> {
     /// The address of the socket, never one from a header.
     pub ip: IpAddr,
     /// The names of the client certificate that it has shown, if that was verified.
@@ -19,12 +19,12 @@ pub struct Peer<'a> {
 /// Peers that may say who is calling.
 ///
 /// ```
-/// use tollgate::auth::{Peer, TrustedPeers};
+/// use tollgate::auth::{PeerIdentity, TrustedPeers};
 ///
 /// let gateway = TrustedPeers::from_iter(["gateway.mesh.example"]);
 /// let far = std::net::Ipv4Addr::new(10, 0, 0, 7).into();
-/// assert!(gateway.include(Peer { ip: far, certificate_names: &["gateway.mesh.example".to_owned()] }));
-/// assert!(!gateway.include(Peer { ip: far, certificate_names: &["intern".to_owned()] }));
+/// assert!(gateway.include(PeerIdentity { ip: far, certificate_names: &["gateway.mesh.example".to_owned()] }));
+/// assert!(!gateway.include(PeerIdentity { ip: far, certificate_names: &["intern".to_owned()] }));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedPeers {
@@ -46,7 +46,7 @@ impl TrustedPeers {
     pub const LOOPBACK: &str = "loopback";
 
     /// Whether a peer is one of them.
-    pub fn include(&self, peer: Peer<'_>) -> bool {
+    pub fn include(&self, peer: PeerIdentity<'_>) -> bool {
         (self.loopback && peer.ip.to_canonical().is_loopback())
             || peer.certificate_names.iter().any(|name| self.certificates.contains(name))
     }
@@ -71,7 +71,7 @@ mod tests {
 
     fn trusted(from: &[&str], ip: &str, names: &[&str]) -> bool {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let peer = Peer { ip: ip.parse().expect("an address"), certificate_names: &names };
+        let peer = PeerIdentity { ip: ip.parse().expect("an address"), certificate_names: &names };
         from.iter().copied().collect::<TrustedPeers>().include(peer)
     }
 

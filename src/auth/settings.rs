@@ -24,15 +24,15 @@ pub const MOST_REMEMBERED: usize = 10_000;
 /// Whose tokens are trusted.
 ///
 /// ```
-/// use tollgate::auth::Settings;
+/// use tollgate::auth::VerifierSettings;
 ///
 /// // Keys are found through https://login.example/.well-known/openid-configuration.
-/// let settings = Settings::new("https://login.example", "https://mcp.example/mcp");
+/// let settings = VerifierSettings::new("https://login.example", "https://mcp.example/mcp");
 /// // Or they are where somebody says.
 /// let settings = settings.jwks_url("https://login.example/keys");
 /// ```
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct VerifierSettings {
     pub(super) issuer: String,
     pub(super) audiences: Vec<String>,
     pub(super) keys: KeySource,
@@ -64,7 +64,7 @@ pub enum KeySource {
 /// Why settings cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum SettingsError {
+pub enum VerifierSettingsError {
     /// An empty issuer: any token that leaves `iss` empty would do.
     #[error("the issuer is empty: write its URL, exactly as tokens have it in iss")]
     Issuer,
@@ -119,13 +119,13 @@ pub enum SettingsError {
     Scope(String),
 }
 
-impl PartialEq for SettingsError {
+impl PartialEq for VerifierSettingsError {
     fn eq(&self, other: &Self) -> bool {
         self.to_string() == other.to_string()
     }
 }
 
-impl Settings {
+impl VerifierSettings {
     /// Trusts tokens with exactly this `iss` and this in `aud`. Keys are found through discovery.
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {

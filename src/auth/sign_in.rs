@@ -18,7 +18,7 @@ use thiserror::Error;
 use super::{
     credentials::{Credentials, Secret},
     file,
-    settings::{Settings, SettingsError},
+    settings::{VerifierSettings, VerifierSettingsError},
 };
 use crate::model::{
     GROUP,
@@ -94,7 +94,7 @@ pub enum SignInError {
     },
     /// What is there cannot be used.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(#[from] VerifierSettingsError),
 }
 
 /// What ToolHive fills in for service accounts of the cluster.
@@ -152,17 +152,17 @@ impl SignIn {
         self
     }
 
-    /// Settings to verify tokens by. Reads the CA, if one is named.
+    /// VerifierSettings to verify tokens by. Reads the CA, if one is named.
     ///
     /// # Errors
     /// When something is missing, with the flag to add.
-    pub fn settings(&self) -> Result<Settings, SignInError> {
+    pub fn settings(&self) -> Result<VerifierSettings, SignInError> {
         let issuer = self.issuer.as_deref().ok_or_else(|| missing("issuer", "--oidc-issuer URL", self.elsewhere.as_ref()))?;
         let audience = self.audience.as_deref();
         // An MCPOIDCConfig has none: it stands beside the reference.
         let elsewhere = self.elsewhere.as_ref().filter(|at| at.kind != RefKind::OidcConfig.name());
         let audience = audience.ok_or_else(|| missing("audience", "--oidc-audience TEXT", elsewhere))?;
-        let mut settings = Settings::new(issuer, audience).allow_http(self.allow_http);
+        let mut settings = VerifierSettings::new(issuer, audience).allow_http(self.allow_http);
         if let Some(url) = &self.jwks_url {
             settings = settings.jwks_url(url);
         }

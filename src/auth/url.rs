@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use http::{Uri, uri::Authority};
 
-use super::settings::SettingsError;
+use super::settings::VerifierSettingsError;
 
 /// An absolute URL that may be asked for keys: `https`, or `http` where that was allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub(super) enum PlainHttp {
 }
 
 impl KeyUrl {
-    pub(super) fn parse(text: &str, plain: PlainHttp) -> Result<Self, SettingsError> {
-        let unusable = || SettingsError::Url(text.to_owned());
+    pub(super) fn parse(text: &str, plain: PlainHttp) -> Result<Self, VerifierSettingsError> {
+        let unusable = || VerifierSettingsError::Url(text.to_owned());
         let uri: Uri = text.parse().map_err(|_| unusable())?;
         let authority = uri.authority().ok_or_else(unusable)?;
         if authority.as_str().contains('@') || text.contains('#') {
@@ -29,7 +29,7 @@ impl KeyUrl {
         match (uri.scheme_str(), plain) {
             (Some("https"), _) | (Some("http"), PlainHttp::Anyone) => Ok(Self(uri)),
             (Some("http"), PlainHttp::Loopback) if is_loopback(authority.host()) => Ok(Self(uri)),
-            (Some("http"), _) => Err(SettingsError::PlainHttp(text.to_owned())),
+            (Some("http"), _) => Err(VerifierSettingsError::PlainHttp(text.to_owned())),
             _ => Err(unusable()),
         }
     }
@@ -101,11 +101,11 @@ mod tests {
             assert!(KeyUrl::parse(url, PlainHttp::Loopback).is_ok(), "{url}");
         }
         for url in ["http://issuer.example", "http://10.0.0.1", "http://localhost.evil.example", "http://127.0.0.1.nip.io"] {
-            assert_eq!(KeyUrl::parse(url, PlainHttp::Loopback), Err(SettingsError::PlainHttp(url.to_owned())));
+            assert_eq!(KeyUrl::parse(url, PlainHttp::Loopback), Err(VerifierSettingsError::PlainHttp(url.to_owned())));
             assert!(KeyUrl::parse(url, PlainHttp::Anyone).is_ok(), "{url}");
         }
         let loopback = "http://127.0.0.1";
-        assert_eq!(KeyUrl::parse(loopback, PlainHttp::Nobody), Err(SettingsError::PlainHttp(loopback.to_owned())));
+        assert_eq!(KeyUrl::parse(loopback, PlainHttp::Nobody), Err(VerifierSettingsError::PlainHttp(loopback.to_owned())));
     }
 
     #[test]
@@ -113,7 +113,7 @@ mod tests {
         for url in
             ["", "issuer.example", "/x", "ftp://issuer.example", "https://", "https://a b", "https://me:pw@issuer.example", "https://a/#b"]
         {
-            assert_eq!(KeyUrl::parse(url, PlainHttp::Anyone), Err(SettingsError::Url(url.to_owned())));
+            assert_eq!(KeyUrl::parse(url, PlainHttp::Anyone), Err(VerifierSettingsError::Url(url.to_owned())));
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
     keyring::Keyring,
     rejection::Rejection,
     remembered::{Fingerprint, Known, Now, Remembered},
-    settings::{Settings, SettingsError},
+    settings::{VerifierSettings, VerifierSettingsError},
     token::{Token, is_opaque},
 };
 
@@ -43,12 +43,12 @@ impl Verifier {
     ///
     /// # Errors
     /// When the settings cannot be used, whatever the issuer says. A file with keys has to be there.
-    pub fn start(settings: &Settings) -> Result<Self, SettingsError> {
+    pub fn start(settings: &VerifierSettings) -> Result<Self, VerifierSettingsError> {
         if settings.issuer.is_empty() {
-            return Err(SettingsError::Issuer);
+            return Err(VerifierSettingsError::Issuer);
         }
         if settings.audiences.iter().any(String::is_empty) {
-            return Err(SettingsError::Audience);
+            return Err(VerifierSettingsError::Audience);
         }
         let expected = Expected { issuer: settings.issuer.clone(), audiences: settings.audiences.clone(), leeway: settings.leeway };
         let introspection = Introspection::new(settings)?;

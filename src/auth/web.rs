@@ -28,7 +28,7 @@ use super::{
     credentials::Credentials,
     fetch::{FetchError, answer, chain},
     file::{self, LARGEST},
-    settings::{Settings, SettingsError},
+    settings::{VerifierSettings, VerifierSettingsError},
     url::{KeyUrl, PlainHttp},
 };
 
@@ -59,7 +59,7 @@ impl fmt::Debug for Web {
 
 impl Web {
     /// A client. Without a CA to trust there is none for `https`.
-    pub(super) fn new(settings: &Settings, is_https: bool) -> Result<Self, SettingsError> {
+    pub(super) fn new(settings: &VerifierSettings, is_https: bool) -> Result<Self, VerifierSettingsError> {
         let tls = tls(settings.ca_pem.as_deref(), is_https)?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).http1_max_buf_size(LARGEST_HEAD).build(connector);
@@ -114,31 +114,31 @@ impl Web {
     }
 }
 
-fn tls(ca: Option<&[u8]>, is_https: bool) -> Result<ClientConfig, SettingsError> {
+fn tls(ca: Option<&[u8]>, is_https: bool) -> Result<ClientConfig, VerifierSettingsError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
     let builder = match ca {
         Some(ca) => builder.with_root_certificates(roots(ca)?),
         None => match builder.clone().with_native_roots() {
             Ok(builder) => builder,
-            Err(_) if is_https => return Err(SettingsError::NoCa),
+            Err(_) if is_https => return Err(VerifierSettingsError::NoCa),
             Err(_) => builder.with_root_certificates(RootCertStore::empty()),
         },
     };
     Ok(builder.with_no_client_auth())
 }
 
-fn roots(ca: &[u8]) -> Result<RootCertStore, SettingsError> {
+fn roots(ca: &[u8]) -> Result<RootCertStore, VerifierSettingsError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca) {
-        roots.add(certificate.map_err(|_| SettingsError::Ca)?).map_err(|_| SettingsError::Ca)?;
+        roots.add(certificate.map_err(|_| VerifierSettingsError::Ca)?).map_err(|_| VerifierSettingsError::Ca)?;
     }
-    if roots.is_empty() { Err(SettingsError::Ca) } else { Ok(roots) }
+    if roots.is_empty() { Err(VerifierSettingsError::Ca) } else { Ok(roots) }
 }
 
-async fn bearer(path: &Path) -> Result<HeaderValue, SettingsError> {
+async fn bearer(path: &Path) -> Result<HeaderValue, VerifierSettingsError> {
     let token = file::read_aside(path).await?;
     let value = [b"Bearer ", token.trim_ascii()].concat();
-    let mut value = HeaderValue::try_from(value).map_err(|_| SettingsError::Bearer(path.to_owned()))?;
+    let mut value = HeaderValue::try_from(value).map_err(|_| VerifierSettingsError::Bearer(path.to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::{
     proxy::source::{Storage, StorageCa, StorageTls},
-    stores::redis::Settings,
+    stores::redis::RedisSettings,
 };
 
 /// The environment variable in which ToolHive's operator gives its proxies the password.
@@ -80,7 +80,7 @@ impl RedisArgs {
     }
 
     /// Redis as told, else as a resource names it.
-    pub(super) fn resolve(&self, named: Option<&Storage>) -> anyhow::Result<Settings> {
+    pub(super) fn resolve(&self, named: Option<&Storage>) -> anyhow::Result<RedisSettings> {
         let url = match (&self.redis_url, named) {
             (Some(url), _) => url.clone(),
             (None, Some(Storage { address, db, tls: None })) => {
@@ -93,7 +93,7 @@ impl RedisArgs {
     }
 
     /// The Redis that a resource names, over TLS as it says. A CA that is given here is verified against, whatever the resource says.
-    fn over_tls(&self, address: &str, db: u32, tls: &StorageTls) -> anyhow::Result<Settings> {
+    fn over_tls(&self, address: &str, db: u32, tls: &StorageTls) -> anyhow::Result<RedisSettings> {
         let url = format!("rediss://{address}/{db}");
         match (&self.redis_ca, tls) {
             (Some(_), _) => self.settings(&url),
@@ -110,8 +110,9 @@ impl RedisArgs {
     }
 
     /// The Redis at a URL, by the credentials and certificates that were named.
-    pub(super) fn settings(&self, url: &str) -> anyhow::Result<Settings> {
-        let mut redis = Settings::parse(url).context(if self.redis_url.is_some() { "--redis-url" } else { "the Redis of the resource" })?;
+    pub(super) fn settings(&self, url: &str) -> anyhow::Result<RedisSettings> {
+        let mut redis =
+            RedisSettings::parse(url).context(if self.redis_url.is_some() { "--redis-url" } else { "the Redis of the resource" })?;
         if let Some(username) = &self.redis_username {
             redis = redis.username(username);
         }

@@ -1,4 +1,4 @@
-//! Settings: what will be done, from the arguments that were typed.
+//! WebhookSettings: what will be done, from the arguments that were typed.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,13 +12,13 @@ use super::{
 use crate::{
     certs::{DevCerts, ensure_dev},
     server::{ConnectionLimits, tls::Files},
-    webhook::Settings,
+    webhook::WebhookSettings,
 };
 
 /// Everything that `serve` needs to know.
 #[derive(Debug)]
 pub(super) struct ServeSettings {
-    pub(super) server: Settings,
+    pub(super) server: WebhookSettings,
     /// What was said about the CRDs.
     pub(super) crd_global: CrdGlobal,
     /// Whether ToolHive's operator is said to read `global`; looked for in the cluster otherwise.
@@ -71,7 +71,7 @@ pub(super) fn resolve(args: ServeArgs) -> anyhow::Result<ServeSettings> {
     };
     let surroundings = Surroundings::look(typed)?;
     Ok(ServeSettings {
-        server: Settings {
+        server: WebhookSettings {
             listen,
             metrics_listen,
             tls: Files { cert, key, client_ca, client_names: client_name },

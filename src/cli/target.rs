@@ -97,7 +97,7 @@ pub(super) struct Read {
 pub(super) enum StoreSettings {
     Memory,
     Redis {
-        redis: Box<redis::Settings>,
+        redis: Box<redis::RedisSettings>,
         guard: GuardSettings,
         /// Whether calls are refused without it.
         is_needed: bool,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{
     plan::Plan,
     policy::Limit,
-    settle::{Refusal, Verdict},
+    settle::{Shortfall, Verdict},
     shape::Wait,
-    store::{Answer, Source},
+    store::{DecidedBy, StoreAnswer},
 };
 
 /// Whether a call may go on.
@@ -20,7 +20,7 @@ pub enum Decision {
         /// The limit in shadow that would have denied it.
         shadow: Option<Denial>,
         /// Who decided.
-        source: Source,
+        source: DecidedBy,
     },
     /// It may not, and nothing is taken.
     Denied(Denial),
@@ -33,8 +33,8 @@ pub struct Denial {
     pub limit: Limit,
     /// Until every limit allows the call: waiting exactly so long is enough, unless others call meanwhile.
     pub wait: Wait,
-    /// Who decided. [`Source::Cache`] knows the limits that deny for certain; one that it has not asked may turn out to take longer.
-    pub source: Source,
+    /// Who decided. [`DecidedBy::Cache`] knows the limits that deny for certain; one that it has not asked may turn out to take longer.
+    pub source: DecidedBy,
 }
 
 impl Denial {
@@ -57,7 +57,7 @@ impl Denial {
 
 impl Decision {
     /// An answer in terms of the plan that it was made for; `None` when it names a bucket that the plan has not.
-    pub fn new(plan: &Plan<'_>, answer: Answer) -> Option<Self> {
+    pub fn new(plan: &Plan<'_>, answer: StoreAnswer) -> Option<Self> {
         let source = answer.source;
         match answer.verdict {
             Verdict::Allowed { remaining, shadow: None } => Some(Self::Allowed { remaining, shadow: None, source }),
@@ -70,7 +70,7 @@ impl Decision {
 
     /// What no limit counts.
     pub(super) fn unlimited() -> Self {
-        Self::Allowed { remaining: None, shadow: None, source: Source::Store }
+        Self::Allowed { remaining: None, shadow: None, source: DecidedBy::Store }
     }
 
     /// Whether the call may go on.
@@ -79,14 +79,14 @@ impl Decision {
     }
 
     /// Who decided.
-    pub fn source(&self) -> Source {
+    pub fn source(&self) -> DecidedBy {
         match self {
             Self::Allowed { source, .. } | Self::Denied(Denial { source, .. }) => *source,
         }
     }
 }
 
-fn denial(plan: &Plan<'_>, refusal: Refusal, source: Source) -> Option<Denial> {
+fn denial(plan: &Plan<'_>, refusal: Shortfall, source: DecidedBy) -> Option<Denial> {
     let draw = plan.draws().get(refusal.by)?;
     Some(Denial { limit: draw.limit().clone(), wait: refusal.wait, source })
 }
@@ -101,7 +101,7 @@ mod tests {
         let policy = policy();
         let plan = policy.plan(&Call::of("search").by("alice"));
         for (wait, secs) in [(0, 0), (1, 1), (1_000_000, 1), (1_000_001, 2)] {
-            let refusal = Refusal { by: 3, wait: Wait::After(Duration::from_micros(wait)) };
+            let refusal = Shortfall { by: 3, wait: Wait::After(Duration::from_micros(wait)) };
             let Some(Decision::Denied(denial)) = Decision::new(&plan, Verdict::Denied(refusal).into()) else { panic!("a denial") };
             assert_eq!((denial.retry_after_secs(), denial.limit.to_string()), (Some(secs), "tools[search].perUser".to_owned()));
         }
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_bucket_that_the_plan_has_not_is_no_decision() {
         let policy = policy();
-        let verdict = Verdict::Denied(Refusal { by: 2, wait: Wait::Never });
+        let verdict = Verdict::Denied(Shortfall { by: 2, wait: Wait::Never });
         assert_eq!(Decision::new(&policy.plan(&Call::of("search")), verdict.into()), None);
     }
 }

@@ -41,12 +41,12 @@ pub struct Sample {
     /// The time of the store.
     pub at: Micros,
     /// What was there.
-    pub kept: Kept,
+    pub kept: Stored,
 }
 
 /// What a store keeps under a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kept {
+pub enum Stored {
     /// Nothing: the bucket is full.
     Nothing,
     /// A bucket.

@@ -92,7 +92,7 @@
 //! # Denials that are certain
 //!
 //! What a store in Redis said of a drained bucket bounds what it can hold, whatever others do: they only take. So for up to a second further
-//! calls on it are denied here ([`Source::Cache`]), and an abuser costs Redis nothing. Such a denial names the bucket that is known to
+//! calls on it are denied here ([`DecidedBy::Cache`]), and an abuser costs Redis nothing. Such a denial names the bucket that is known to
 //! be drained; another one of the call's, which nobody asked about, may turn out to take longer.
 //!
 //! # How state grows
@@ -150,6 +150,6 @@ pub use policy::{Limit, Policy, Scope};
 pub use service::Limiter;
 pub use settle::Verdict;
 pub use shape::Wait;
-pub use standing::{Level, Standing, Standings, Stands};
-pub use store::{Answer, Cause, Source, Store, StoreError};
+pub use standing::{BucketLevel, Standing, Standings, Stands};
+pub use store::{Cause, DecidedBy, Store, StoreAnswer, StoreError};
 pub use time::Micros;

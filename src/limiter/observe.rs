@@ -13,13 +13,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     plan::Plan,
-    store::{Answer, StoreError},
+    store::{StoreAnswer, StoreError},
 };
 
 /// Is told what happens.
 pub trait Observer: Send + Sync {
     /// A call was decided, in this time.
-    fn decided(&self, plan: &Plan<'_>, answer: &Answer, took: Duration) {
+    fn decided(&self, plan: &Plan<'_>, answer: &StoreAnswer, took: Duration) {
         let _ = (plan, answer, took);
     }
 
@@ -57,7 +57,7 @@ impl Observer for Unobserved {}
 
 /// Tells both.
 impl<A: Observer + ?Sized, B: Observer + ?Sized> Observer for (Arc<A>, Arc<B>) {
-    fn decided(&self, plan: &Plan<'_>, answer: &Answer, took: Duration) {
+    fn decided(&self, plan: &Plan<'_>, answer: &StoreAnswer, took: Duration) {
         self.0.decided(plan, answer, took);
         self.1.decided(plan, answer, took);
     }

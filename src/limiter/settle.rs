@@ -42,15 +42,15 @@ pub enum Verdict {
         /// Whole tokens left in the enforced bucket that has the fewest; `None` when no bucket was enforced.
         remaining: Option<u32>,
         /// Who would have denied, were every bucket enforced.
-        shadow: Option<Refusal>,
+        shadow: Option<Shortfall>,
     },
     /// Nothing is taken.
-    Denied(Refusal),
+    Denied(Shortfall),
 }
 
 /// A bucket that does not cover the cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Shortfall {
     /// Its index.
     pub by: usize,
     /// Until every bucket that was asked covers its cost.
@@ -101,9 +101,9 @@ pub fn settle(slots: &mut [Slot], now: Micros) -> Verdict {
 }
 
 /// The refusal with the longest wait among some of the slots; the first of equals.
-fn longest(slots: &[Slot], now: Micros, among: impl Fn(&Slot) -> bool) -> Option<Refusal> {
+fn longest(slots: &[Slot], now: Micros, among: impl Fn(&Slot) -> bool) -> Option<Shortfall> {
     let asked = slots.iter().enumerate().filter(|(_, slot)| among(slot));
-    let refusals = asked.filter_map(|(by, slot)| slot.refusal(now).map(|wait| Refusal { by, wait }));
+    let refusals = asked.filter_map(|(by, slot)| slot.refusal(now).map(|wait| Shortfall { by, wait }));
     refusals.reduce(|longest, other| if other.wait > longest.wait { other } else { longest })
 }
 
@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn denied(by: usize, wait_ms: u64) -> Verdict {
-        Verdict::Denied(Refusal { by, wait: Wait::After(Duration::from_millis(wait_ms)) })
+        Verdict::Denied(Shortfall { by, wait: Wait::After(Duration::from_millis(wait_ms)) })
     }
 
     #[test]
@@ -139,14 +139,14 @@ mod tests {
     fn the_longest_wait_denies_and_the_first_of_equals() {
         assert_eq!(settle(&mut [slot(0.0, 10, "1s"), slot(0.0, 1, "1h"), slot(0.0, 1, "1h")], NOW), {
             let wait = shape(1, "1h").wait(Some(State::new(0.0, NOW)), NOW, cost(1));
-            Verdict::Denied(Refusal { by: 1, wait })
+            Verdict::Denied(Shortfall { by: 1, wait })
         });
     }
 
     #[test]
     fn what_never_comes_outlasts_every_wait() {
         let large = Slot { cost: cost(6), ..slot(5.0, 5, "1s") };
-        assert_eq!(settle(&mut [slot(0.0, 1, "1h"), large], NOW), Verdict::Denied(Refusal { by: 1, wait: Wait::Never }));
+        assert_eq!(settle(&mut [slot(0.0, 1, "1h"), large], NOW), Verdict::Denied(Shortfall { by: 1, wait: Wait::Never }));
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_shadow_bucket_tells_and_does_not_deny() {
         let mut slots = [slot(9.0, 10, "1m"), shadow(slot(0.9, 10, "1m")), shadow(slot(7.0, 10, "1m"))];
-        let would = Refusal { by: 1, wait: Wait::After(Duration::from_millis(600)) };
+        let would = Shortfall { by: 1, wait: Wait::After(Duration::from_millis(600)) };
         assert_eq!(settle(&mut slots, NOW), Verdict::Allowed { remaining: Some(8), shadow: Some(would) });
         assert_eq!(slots.map(|slot| slot.state.map(State::tokens)), [Some(8.0), Some(0.9), Some(7.0)]);
     }
@@ -169,7 +169,7 @@ mod tests {
         let leapt = Slot { state: Some(State::new(0.0, NOW + Duration::from_secs(3600))), ..slot(0.0, 10, "1m") };
         let mut slots = [leapt];
         assert!(
-            matches!(settle(&mut slots, NOW), Verdict::Denied(Refusal { by: 0, wait: Wait::After(wait) }) if wait <= Duration::from_secs(6))
+            matches!(settle(&mut slots, NOW), Verdict::Denied(Shortfall { by: 0, wait: Wait::After(wait) }) if wait <= Duration::from_secs(6))
         );
         assert_eq!(slots.map(|slot| (slot.state, slot.changed)), [(Some(State::new(0.0, NOW)), true)]);
     }

@@ -28,7 +28,7 @@
 use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use super::{
-    inspect::{Bounds, Inspect, InspectError, Kept, Sample},
+    inspect::{Bounds, Inspect, InspectError, Sample, Stored},
     name::BucketName,
     plan::Call,
     policy::{Counter, Limit, Policy},
@@ -51,7 +51,7 @@ pub struct Standing {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stands {
     /// As a limit has it.
-    Level(Level),
+    Level(BucketLevel),
     /// No limit counts it: it is left of one that is gone.
     Unlimited {
         /// Tokens when it was last drawn on; none when nothing is kept.
@@ -65,7 +65,7 @@ pub enum Stands {
 
 /// What a limit has left for those that it counts together.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Level {
+pub struct BucketLevel {
     /// The limit.
     pub limit: Limit,
     /// Whether it may deny; in shadow it only tells.
@@ -93,7 +93,7 @@ pub struct Standings {
     pub complete: bool,
 }
 
-impl Level {
+impl BucketLevel {
     /// Calls that it would allow at once.
     pub fn whole_tokens(&self) -> u32 {
         (self.tokens + EPSILON) as u32
@@ -104,10 +104,10 @@ impl Policy {
     /// What was found under the key of a bucket, as the limits have it.
     pub fn standing(&self, name: &BucketName, found: &Sample) -> Stands {
         match (found.kept, self.counter(name)) {
-            (Kept::Unusable, _) => Stands::Unusable,
+            (Stored::Unusable, _) => Stands::Unusable,
             (_, Some(counter)) => Stands::Level(level(counter, found)),
-            (Kept::Nothing, None) => Stands::Unlimited { tokens: 0.0, ttl: None },
-            (Kept::Bucket { state, ttl }, None) => Stands::Unlimited { tokens: state.tokens(), ttl },
+            (Stored::Nothing, None) => Stands::Unlimited { tokens: 0.0, ttl: None },
+            (Stored::Bucket { state, ttl }, None) => Stands::Unlimited { tokens: state.tokens(), ttl },
         }
     }
 
@@ -123,13 +123,13 @@ impl Policy {
     }
 }
 
-fn level(counter: &Counter, found: &Sample) -> Level {
+fn level(counter: &Counter, found: &Sample) -> BucketLevel {
     let (shape, now) = (counter.shape, found.at);
     let (state, ttl) = match found.kept {
-        Kept::Bucket { state, ttl } => (Some(shape.repair(state, now)), ttl),
-        Kept::Nothing | Kept::Unusable => (None, None),
+        Stored::Bucket { state, ttl } => (Some(shape.repair(state, now)), ttl),
+        Stored::Nothing | Stored::Unusable => (None, None),
     };
-    Level {
+    BucketLevel {
         limit: counter.limit.clone(),
         enforced: counter.enforced,
         max_tokens: shape.capacity() as u32,
@@ -175,7 +175,7 @@ impl<S: Inspect> Limiter<S> {
         names.sort_unstable();
         let mut buckets = self.standings(&policy, names).await?;
         // A bucket may be full and still be kept, or be gone since it was listed.
-        buckets.retain(|(bucket, found)| found.kept != Kept::Nothing && !bucket.is_full());
+        buckets.retain(|(bucket, found)| found.kept != Stored::Nothing && !bucket.is_full());
         let buckets = buckets.into_iter().map(|(bucket, _)| bucket).collect();
         Ok(Standings { buckets, strangers, complete: listing.complete })
     }
@@ -218,10 +218,10 @@ mod tests {
     }
 
     fn holding(tokens: f64, since: Micros) -> Sample {
-        Sample { at: NOW, kept: Kept::Bucket { state: State::new(tokens, since), ttl: Some(Duration::from_secs(90)) } }
+        Sample { at: NOW, kept: Stored::Bucket { state: State::new(tokens, since), ttl: Some(Duration::from_secs(90)) } }
     }
 
-    fn leveled(name: &BucketName, found: &Sample) -> Level {
+    fn leveled(name: &BucketName, found: &Sample) -> BucketLevel {
         match policy().standing(name, found) {
             Stands::Level(level) => level,
             other => panic!("{name:?}: {other:?}"),
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_is_not_kept_is_full() {
-        let level = leveled(&name(None, Some("bob")), &Sample { at: NOW, kept: Kept::Nothing });
+        let level = leveled(&name(None, Some("bob")), &Sample { at: NOW, kept: Stored::Nothing });
         assert_eq!((level.limit.to_string().as_str(), level.whole_tokens(), level.ttl), ("perUser", 10, None));
         assert_eq!((level.wait, level.full_in), (Wait::After(Duration::ZERO), Duration::ZERO));
     }
@@ -258,6 +258,6 @@ mod tests {
         for name in [name(Some("gone"), None), name(Some("list"), Some("alice"))] {
             assert_eq!(policy().standing(&name, &holding(0.5, NOW)), gone, "{name:?}");
         }
-        assert_eq!(policy().standing(&name(None, None), &Sample { at: NOW, kept: Kept::Unusable }), Stands::Unusable);
+        assert_eq!(policy().standing(&name(None, None), &Sample { at: NOW, kept: Stored::Unusable }), Stands::Unusable);
     }
 }

@@ -15,7 +15,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// No decision; the error says whether tokens may be gone. A call must not be sent again when they may be
     /// ([`StoreError::may_have_taken`]).
-    fn take(&self, plan: &Plan<'_>) -> impl Future<Output = Result<Answer, StoreError>> + Send;
+    fn take(&self, plan: &Plan<'_>) -> impl Future<Output = Result<StoreAnswer, StoreError>> + Send;
 
     /// Is told of a plan without buckets: its call is allowed, and the store is not asked.
     fn uncounted(&self, plan: &Plan<'_>) {
@@ -31,16 +31,16 @@ pub trait Store: Send + Sync {
 
 /// A verdict and who reached it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct StoreAnswer {
     /// What was found.
     pub verdict: Verdict,
     /// Who found it.
-    pub source: Source,
+    pub source: DecidedBy,
 }
 
 /// Who reached a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum DecidedBy {
     /// The store, asked for this call.
     Store,
     /// What the store had said before makes this denial certain; it was not asked again.
@@ -75,7 +75,7 @@ pub enum Cause {
     Other,
 }
 
-impl Source {
+impl DecidedBy {
     /// As in metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -100,9 +100,9 @@ impl Cause {
     }
 }
 
-impl From<Verdict> for Answer {
+impl From<Verdict> for StoreAnswer {
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, source: Source::Store }
+        Self { verdict, source: DecidedBy::Store }
     }
 }
 
@@ -146,7 +146,7 @@ impl Error for StoreError {
 }
 
 impl<S: Store> Store for Arc<S> {
-    fn take(&self, plan: &Plan<'_>) -> impl Future<Output = Result<Answer, StoreError>> + Send {
+    fn take(&self, plan: &Plan<'_>) -> impl Future<Output = Result<StoreAnswer, StoreError>> + Send {
         self.as_ref().take(plan)
     }
 

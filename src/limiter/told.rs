@@ -185,14 +185,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::limiter::{BucketName, Level, Limit, Scope};
+    use crate::limiter::{BucketLevel, BucketName, Limit, Scope};
 
     fn standing(user: User, stands: Stands) -> Standing {
         Standing { name: BucketName { tool: None, user: Some(user) }, key: "thv:rl:{a:b}:user:alice".to_owned(), stands }
     }
 
     fn found() -> Standings {
-        let level = Level {
+        let level = BucketLevel {
             limit: Limit { scope: Scope::PerUser, tool: None },
             enforced: true,
             max_tokens: 10,
@@ -204,7 +204,7 @@ mod tests {
         let known = |id: &str| User::Known(id.to_owned());
         let buckets = vec![
             standing(known("alice"), Stands::Level(level.clone())),
-            standing(known("\x1b[2Jbob\u{202e}"), Stands::Level(Level { wait: Wait::Never, ..level })),
+            standing(known("\x1b[2Jbob\u{202e}"), Stands::Level(BucketLevel { wait: Wait::Never, ..level })),
             standing(User::Hashed([7; 32]), Stands::Unlimited { tokens: f64::INFINITY, ttl: Some(Duration::from_secs(90)) }),
             standing(known("alice"), Stands::Unusable),
         ];

@@ -16,7 +16,7 @@ use crate::{
         alias::{Kept, Mode},
         path::{FieldPath, Step},
         schema::Schema,
-        subject::{Kind, Scope, Subject},
+        subject::{Kind, ScopeKey, Subject},
     },
     rules::{Context, check},
 };
@@ -162,7 +162,7 @@ fn spots(text: &str, piece: usize, node: &Node) -> Vec<Spot> {
     let request = Request { kind, versions: &[version], object: &object, old: None, manager: None, force: None };
     let outcomes = judge(&request, Mode::Rename.into(), &Schema::told(true)).outcomes;
     let spots = outcomes.into_iter().map(|outcome| {
-        let path = outcome.path.key(Scope::Shared.key());
+        let path = outcome.path.key(ScopeKey::Shared.key());
         let leave = |rule, is_wanted, why| Action::Leave { rule, why, is_wanted };
         let action = match (outcome.case, outcome.fate) {
             (Case::BothEqual, Fate::Renamed(_)) => Action::Remove(removal(text, node, &path)),
@@ -189,7 +189,7 @@ fn occurrences(pieces: &[std::rc::Rc<Node>]) -> HashMap<usize, usize> {
     let mut open: Vec<&Node> = pieces.iter().map(|node| &**node).collect();
     while let Some(node) = open.pop() {
         for entry in node.entries() {
-            if entry.key == Scope::Shared.key() {
+            if entry.key == ScopeKey::Shared.key() {
                 *counts.entry(entry.key_span.start).or_default() += 1;
             }
             open.push(&entry.node);
@@ -229,15 +229,15 @@ impl Spot {
             Step::Index(index) => value?.get_mut(index),
         });
         let Some(Value::Object(level)) = level else { return };
-        if let Some(bucket) = level.remove(Scope::Shared.key()).filter(|_| self.action == Action::Rename) {
-            level.insert(Scope::Global.key().to_owned(), bucket);
+        if let Some(bucket) = level.remove(ScopeKey::Shared.key()).filter(|_| self.action == Action::Rename) {
+            level.insert(ScopeKey::Global.key().to_owned(), bucket);
         }
     }
 }
 
 /// The key in the same quotes.
 fn renamed(key: &str) -> Option<String> {
-    let (old, new) = (Scope::Shared.key(), Scope::Global.key());
+    let (old, new) = (ScopeKey::Shared.key(), ScopeKey::Global.key());
     match key.chars().next()? {
         '*' => None,
         // It may have been escaped.
@@ -253,7 +253,7 @@ fn removal(text: &str, node: &Node, path: &FieldPath) -> Option<Span> {
     let level = find(node, &above)?;
     let mut own: Vec<&Entry> = level.entries().iter().filter(|entry| level.span.contains(&entry.key_span.start)).collect();
     own.sort_by_key(|entry| entry.key_span.start);
-    let at = own.iter().position(|entry| entry.key == Scope::Shared.key())?;
+    let at = own.iter().position(|entry| entry.key == ScopeKey::Shared.key())?;
     let end = |entry: &Entry| entry.through.as_ref().map_or(entry.node.span.end, |through| through.end);
     let this = own.get(at)?;
     let is_block = !text.get(level.span.start..)?.starts_with('{');

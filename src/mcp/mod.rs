@@ -4,8 +4,8 @@
 //! bytes are. Bodies are passed on as they came, never written anew.
 //!
 //! ```
-//! use tollgate::mcp::{Headers, Reader, Rejection};
-//! # use tollgate::limiter::{Denial, Limit, Scope, Source, Wait};
+//! use tollgate::mcp::{Headers, Reader, DenialForm};
+//! # use tollgate::limiter::{Denial, Limit, Scope, DecidedBy, Wait};
 //!
 //! let headers = Headers { content_type: Some("application/json"), protocol_version: Some("2025-11-25"), ..Headers::default() };
 //! let body = br#"{"jsonrpc": "2.0", "id": 9007199254740993, "method": "tools/call", "params": {"name": "search"}}"#;
@@ -13,8 +13,8 @@
 //! assert_eq!(envelope.tools(), ["search"]);
 //!
 //! # let wait = Wait::After(std::time::Duration::from_millis(600));
-//! # let denial = Denial { limit: Limit { scope: Scope::PerUser, tool: Some("search".into()) }, wait, source: Source::Store };
-//! let reply = Rejection::default().denied(&envelope, &denial);
+//! # let denial = Denial { limit: Limit { scope: Scope::PerUser, tool: Some("search".into()) }, wait, source: DecidedBy::Store };
+//! let reply = DenialForm::default().denied(&envelope, &denial);
 //! assert_eq!(reply.status, 200, "up to 2025-11-25, clients take 429 badly");
 //! assert_eq!(
 //!     String::from_utf8(reply.body)?,
@@ -71,5 +71,5 @@ pub use envelope::{Envelope, Id, Message, Part};
 pub use headers::Headers;
 pub use reader::Reader;
 pub use refusal::{Fault, Refusal};
-pub use reply::{RejectStatus, Rejection, Reply};
+pub use reply::{DenialForm, RejectStatus, Reply};
 pub use revision::Revision;

@@ -55,7 +55,7 @@ pub struct Reply {
 
 /// How calls are turned away: `--reject-status` and `--reject-code`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rejection {
+pub struct DenialForm {
     /// Over which HTTP status, in which form.
     pub status: RejectStatus,
     /// The JSON-RPC error code; by default -32029 up to 2025-11-25, and 429 from 2026-07-28.
@@ -81,7 +81,7 @@ pub enum RejectStatus {
 #[error("expected 429, 200, auto or tool-result")]
 pub struct UnknownRejectStatus;
 
-impl Rejection {
+impl DenialForm {
     /// Says which limit denies, and when to come back.
     pub fn denied(&self, envelope: &Envelope, denial: &Denial) -> Reply {
         let (wait, message) = match denial.wait {

@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, EncodeLabelValue, LabelSetEncoder, LabelValueEncoder};
 
-use crate::limiter::{Limit, ServerId, Source, plan::Draw};
+use crate::limiter::{DecidedBy, Limit, ServerId, plan::Draw};
 
 /// `namespace` and `server`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,9 +63,9 @@ impl Decider {
     /// How many there are.
     pub(super) const COUNT: usize = Self::Shadow as usize + 1;
 
-    pub(super) fn of(draw: &Draw<'_>, source: Source) -> Self {
+    pub(super) fn of(draw: &Draw<'_>, source: DecidedBy) -> Self {
         match source {
-            Source::FailOpen => Self::FailOpen,
+            DecidedBy::FailOpen => Self::FailOpen,
             _ if !draw.enforced() => Self::Shadow,
             _ => source.into(),
         }
@@ -73,22 +73,22 @@ impl Decider {
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Store => Source::Store.name(),
-            Self::Cache => Source::Cache.name(),
-            Self::Local => Source::Local.name(),
-            Self::FailOpen => Source::FailOpen.name(),
+            Self::Store => DecidedBy::Store.name(),
+            Self::Cache => DecidedBy::Cache.name(),
+            Self::Local => DecidedBy::Local.name(),
+            Self::FailOpen => DecidedBy::FailOpen.name(),
             Self::Shadow => "shadow",
         }
     }
 }
 
-impl From<Source> for Decider {
-    fn from(source: Source) -> Self {
+impl From<DecidedBy> for Decider {
+    fn from(source: DecidedBy) -> Self {
         match source {
-            Source::Store => Self::Store,
-            Source::Cache => Self::Cache,
-            Source::Local => Self::Local,
-            Source::FailOpen => Self::FailOpen,
+            DecidedBy::Store => Self::Store,
+            DecidedBy::Cache => Self::Cache,
+            DecidedBy::Local => Self::Local,
+            DecidedBy::FailOpen => Self::FailOpen,
         }
     }
 }

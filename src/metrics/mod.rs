@@ -73,7 +73,7 @@ use foldhash::fast::RandomState;
 pub use prometheus_client::{encoding::text::encode, registry::Registry};
 
 use self::{families::Families, server::Server};
-use crate::limiter::{Answer, Observer, Plan, ServerId, Source, StoreError};
+use crate::limiter::{DecidedBy, Observer, Plan, ServerId, StoreAnswer, StoreError};
 
 /// Counts what it is told. One for all servers of a process: give the same to [`Observed`](crate::stores::Observed), to the guard and to
 /// the store in Redis.
@@ -105,10 +105,10 @@ impl Metrics {
 }
 
 impl Observer for Metrics {
-    fn decided(&self, plan: &Plan<'_>, answer: &Answer, took: Duration) {
+    fn decided(&self, plan: &Plan<'_>, answer: &StoreAnswer, took: Duration) {
         self.of(plan.server(), |server| {
             server.decided(plan, answer, &self.families);
-            if answer.source != Source::Cache {
+            if answer.source != DecidedBy::Cache {
                 server.check_latency.observe(took.as_secs_f64());
             }
             if plan.skips_users() {

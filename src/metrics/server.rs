@@ -8,7 +8,7 @@ use super::{
     families::Families,
     labels::{CallLabels, Decider, DecisionLabels, DenialLabels, ErrorLabels, LimitLabel, ServerLabels},
 };
-use crate::limiter::{Answer, Cause, Limit, Plan, Scope, ServerId, Source, Verdict, plan::Draw, settle::Refusal};
+use crate::limiter::{Cause, DecidedBy, Limit, Plan, Scope, ServerId, StoreAnswer, Verdict, plan::Draw, settle::Shortfall};
 
 /// Whether a bucket or a call passed.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ impl Server {
     }
 
     /// Counts a decision: as ToolHive, each bucket of a call that was allowed, and the one bucket that denied.
-    pub(super) fn decided(&self, plan: &Plan<'_>, answer: &Answer, families: &Families) {
+    pub(super) fn decided(&self, plan: &Plan<'_>, answer: &StoreAnswer, families: &Families) {
         let source = answer.source;
         match answer.verdict {
             Verdict::Denied(refusal) => {
@@ -71,7 +71,7 @@ impl Server {
                 }
             }
         }
-        if source == Source::FailOpen {
+        if source == DecidedBy::FailOpen {
             self.fail_open.inc();
         }
     }
@@ -90,14 +90,14 @@ impl Server {
         ErrorLabels { server: self.labels.clone(), error_type }
     }
 
-    fn refused(&self, plan: &Plan<'_>, refusal: Refusal, source: Source, families: &Families) {
+    fn refused(&self, plan: &Plan<'_>, refusal: Shortfall, source: DecidedBy, families: &Families) {
         let Some(draw) = plan.draws().get(refusal.by) else { return };
         self.bucket(Decision::Rejected, draw, source, families);
         let (limit, source) = (LimitLabel(draw.limit().clone()), Decider::of(draw, source).name());
         families.denials.get_or_create(&DenialLabels { server: self.labels.clone(), limit, source }).inc();
     }
 
-    fn bucket(&self, decision: Decision, draw: &Draw<'_>, source: Source, families: &Families) {
+    fn bucket(&self, decision: Decision, draw: &Draw<'_>, source: DecidedBy, families: &Families) {
         let decider = Decider::of(draw, source);
         let limit = draw.limit();
         let make = || {
@@ -109,7 +109,7 @@ impl Server {
         kept.map(|kept| kept.get_or_init(make).inc());
     }
 
-    fn call(&self, decision: Decision, source: Source, families: &Families) {
+    fn call(&self, decision: Decision, source: DecidedBy, families: &Families) {
         let decider = Decider::from(source);
         let make = || {
             let labels = CallLabels { server: self.labels.clone(), decision: decision.name(), source: decider.name() };

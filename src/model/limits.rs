@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     bucket::Bucket,
-    subject::{Block, LevelOf, Scope, Subject},
+    subject::{Block, LevelOf, ScopeKey, Subject},
 };
 
 /// The limits of one server.
@@ -50,5 +50,5 @@ impl Limits {
 
 fn read_level(level: &LevelOf<'_>) -> ToolLimits {
     let read = |value: Option<&Value>| value.and_then(|value| Bucket::read(value).ok());
-    ToolLimits { global: read(level.global()), per_user: read(level.bucket(Scope::PerUser)) }
+    ToolLimits { global: read(level.global()), per_user: read(level.bucket(ScopeKey::PerUser)) }
 }

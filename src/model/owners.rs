@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     GROUP,
-    subject::{Kind, LevelOf, Scope, TOOLS},
+    subject::{Kind, LevelOf, ScopeKey, TOOLS},
 };
 
 /// The owners of an object's buckets.
@@ -76,12 +76,12 @@ impl<'a> Owners<'a> {
     }
 
     /// The managers that own any part of one bucket, in the order of their entries, each once.
-    pub fn of_bucket(&self, level: &LevelOf<'_>, scope: Scope) -> Vec<&'a str> {
+    pub fn of_bucket(&self, level: &LevelOf<'_>, scope: ScopeKey) -> Vec<&'a str> {
         self.managers(self.holding(level, scope))
     }
 
     /// The managers that apply any part of one bucket: whose next apply will say it again.
-    pub fn appliers_of_bucket(&self, level: &LevelOf<'_>, scope: Scope) -> Vec<&'a str> {
+    pub fn appliers_of_bucket(&self, level: &LevelOf<'_>, scope: ScopeKey) -> Vec<&'a str> {
         self.managers(self.holding(level, scope).filter(|held| self.entry(held).is_some_and(Entry::is_apply)))
     }
 
@@ -91,7 +91,7 @@ impl<'a> Owners<'a> {
     }
 
     /// Whether the Apply entry of one manager owns a part of one bucket.
-    pub(crate) fn apply_entry_holds(&self, manager: &str, level: &LevelOf<'_>, scope: Scope) -> bool {
+    pub(crate) fn apply_entry_holds(&self, manager: &str, level: &LevelOf<'_>, scope: ScopeKey) -> bool {
         self.holding(level, scope).filter_map(|held| self.entry(held)).any(|entry| entry.is_apply_of(manager))
     }
 
@@ -112,7 +112,7 @@ impl<'a> Owners<'a> {
         held.map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn holding(&self, level: &LevelOf<'_>, scope: Scope) -> impl Iterator<Item = &Held<'a>> {
+    fn holding(&self, level: &LevelOf<'_>, scope: ScopeKey) -> impl Iterator<Item = &Held<'a>> {
         self.held(level).iter().filter(move |held| held.owns(scope))
     }
 
@@ -148,12 +148,12 @@ impl<'a> Place<'a> {
 impl<'a> Held<'a> {
     fn read(entry: usize, item: Option<&'a str>, node: &'a Map<String, Value>) -> Option<Self> {
         let of = |scope| node.get(scope_key(scope)).and_then(Value::as_object);
-        let (shared, global) = (of(Scope::Shared), of(Scope::Global));
+        let (shared, global) = (of(ScopeKey::Shared), of(ScopeKey::Global));
         (shared.is_some() || global.is_some()).then_some(Self { entry, item, shared, global })
     }
 
-    pub(crate) fn owns(&self, scope: Scope) -> bool {
-        if scope == Scope::Shared { self.shared.is_some() } else { self.global.is_some() }
+    pub(crate) fn owns(&self, scope: ScopeKey) -> bool {
+        if scope == ScopeKey::Shared { self.shared.is_some() } else { self.global.is_some() }
     }
 }
 
@@ -191,11 +191,11 @@ fn text<'a>(entry: &'a Value, key: &str) -> &'a str {
 }
 
 /// The key of a bucket among an entry's fields.
-pub(crate) fn scope_key(scope: Scope) -> &'static str {
+pub(crate) fn scope_key(scope: ScopeKey) -> &'static str {
     match scope {
-        Scope::Global => "f:global",
-        Scope::Shared => "f:shared",
-        Scope::PerUser => "f:perUser",
+        ScopeKey::Global => "f:global",
+        ScopeKey::Shared => "f:shared",
+        ScopeKey::PerUser => "f:perUser",
     }
 }
 

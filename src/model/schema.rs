@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     GROUP,
     path::{FieldPath, Step},
-    subject::{Kind, Scope, TOOLS},
+    subject::{Kind, ScopeKey, TOOLS},
 };
 
 /// Whether an object that says `global` keeps it.
@@ -152,11 +152,11 @@ fn dropped_by(root: &Value, kind: Kind) -> Vec<FieldPath> {
     }
     let mut dropped = Vec::new();
     for (block, path) in blocks {
-        let known = [Scope::Global.key(), Scope::PerUser.key(), TOOLS];
+        let known = [ScopeKey::Global.key(), ScopeKey::PerUser.key(), TOOLS];
         dropped.extend(known.into_iter().filter(|key| !keeps(block, key)).map(|key| path.key(key)));
         if let Some(tool) = property(block, TOOLS).and_then(|tools| tools.get("items")) {
             let path = path.key(TOOLS);
-            let known = [Scope::Global.key(), Scope::PerUser.key()];
+            let known = [ScopeKey::Global.key(), ScopeKey::PerUser.key()];
             dropped.extend(known.into_iter().filter(|key| !keeps(tool, key)).map(|key| path.key(key)));
         }
     }
@@ -213,7 +213,7 @@ fn property<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
 
 /// A level keeps both names when it declares both, or keeps what it does not know.
 fn keeps_global(level: &Value) -> bool {
-    [Scope::Global, Scope::Shared].iter().all(|scope| keeps(level, scope.key()))
+    [ScopeKey::Global, ScopeKey::Shared].iter().all(|scope| keeps(level, scope.key()))
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl Kind {
 
 /// Which calls a bucket counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
+pub enum ScopeKey {
     /// All calls of the server or tool, under the name `global`.
     Global,
     /// The same, under the deprecated name `shared`.
@@ -66,7 +66,7 @@ pub enum Scope {
     PerUser,
 }
 
-impl Scope {
+impl ScopeKey {
     /// Every scope, in the order in which limits are documented.
     pub const ALL: [Self; 3] = [Self::Global, Self::Shared, Self::PerUser];
 
@@ -260,18 +260,18 @@ pub struct LevelOf<'a> {
 
 impl<'a> LevelOf<'a> {
     /// The bucket of one scope, unless absent or null.
-    pub fn bucket(&self, scope: Scope) -> Option<&'a Value> {
+    pub fn bucket(&self, scope: ScopeKey) -> Option<&'a Value> {
         self.value.get(scope.key()).filter(|value| !value.is_null())
     }
 
     /// The bucket that counts all calls, under either name.
     pub fn global(&self) -> Option<&'a Value> {
-        self.bucket(Scope::Global).or_else(|| self.bucket(Scope::Shared))
+        self.bucket(ScopeKey::Global).or_else(|| self.bucket(ScopeKey::Shared))
     }
 
     /// The buckets that are there, of whatever type.
     pub fn buckets(&self) -> Vec<BucketAt<'a>> {
-        let present = Scope::ALL.into_iter().filter_map(|scope| self.bucket(scope).map(|value| (scope, value)));
+        let present = ScopeKey::ALL.into_iter().filter_map(|scope| self.bucket(scope).map(|value| (scope, value)));
         present.map(|(scope, value)| BucketAt { path: self.path.key(scope.key()), scope, value }).collect()
     }
 }
@@ -282,7 +282,7 @@ pub struct BucketAt<'a> {
     /// Where it stands.
     pub path: FieldPath,
     /// What it counts.
-    pub scope: Scope,
+    pub scope: ScopeKey,
     /// What stands there.
     pub value: &'a Value,
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
 
 use super::front::{Turned, plain};
 use crate::{
-    auth::{Auth, Caller, Peer as Asking, ProtectedResource, Rejection, challenge},
+    auth::{Auth, Caller, PeerIdentity, ProtectedResource, Rejection, challenge},
     server::Peer,
 };
 
@@ -73,10 +73,10 @@ impl Callers {
     }
 }
 
-fn asking(peer: Option<&Peer>) -> Asking<'_> {
+fn asking(peer: Option<&Peer>) -> PeerIdentity<'_> {
     match peer {
-        Some(peer) => Asking { ip: peer.address.ip(), certificate_names: &peer.certificate_names },
-        None => Asking { ip: std::net::Ipv4Addr::UNSPECIFIED.into(), certificate_names: &[] },
+        Some(peer) => PeerIdentity { ip: peer.address.ip(), certificate_names: &peer.certificate_names },
+        None => PeerIdentity { ip: std::net::Ipv4Addr::UNSPECIFIED.into(), certificate_names: &[] },
     }
 }
 

@@ -13,7 +13,7 @@
 //! |---|---|
 //! | a foreign `Host` or `Origin` ([`origin`]) | 403 |
 //! | a path that is not MCP's ([`paths`]) | 404 |
-//! | a limit denies | what [`Rejection`] says: by default what the client's revision gets along with |
+//! | a limit denies | what [`DenialForm`] says: by default what the client's revision gets along with |
 //! | a body that parsers read differently, or no JSON-RPC | 400 |
 //! | a body too large, or too slow | 413, 408 |
 //! | no memory for one more body, until its deadline | 503 with `Retry-After` |
@@ -82,7 +82,7 @@ use self::{
 };
 use crate::{
     limiter::{DigestKey, Limiter, Observer, Policy},
-    mcp::{Reader, Rejection},
+    mcp::{DenialForm, Reader},
     server::{
         ConnectionLimits, Listener, Phase,
         tls::{Files, ServerCertificate, TlsError, keep_fresh},
@@ -92,7 +92,7 @@ use crate::{
 
 /// How a proxy runs.
 #[derive(Debug)]
-pub struct Settings {
+pub struct ProxySettings {
     /// Where clients come in.
     pub listen: SocketAddr,
     /// A certificate, for HTTPS.
@@ -120,7 +120,7 @@ pub struct Settings {
     /// Until a request's body is here.
     pub body_within: Duration,
     /// How calls are turned away.
-    pub rejection: Rejection,
+    pub rejection: DenialForm,
     /// Whether `RateLimit` and `RateLimit-Policy` are told.
     pub rate_limit_fields: bool,
     /// Whether limits only tell what they would have denied.
@@ -187,7 +187,7 @@ struct Gateway {
     metrics: Metrics,
     tally: Arc<Tally>,
     lookout: Lookout,
-    rejection: Rejection,
+    rejection: DenialForm,
     rate_limit_fields: bool,
     shadow: bool,
     optimizer: bool,
@@ -238,7 +238,7 @@ impl Proxy {
     ///
     /// # Errors
     /// When something of it cannot be done; nothing is left behind.
-    pub async fn bind(settings: Settings, parts: Parts, observer: Arc<dyn Observer>, registry: Registry) -> Result<Self, BindError> {
+    pub async fn bind(settings: ProxySettings, parts: Parts, observer: Arc<dyn Observer>, registry: Registry) -> Result<Self, BindError> {
         let Parts { source, buckets, callers } = parts;
         let certificate = settings.tls.map(ServerCertificate::open).transpose()?.map(Arc::new);
         let upstream = Upstream::new(&settings.upstream, settings.upstream_ca.as_deref(), settings.answer_within)?;
@@ -293,7 +293,7 @@ impl Proxy {
         self.metrics_address
     }
 
-    /// Serves until `shutdown` resolves, then drains: everything is served for [`Settings::drain`], then nothing new is accepted and streams
+    /// Serves until `shutdown` resolves, then drains: everything is served for [`ProxySettings::drain`], then nothing new is accepted and streams
     /// have their grace to end. Meanwhile, `follow` may put other limits in force; it is dropped at the end.
     pub async fn run<F>(self, follow: impl FnOnce(InForce) -> F, shutdown: impl Future<Output = ()>)
     where

@@ -2,7 +2,7 @@
 
 use crate::{
     limiter::{
-        Answer, Bounds, Inspect, InspectError, Plan, ServerId, Store, StoreError,
+        Bounds, Inspect, InspectError, Plan, ServerId, Store, StoreAnswer, StoreError,
         inspect::{Listing, Sample},
     },
     stores::{Guard, Memory, Redis},
@@ -59,7 +59,7 @@ impl Buckets {
 }
 
 impl Store for Buckets {
-    async fn take(&self, plan: &Plan<'_>) -> Result<Answer, StoreError> {
+    async fn take(&self, plan: &Plan<'_>) -> Result<StoreAnswer, StoreError> {
         match self {
             Self::Memory(memory) => memory.take(plan).await,
             Self::Redis(redis) => redis.take(plan).await,

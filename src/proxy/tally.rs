@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 
 use super::live::{LimitTotals, Totals};
-use crate::limiter::{Answer, Limit, Observer, Plan, Policy, Source, StoreError, Verdict};
+use crate::limiter::{DecidedBy, Limit, Observer, Plan, Policy, StoreAnswer, StoreError, Verdict};
 
 /// Counters that are read by people. As many limits as manifests have named, no users.
 #[derive(Debug)]
@@ -75,13 +75,13 @@ impl Tally {
 }
 
 impl Observer for Tally {
-    fn decided(&self, plan: &Plan<'_>, answer: &Answer, _took: Duration) {
+    fn decided(&self, plan: &Plan<'_>, answer: &StoreAnswer, _took: Duration) {
         let (refusal, total) = match answer.verdict {
             Verdict::Denied(refusal) => (Some(refusal), &self.denied),
             Verdict::Allowed { shadow, .. } => (shadow, &self.allowed),
         };
         add(total);
-        if answer.source == Source::FailOpen {
+        if answer.source == DecidedBy::FailOpen {
             return add(&self.fail_open);
         }
         match refusal {

@@ -7,7 +7,7 @@ use std::{
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::{Finding, Judged, Place, Report, Severity, Summary, Totals};
+use super::{Finding, FindingCounts, Judged, Place, Report, Severity, Summary};
 
 /// A line that is longer than this, such as a file of JSON without line ends, is not shown.
 const LONGEST_LINE: usize = 2_000;
@@ -68,14 +68,14 @@ fn snippet<'a>(place: &'a Place, label: Option<&'a str>, kind: AnnotationKind) -
 }
 
 /// A line for each namespace; nothing where none are told apart.
-fn table(namespaces: &BTreeMap<String, Totals>) -> String {
+fn table(namespaces: &BTreeMap<String, FindingCounts>) -> String {
     if namespaces.is_empty() {
         return String::new();
     }
     let width = namespaces.keys().map(String::len).chain([NAMESPACE.len()]).max().unwrap_or_default();
     let mut table = format!("{NAMESPACE:width$}  OBJECTS  WITH LIMITS  ERRORS  WARNINGS\n");
     for (namespace, totals) in namespaces {
-        let Totals { judged, limited, errors, warnings, .. } = totals;
+        let FindingCounts { judged, limited, errors, warnings, .. } = totals;
         table += &format!("{namespace:width$}  {judged:>7}  {limited:>11}  {errors:>6}  {warnings:>8}\n");
     }
     table + "\n"

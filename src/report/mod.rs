@@ -63,12 +63,12 @@ pub struct Summary {
     pub unreadable: usize,
     /// By namespace, where a cluster was looked at.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub namespaces: BTreeMap<String, Totals>,
+    pub namespaces: BTreeMap<String, FindingCounts>,
 }
 
 /// The totals of one namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Totals {
+pub struct FindingCounts {
     /// Objects that were judged.
     pub judged: usize,
     /// Those of them that have limits.
@@ -81,7 +81,7 @@ pub struct Totals {
     pub ignored: usize,
 }
 
-impl Totals {
+impl FindingCounts {
     /// Counts an object and what was found in it.
     pub fn count(&mut self, is_limited: bool, findings: &[Finding]) {
         let mut found = Summary::default();

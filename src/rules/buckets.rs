@@ -9,7 +9,7 @@ use crate::model::{
     bucket::{Bucket, BucketFault, MAX_TOKENS, REFILL_PERIOD, quoted, same_meaning},
     owners::Owners,
     path::FieldPath,
-    subject::{LevelOf, Scope, Subject},
+    subject::{LevelOf, ScopeKey, Subject},
 };
 
 pub(super) fn max_tokens(context: &Context<'_>) -> Vec<Found> {
@@ -51,7 +51,7 @@ pub(super) fn shared_and_global_disagree(context: &Context<'_>) -> Vec<Found> {
     let levels = context.subject.blocks().into_iter().flat_map(|block| block.levels());
     levels
         .filter_map(|level| {
-            let (shared, global) = (level.bucket(Scope::Shared)?, level.bucket(Scope::Global)?);
+            let (shared, global) = (level.bucket(ScopeKey::Shared)?, level.bucket(ScopeKey::Global)?);
             (!same_meaning(shared, global)).then(|| disagreement(&owners, &level, shared, global))
         })
         .collect()
@@ -61,7 +61,7 @@ pub(super) fn shared_and_global_disagree(context: &Context<'_>) -> Vec<Found> {
 const MOST_MANAGERS: usize = 4;
 
 fn disagreement(owners: &Owners<'_>, level: &LevelOf<'_>, shared: &Value, global: &Value) -> Found {
-    let set_by = |scope: Scope| {
+    let set_by = |scope: ScopeKey| {
         let managers = owners.of_bucket(level, scope);
         let named: Vec<_> = managers.iter().take(MOST_MANAGERS).map(|manager| plainly(manager)).collect();
         match managers.len() - named.len() {
@@ -73,11 +73,11 @@ fn disagreement(owners: &Owners<'_>, level: &LevelOf<'_>, shared: &Value, global
     let message = format!(
         "shared ({}{}) and global ({}{}) disagree: keep only global, with the limit you want",
         brief(shared),
-        set_by(Scope::Shared),
+        set_by(ScopeKey::Shared),
         brief(global),
-        set_by(Scope::Global),
+        set_by(ScopeKey::Global),
     );
-    Found::new(level.path.key(Scope::Shared.key()), message).on(level.path.key(Scope::Global.key()))
+    Found::new(level.path.key(ScopeKey::Shared.key()), message).on(level.path.key(ScopeKey::Global.key()))
 }
 
 /// A manager's name as it is, unless it would break the line.

@@ -9,7 +9,7 @@ use crate::model::{
     bucket::{FIELDS, quoted, type_name},
     path::FieldPath,
     spelling::nearest,
-    subject::{Block, Scope, TOOLS},
+    subject::{Block, ScopeKey, TOOLS},
 };
 
 const BLOCK_FIELDS: [&str; 4] = ["global", "shared", "perUser", TOOLS];
@@ -20,7 +20,7 @@ pub(super) fn per_user_without_sign_in(context: &Context<'_>) -> Vec<Found> {
         return Vec::new();
     }
     let buckets = context.subject.blocks().into_iter().flat_map(|block| block.buckets());
-    let per_user = buckets.filter(|bucket| bucket.scope == Scope::PerUser);
+    let per_user = buckets.filter(|bucket| bucket.scope == ScopeKey::PerUser);
     let message = format!("callers do not sign in, so there are no users to count: {}, or use global", context.subject.sign_in_hint());
     per_user.map(|bucket| Found::new(bucket.path, message.clone())).collect()
 }
@@ -53,7 +53,7 @@ pub(super) fn empty_tool(context: &Context<'_>) -> Vec<Found> {
         .filter_map(|(path, entry)| match entry.as_object() {
             None => Some(Found::new(path, format!("is {}: write a map with name and global or perUser", type_name(entry)))),
             Some(map) => {
-                let has_bucket = Scope::ALL.iter().any(|scope| map.get(scope.key()).is_some_and(|value| !value.is_null()));
+                let has_bucket = ScopeKey::ALL.iter().any(|scope| map.get(scope.key()).is_some_and(|value| !value.is_null()));
                 (!has_bucket).then(|| Found::new(path, "limits nothing: set global or perUser, or remove the entry"))
             }
         })

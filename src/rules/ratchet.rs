@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{Context, Effect, Violation, check};
 use crate::model::{
     path::{FieldPath, Step},
-    subject::{RATE_LIMITING, Scope, Subject, TOOLS},
+    subject::{RATE_LIMITING, ScopeKey, Subject, TOOLS},
 };
 
 /// The violations of an update: those that stand identically in `old` are turned into warnings.
@@ -48,7 +48,7 @@ fn stable_name(path: &FieldPath, object: &Value) -> FieldPath {
             Step::Index(index) => walked.index(*index),
         };
         out.push(match step {
-            Step::Key(key) if key == Scope::Shared.key() => Step::Key(Scope::Global.key().to_owned()),
+            Step::Key(key) if key == ScopeKey::Shared.key() => Step::Key(ScopeKey::Global.key().to_owned()),
             Step::Index(_) => match walked.key("name").find(object).and_then(Value::as_str) {
                 Some(name) => Step::Key(name.to_owned()),
                 None => step.clone(),
@@ -78,9 +78,9 @@ fn name(entry: &Value) -> Option<&str> {
 }
 
 fn canonical_map(map: &Map<String, Value>) -> Map<String, Value> {
-    let alone = map.get(Scope::Global.key()).is_none_or(Value::is_null);
+    let alone = map.get(ScopeKey::Global.key()).is_none_or(Value::is_null);
     let renamed = map.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| {
-        let key = if alone && key == Scope::Shared.key() { Scope::Global.key() } else { key };
+        let key = if alone && key == ScopeKey::Shared.key() { ScopeKey::Global.key() } else { key };
         let value = if [RATE_LIMITING, TOOLS].contains(&key) { canonical(value) } else { value.clone() };
         (key.to_owned(), value)
     });

@@ -9,12 +9,12 @@ use crate::model::{
     alias::Kept,
     bucket::{Bucket, quoted, same_meaning},
     period::go_duration,
-    subject::{Block, Kind, LevelOf, Scope},
+    subject::{Block, Kind, LevelOf, ScopeKey},
 };
 
 pub(super) fn shared_is_deprecated(context: &Context<'_>) -> Vec<Found> {
     let levels = context.subject.blocks().into_iter().flat_map(|block| block.levels());
-    let with_shared = levels.filter(|level| level.bucket(Scope::Shared).is_some());
+    let with_shared = levels.filter(|level| level.bucket(ScopeKey::Shared).is_some());
     with_shared
         .filter_map(|level| {
             let kept = context.kept.get(&level.path);
@@ -23,13 +23,13 @@ pub(super) fn shared_is_deprecated(context: &Context<'_>) -> Vec<Found> {
                 return None;
             }
             let why = kept.map(|kept| format!(" ({kept})")).unwrap_or_default();
-            Some(Found::new(level.path.key(Scope::Shared.key()), format!("deprecated, write global{why}")))
+            Some(Found::new(level.path.key(ScopeKey::Shared.key()), format!("deprecated, write global{why}")))
         })
         .collect()
 }
 
 fn is_mirrored(level: &LevelOf<'_>) -> bool {
-    level.bucket(Scope::Shared).zip(level.bucket(Scope::Global)).is_some_and(|(shared, global)| same_meaning(shared, global))
+    level.bucket(ScopeKey::Shared).zip(level.bucket(ScopeKey::Global)).is_some_and(|(shared, global)| same_meaning(shared, global))
 }
 
 pub(super) fn never_binds(context: &Context<'_>) -> Vec<Found> {
@@ -40,10 +40,10 @@ fn never_binding_in(block: &Block<'_>) -> Vec<Found> {
     let read = |value: Option<&Value>| value.and_then(|value| Bucket::read(value).ok());
     let levels = block.levels();
     let Some(server) = levels.first() else { return Vec::new() };
-    let (server_global, server_user) = (read(server.global()), read(server.bucket(Scope::PerUser)));
+    let (server_global, server_user) = (read(server.global()), read(server.bucket(ScopeKey::PerUser)));
     let mut found = Vec::new();
     for level in &levels {
-        let (global, user) = (read(level.global()), read(level.bucket(Scope::PerUser)));
+        let (global, user) = (read(level.global()), read(level.bucket(ScopeKey::PerUser)));
         let is_tool = level.tool.is_some();
         let wider_than_global = [(is_tool, server_global, "the server's global")];
         let wider_than_user = [
@@ -51,14 +51,14 @@ fn never_binding_in(block: &Block<'_>) -> Vec<Found> {
             (is_tool, server_user, "the server's perUser"),
             (is_tool, server_global, "the server's global"),
         ];
-        let global_name = if level.bucket(Scope::Global).is_some() { Scope::Global } else { Scope::Shared };
+        let global_name = if level.bucket(ScopeKey::Global).is_some() { ScopeKey::Global } else { ScopeKey::Shared };
         found.extend(first_wider(level, global_name, global, &wider_than_global));
-        found.extend(first_wider(level, Scope::PerUser, user, &wider_than_user));
+        found.extend(first_wider(level, ScopeKey::PerUser, user, &wider_than_user));
     }
     found
 }
 
-fn first_wider(level: &LevelOf<'_>, scope: Scope, bucket: Option<Bucket>, wider: &[(bool, Option<Bucket>, &str)]) -> Option<Found> {
+fn first_wider(level: &LevelOf<'_>, scope: ScopeKey, bucket: Option<Bucket>, wider: &[(bool, Option<Bucket>, &str)]) -> Option<Found> {
     let bucket = bucket?;
     let (_, _, name) = wider.iter().find(|(applies, wider, _)| *applies && wider.is_some_and(|wider| bucket.never_binds_below(&wider)))?;
     Some(Found::new(level.path.key(scope.key()), format!("never denies: {name} is as tight")))
@@ -93,13 +93,13 @@ pub(super) fn keys_in_redis(context: &Context<'_>) -> Vec<Found> {
 
 /// The memory formula, at the users' bucket that is kept longest, where that is two days (2 x 24h) or longer.
 fn keys_of(block: &Block<'_>) -> Option<Found> {
-    let per_user = block.buckets().filter(|at| at.scope == Scope::PerUser);
+    let per_user = block.buckets().filter(|at| at.scope == ScopeKey::PerUser);
     let read = per_user.filter_map(|at| Some((at.path, Bucket::read(at.value).ok()?.refill_period)));
     let (path, period) = read.max_by_key(|(_, period)| *period)?;
     if period.as_duration() < 24 * HOUR {
         return None;
     }
-    let tools = block.tools().filter(|tool| tool.bucket(Scope::PerUser).is_some()).count();
+    let tools = block.tools().filter(|tool| tool.bucket(ScopeKey::PerUser).is_some()).count();
     let kept = go_duration(period.as_nanos().saturating_mul(2));
     Some(Found::new(path, format!("Redis holds (users seen in {kept}) x (1 + {tools}) keys")))
 }
@@ -124,10 +124,10 @@ pub(super) fn unread_limits(context: &Context<'_>) -> Vec<Found> {
             continue;
         }
         let unread =
-            block.levels().into_iter().filter(|level| level.bucket(Scope::Global).is_some() && level.bucket(Scope::Shared).is_none());
+            block.levels().into_iter().filter(|level| level.bucket(ScopeKey::Global).is_some() && level.bucket(ScopeKey::Shared).is_none());
         found.extend(unread.map(|level| {
             let message = "ToolHive's operator reads only shared, so this limit is not enforced: write shared with the same limit too";
-            Found::new(level.path.key(Scope::Global.key()), message)
+            Found::new(level.path.key(ScopeKey::Global.key()), message)
         }));
     }
     found

@@ -33,8 +33,8 @@ use super::{
     shard::Shard,
 };
 use crate::limiter::{
-    Answer, Bounds, Inspect, InspectError, Micros, Plan, ServerId, Store, StoreError, Verdict,
-    inspect::{Kept, Listing, Sample},
+    Bounds, Inspect, InspectError, Micros, Plan, ServerId, Store, StoreAnswer, StoreError, Verdict,
+    inspect::{Listing, Sample, Stored},
     plan::Draw,
     settle::{Slot, settle},
     shape::State,
@@ -153,7 +153,7 @@ impl<C: Clock> Memory<C> {
 }
 
 impl<C: Clock> Store for Memory<C> {
-    async fn take(&self, plan: &Plan<'_>) -> Result<Answer, StoreError> {
+    async fn take(&self, plan: &Plan<'_>) -> Result<StoreAnswer, StoreError> {
         Ok(self.take_now(plan).into())
     }
 
@@ -169,7 +169,10 @@ impl<C: Clock> Inspect for Memory<C> {
         let kept = |key: &String| {
             let place = self.place(key);
             let kept = self.shards.get(place.shard).and_then(|shard| lock(shard).look(place.hash, key));
-            kept.map_or(Kept::Nothing, |(state, full_at)| Kept::Bucket { state, ttl: Some(Duration::from_micros(full_at.us_since(at))) })
+            kept.map_or(Stored::Nothing, |(state, full_at)| Stored::Bucket {
+                state,
+                ttl: Some(Duration::from_micros(full_at.us_since(at))),
+            })
         };
         Ok(keys.iter().map(|key| Sample { at, kept: kept(key) }).collect())
     }

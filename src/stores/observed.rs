@@ -22,9 +22,9 @@ use std::{fmt, sync::Arc, time::Instant};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::limiter::{
-    Answer, Bounds, Inspect, InspectError, Observer, Plan, ServerId, Source, Store, StoreError, Verdict, Wait,
+    Bounds, DecidedBy, Inspect, InspectError, Observer, Plan, ServerId, Store, StoreAnswer, StoreError, Verdict, Wait,
     inspect::{Listing, Sample},
-    settle::Refusal,
+    settle::Shortfall,
 };
 
 /// The target of the spans, by which a subscriber's filter turns them on or off.
@@ -56,7 +56,7 @@ impl<S: fmt::Debug> fmt::Debug for Observed<S> {
 }
 
 impl<S: Store> Store for Observed<S> {
-    async fn take(&self, plan: &Plan<'_>) -> Result<Answer, StoreError> {
+    async fn take(&self, plan: &Plan<'_>) -> Result<StoreAnswer, StoreError> {
         let (span, asked) = (span(), Instant::now());
         let outcome = self.store.take(plan).instrument(span.clone()).await;
         let took = asked.elapsed();
@@ -110,12 +110,12 @@ fn span() -> Span {
     )
 }
 
-fn record(span: &Span, plan: &Plan<'_>, answer: &Answer) {
+fn record(span: &Span, plan: &Plan<'_>, answer: &StoreAnswer) {
     if span.is_disabled() {
         return;
     }
     span.record("rate_limit.source", answer.source.name());
-    span.record("rate_limit.fail_open", answer.source == Source::FailOpen);
+    span.record("rate_limit.fail_open", answer.source == DecidedBy::FailOpen);
     match &answer.verdict {
         Verdict::Allowed { shadow, .. } => {
             span.record("rate_limit.decision", "allowed");
@@ -136,7 +136,7 @@ fn record(span: &Span, plan: &Plan<'_>, answer: &Answer) {
 }
 
 /// The limit, as ToolHive's traces name it.
-fn rejected_by(plan: &Plan<'_>, refusal: &Refusal) -> &'static str {
+fn rejected_by(plan: &Plan<'_>, refusal: &Shortfall) -> &'static str {
     match plan.draws().get(refusal.by).map(|draw| draw.limit().labels()) {
         Some(("shared", "server")) => "shared_server",
         Some(("shared", _)) => "shared_tool",

@@ -11,7 +11,7 @@ use crate::limiter::{
 /// Buckets whose keys fell to this shard.
 #[derive(Debug)]
 pub(super) struct Shard {
-    buckets: HashTable<Kept>,
+    buckets: HashTable<Stored>,
     /// Most buckets of users.
     capacity: usize,
     /// How many buckets there may be before the next look at which are full.
@@ -20,7 +20,7 @@ pub(super) struct Shard {
 
 /// The state of one bucket.
 #[derive(Debug)]
-struct Kept {
+struct Stored {
     key: Box<str>,
     hash: u64,
     shape: Shape,
@@ -74,7 +74,7 @@ impl Shard {
     pub(super) fn add(&mut self, hash: u64, draw: &Draw<'_>, state: State, now: Micros) -> u64 {
         let evicted = if self.buckets.len() >= self.sweep_at { self.sweep(now) } else { 0 };
         let of_user = draw.limit().scope == Scope::PerUser;
-        let kept = Kept { key: draw.key().into(), hash, shape: draw.shape(), state, of_user };
+        let kept = Stored { key: draw.key().into(), hash, shape: draw.shape(), state, of_user };
         self.buckets.insert_unique(hash, kept, |kept| kept.hash);
         evicted
     }
@@ -92,7 +92,7 @@ impl Shard {
 
     /// At the cap, drops the eighth of the users' buckets that would be full soonest.
     fn evict(&mut self) -> u64 {
-        let mut full_at: Vec<Micros> = self.of_users().map(Kept::full_at).collect();
+        let mut full_at: Vec<Micros> = self.of_users().map(Stored::full_at).collect();
         if full_at.len() < self.capacity {
             return 0;
         }
@@ -108,12 +108,12 @@ impl Shard {
         surplus as u64
     }
 
-    fn of_users(&self) -> impl Iterator<Item = &Kept> {
+    fn of_users(&self) -> impl Iterator<Item = &Stored> {
         self.buckets.iter().filter(|kept| kept.of_user)
     }
 }
 
-impl Kept {
+impl Stored {
     /// From then on, forgetting it changes nothing.
     fn full_at(&self) -> Micros {
         self.shape.full_at(self.state)

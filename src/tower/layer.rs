@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     limiter::{Decision, Limiter, Store},
-    mcp::Rejection,
+    mcp::DenialForm,
 };
 
 /// Puts a limiter around services.
-pub struct McpLimitLayer<S, C, R = Rejection> {
+pub struct McpLimitLayer<S, C, R = DenialForm> {
     gate: Arc<Gate<S, C, R>>,
 }
 
@@ -29,14 +29,14 @@ pub(super) struct Gate<S, C, R> {
 }
 
 impl<S, C> McpLimitLayer<S, C> {
-    /// Requests are told apart by `classifier`, and denied as MCP does by default ([`Rejection`]).
+    /// Requests are told apart by `classifier`, and denied as MCP does by default ([`DenialForm`]).
     pub fn new(limiter: Arc<Limiter<S>>, classifier: C) -> Self {
-        Self::with_responder(limiter, classifier, Rejection::default())
+        Self::with_responder(limiter, classifier, DenialForm::default())
     }
 }
 
 impl<S, C, R> McpLimitLayer<S, C, R> {
-    /// The same with other responses: a [`Rejection`] with other settings, [`Plain`](super::Plain), or an own [`Respond`].
+    /// The same with other responses: a [`DenialForm`] with other settings, [`Plain`](super::Plain), or an own [`Respond`].
     pub fn with_responder(limiter: Arc<Limiter<S>>, classifier: C, responder: R) -> Self {
         Self { gate: Arc::new(Gate { limiter, classifier, responder }) }
     }

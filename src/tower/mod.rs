@@ -56,7 +56,7 @@
 //!
 //! # Telling what a request calls
 //!
-//! [`Mcp`] reads MCP over HTTP, and with it denials are JSON-RPC errors, as [`Rejection`](crate::mcp::Rejection) says. To tell the calls, it
+//! [`Mcp`] reads MCP over HTTP, and with it denials are JSON-RPC errors, as [`DenialForm`](crate::mcp::DenialForm) says. To tell the calls, it
 //! reads the body of each POST whole, up to a [limit](Mcp::most_bytes), before the service has it: put a timeout outside of this layer if
 //! clients may be slow on purpose. Other requests are not touched. Put the layer on the MCP route only.
 //!

@@ -9,7 +9,7 @@ use http_body_util::Full;
 
 use crate::{
     limiter::{Denial, StoreError},
-    mcp::{Envelope, Rejection, Reply},
+    mcp::{DenialForm, Envelope, Reply},
 };
 
 /// Turns denials into responses, given what the classifier knows of the request.
@@ -22,13 +22,13 @@ pub trait Respond<T> {
 }
 
 /// As MCP says it.
-impl Respond<Envelope> for Rejection {
+impl Respond<Envelope> for DenialForm {
     fn denied(&self, envelope: &Envelope, denial: &Denial) -> Response<Full<Bytes>> {
-        Rejection::denied(self, envelope, denial).into()
+        DenialForm::denied(self, envelope, denial).into()
     }
 
     fn undecided(&self, envelope: &Envelope, _: &StoreError) -> Response<Full<Bytes>> {
-        Rejection::undecided(self, envelope).into()
+        DenialForm::undecided(self, envelope).into()
     }
 }
 

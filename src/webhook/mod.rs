@@ -36,7 +36,7 @@ use crate::{
 
 /// How a server runs.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct WebhookSettings {
     /// Where reviews come in, over TLS.
     pub listen: SocketAddr,
     /// Where health and metrics are, in plain HTTP.
@@ -115,7 +115,7 @@ impl Shared {
 /// A server that is bound and not yet served.
 #[derive(Debug)]
 pub struct Server {
-    settings: Settings,
+    settings: WebhookSettings,
     certificate: Arc<ServerCertificate>,
     reviews: Listener,
     operations: Listener,
@@ -129,7 +129,7 @@ impl Server {
     ///
     /// # Errors
     /// When either cannot be done; nothing is left behind.
-    pub async fn bind(settings: Settings, world: World) -> Result<Self, BindError> {
+    pub async fn bind(settings: WebhookSettings, world: World) -> Result<Self, BindError> {
         let certificate = Arc::new(ServerCertificate::open(settings.tls.clone())?);
         let (reviews, address) = bind(settings.listen, Some(certificate.clone()), settings.limits).await?;
         let (operations, metrics_address) = bind(settings.metrics_listen, None, settings.limits).await?;
@@ -146,7 +146,7 @@ impl Server {
         self.metrics_address
     }
 
-    /// Serves until `shutdown` resolves, then drains: readiness fails first, everything is served for [`Settings::drain`], then nothing new
+    /// Serves until `shutdown` resolves, then drains: readiness fails first, everything is served for [`WebhookSettings::drain`], then nothing new
     /// is accepted and what is under way is finished.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (tell, phase) = watch::channel(Phase::Serving);

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tollgate::{
     limiter::{Call, Limiter, Policy},
     proxy::source::Source,
-    stores::{Redis, redis::Settings},
+    stores::{Redis, redis::RedisSettings},
 };
 
 use crate::support::{redis::Server, serve::command};
@@ -35,7 +35,7 @@ impl Scene {
         let (folder, redis) = (tempfile::tempdir().expect("a folder"), Server::start().await);
         std::fs::write(folder.path().join("server.yaml"), RESOURCE).expect("written");
         let source = Source::read(RESOURCE, None, "default").expect("a good resource");
-        let store = Redis::new(&Settings::parse(&redis.url()).expect("a URL")).expect("a store");
+        let store = Redis::new(&RedisSettings::parse(&redis.url()).expect("a URL")).expect("a store");
         let limiter = Limiter::new(Arc::new(store), Policy::new(&source.server, &source.limits));
         for user in ["alice", "\x07bell"] {
             assert!(limiter.decide(&Call::of("web").by(user)).await.expect("decided").is_allowed());

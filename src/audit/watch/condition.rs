@@ -21,7 +21,7 @@ const LONGEST_MESSAGE: usize = 32_768;
 
 /// What is true of an object's limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Validity {
     /// Whether there is no fault; warnings are none.
     pub is_valid: bool,
     /// One word, for programs.
@@ -30,7 +30,7 @@ pub struct Verdict {
     pub message: String,
 }
 
-impl Verdict {
+impl Validity {
     /// From everything found in an object. The reason is that of the first fault, the message tells all of them.
     pub fn of(subject: Subject<'_>, findings: &[Finding]) -> Self {
         let faults: Vec<_> = findings.iter().filter(|found| found.severity > Severity::Warning).collect();
@@ -116,8 +116,8 @@ mod tests {
         report::rows,
     };
 
-    fn verdict(object: &Value, findings: &[Finding]) -> Verdict {
-        Verdict::of(Subject::new(Kind::McpServer, object), findings)
+    fn verdict(object: &Value, findings: &[Finding]) -> Validity {
+        Validity::of(Subject::new(Kind::McpServer, object), findings)
     }
 
     fn finding(id: &'static str, field: &str, message: &str) -> Finding {

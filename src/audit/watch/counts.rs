@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::condition::Verdict;
+use super::condition::Validity;
 use crate::{model::subject::Kind, report::Finding};
 
 /// Verdicts, by object.
@@ -68,7 +68,7 @@ impl Counts {
         Self { verdicts: Mutex::default(), registry, objects, findings, writes }
     }
 
-    pub(super) fn judged(&self, kind: Kind, object: &DynamicObject, verdict: &Verdict, findings: &[Finding]) {
+    pub(super) fn judged(&self, kind: Kind, object: &DynamicObject, verdict: &Validity, findings: &[Finding]) {
         let found = findings.iter().map(|found| (found.id, found.severity.name())).collect();
         let counted = Counted { reason: verdict.reason, is_valid: verdict.is_valid, found };
         self.verdicts().insert(key(kind, object), counted);

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{debug, info, warn};
 
-use super::{Scope, api, resource};
+use super::{WatchScope, api, resource};
 use crate::{
     audit::{
         around::Around,
@@ -66,7 +66,7 @@ struct State {
 
 impl Facts {
     /// Begins to follow.
-    pub(super) fn follow(client: &Client, scope: &Scope, tasks: &mut JoinSet<()>) -> Arc<Self> {
+    pub(super) fn follow(client: &Client, scope: &WatchScope, tasks: &mut JoinSet<()>) -> Arc<Self> {
         let (tell, learnt) = watch::channel(0);
         let all = What::ALL.into_iter().flat_map(|what| scope.namespaces().map(move |namespace| (what, namespace)));
         let lists = all.map(|(what, namespace)| {

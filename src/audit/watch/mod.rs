@@ -42,7 +42,7 @@ use serde_json::json;
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{debug, info, warn};
 
-use self::{condition::Verdict, counts::Counts, facts::Facts};
+use self::{condition::Validity, counts::Counts, facts::Facts};
 use super::judge;
 use crate::{
     model::{
@@ -62,14 +62,14 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// What is watched.
 #[derive(Clone, Debug)]
-pub struct Scope {
+pub struct WatchScope {
     /// The served version of our group by which objects are read.
     pub version: String,
     /// Only these namespaces; none stands for all.
     pub namespaces: Vec<String>,
 }
 
-impl Scope {
+impl WatchScope {
     /// Each namespace to watch; `None` for all at once.
     fn namespaces(&self) -> impl Iterator<Item = Option<&str>> {
         let all = self.namespaces.is_empty().then_some(None);
@@ -80,7 +80,7 @@ impl Scope {
 /// A watch that is bound and not yet running.
 #[derive(Debug)]
 pub struct Watch {
-    scope: Scope,
+    scope: WatchScope,
     writes_conditions: bool,
     operations: Listener,
     address: SocketAddr,
@@ -91,7 +91,7 @@ impl Watch {
     ///
     /// # Errors
     /// As the system says it.
-    pub async fn bind(scope: Scope, writes_conditions: bool, metrics_listen: SocketAddr) -> io::Result<Self> {
+    pub async fn bind(scope: WatchScope, writes_conditions: bool, metrics_listen: SocketAddr) -> io::Result<Self> {
         let operations = Listener::bind(metrics_listen, None, ConnectionLimits::default()).await?;
         let address = operations.address()?;
         Ok(Self { scope, writes_conditions, operations, address })
@@ -154,7 +154,7 @@ async fn reconcile(object: Arc<DynamicObject>, look: Arc<Look>) -> Result<Action
     let value = serde_json::to_value(&*object).map_err(kube::Error::SerdeError)?;
     let subject = Subject::new(look.kind, &value);
     let findings = judge(subject, &*look.facts);
-    let verdict = Verdict::of(subject, &findings);
+    let verdict = Validity::of(subject, &findings);
     look.counts.judged(look.kind, &object, &verdict, &findings);
     let writes = look.writes_conditions && object.metadata.deletion_timestamp.is_none();
     if let Some(condition) = verdict.due(&value, Timestamp::now()).filter(|_| writes) {

@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::AuditArgs;
 use crate::{
-    audit::watch::{Scope, Watch},
+    audit::watch::{Watch, WatchScope},
     cli::{
         cluster::{Access, connect, newest_version},
         doctor::cluster::{Cluster, Trouble},
@@ -45,7 +45,7 @@ async fn watch(args: &AuditArgs) -> anyhow::Result<Exit> {
     let mut namespaces = args.namespace.clone();
     namespaces.sort_unstable();
     namespaces.dedup();
-    let scope = Scope { version: version.to_owned(), namespaces };
+    let scope = WatchScope { version: version.to_owned(), namespaces };
     let address = args.metrics_listen;
     let watch = Watch::bind(scope, args.write_conditions, address).await.with_context(|| format!("cannot listen on {address}"))?;
     info!(version, writes_conditions = args.write_conditions, "starting");

@@ -16,7 +16,7 @@ use crate::{
     model::{
         GROUP,
         operator::is_operators,
-        subject::{Kind, RefKind, Scope},
+        subject::{Kind, RefKind, ScopeKey},
     },
 };
 
@@ -225,11 +225,11 @@ impl Probe<'_> {
     /// By dry-run creates: would a manifest be stored with a name that the operator reads?
     async fn look(self, cluster: &Cluster, notes: &mut Notes) {
         let mut well = Vec::new();
-        for scope in [Scope::Shared, Scope::Global] {
+        for scope in [ScopeKey::Shared, ScopeKey::Global] {
             let key = scope.key();
             match self.stored(cluster, scope).await {
-                Some(stored) if stored.get(Scope::Shared.key()).is_some() => well.push(key),
-                Some(stored) if stored.get(Scope::Global.key()).is_some() => {
+                Some(stored) if stored.get(ScopeKey::Shared.key()).is_some() => well.push(key),
+                Some(stored) if stored.get(ScopeKey::Global.key()).is_some() => {
                     let says =
                         format!("a manifest that says {key} is stored as global alone: ToolHive's operator would not enforce its limit");
                     notes.problem(
@@ -248,7 +248,7 @@ impl Probe<'_> {
     }
 
     /// The limits of a server as they would be stored.
-    async fn stored(self, cluster: &Cluster, scope: Scope) -> Option<Value> {
+    async fn stored(self, cluster: &Cluster, scope: ScopeKey) -> Option<Value> {
         let path = format!(
             "/apis/{GROUP}/{}/namespaces/{}/{}?dryRun=All&fieldManager=tollgate-doctor&fieldValidation=Ignore",
             self.version,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::model::{
     GROUP, VERSIONS,
-    subject::{Kind, Scope},
+    subject::{Kind, ScopeKey},
 };
 
 const CHECK: &str = "reachable";
@@ -109,12 +109,12 @@ fn judge_refusal(answer: &Answer, namespace: &str, notes: &mut Notes) -> bool {
 /// What the answer to the good create tells.
 fn judge_rename(answer: &Answer, notes: &mut Notes) {
     let limits = answer.body.pointer("/spec/rateLimiting");
-    let says = |scope: Scope| limits.and_then(|limits| limits.get(scope.key())).is_some();
+    let says = |scope: ScopeKey| limits.and_then(|limits| limits.get(scope.key())).is_some();
     let message = text(&answer.body, "/message");
     let is_denied = items(&answer.body, "/details/causes").iter().any(|cause| text(cause, "/reason") == "TG101");
     match answer.code {
-        200..300 if says(Scope::Global) && says(Scope::Shared) => notes.ok(CHECK, format!("{MUTATE} keeps shared and global equal")),
-        200..300 if says(Scope::Global) => notes.ok(CHECK, format!("{MUTATE} turns shared into global")),
+        200..300 if says(ScopeKey::Global) && says(ScopeKey::Shared) => notes.ok(CHECK, format!("{MUTATE} keeps shared and global equal")),
+        200..300 if says(ScopeKey::Global) => notes.ok(CHECK, format!("{MUTATE} turns shared into global")),
         200..300 if answer.warnings.contains("renamed to global") => notes.problem(
             CHECK,
             format!("{MUTATE} turns shared into global, and the CRD drops it: limits are lost"),

@@ -3,12 +3,12 @@
 use super::report::Notes;
 use crate::{
     limiter::Store,
-    stores::redis::{Redis, Settings, facts::Facts},
+    stores::redis::{Redis, RedisSettings, facts::RedisFacts},
 };
 
 const CHECK: &str = "redis";
 
-pub(super) async fn look(settings: &Settings, notes: &mut Notes) -> anyhow::Result<()> {
+pub(super) async fn look(settings: &RedisSettings, notes: &mut Notes) -> anyhow::Result<()> {
     // A doctor has more patience than a call that waits.
     let patience = std::time::Duration::from_secs(5);
     let store = Redis::new(&settings.clone().connect_timeout(patience).response_timeout(patience))?;
@@ -28,7 +28,7 @@ pub(super) async fn look(settings: &Settings, notes: &mut Notes) -> anyhow::Resu
     Ok(())
 }
 
-fn look_at(facts: &Facts, notes: &mut Notes) {
+fn look_at(facts: &RedisFacts, notes: &mut Notes) {
     let before = notes.len();
     match facts.is_new_enough() {
         Some(true) => {}

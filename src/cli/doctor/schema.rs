@@ -10,7 +10,7 @@ use crate::{
     model::{
         GROUP, VERSIONS,
         schema::dropped,
-        subject::{Kind, Scope},
+        subject::{Kind, ScopeKey},
     },
     webhook::cluster::documents,
 };
@@ -43,12 +43,12 @@ pub(super) async fn look(cluster: &Cluster, has_operator: bool, notes: &mut Note
         if paths.is_empty() {
             continue;
         }
-        if has_operator && paths.iter().all(|path| path.ends_with(Scope::Global.key())) {
+        if has_operator && paths.iter().all(|path| path.ends_with(ScopeKey::Global.key())) {
             let (kind, versions) = (kind.name(), versions.join(", "));
             notes.ok("crds", format!("the CRD of {kind} ({versions}) has shared and not global, as ToolHive publishes it: write shared"));
             continue;
         }
-        let loses_global = paths.iter().any(|path| path.ends_with(Scope::Global.key()));
+        let loses_global = paths.iter().any(|path| path.ends_with(ScopeKey::Global.key()));
         let meaning =
             if loses_global { "there shared is not renamed, and who writes global loses the limit" } else { "such limits are lost" };
         let paths = paths.into_iter().collect::<Vec<_>>().join(", ");

@@ -26,7 +26,7 @@ use crate::{
         MARK, Raw, Splitter, Text,
         migrate::{Left, Migration, migrate},
     },
-    model::subject::Scope,
+    model::subject::ScopeKey,
     report::{Finding, Format, Judged, Place, Severity},
 };
 
@@ -123,7 +123,7 @@ struct Migrated {
 /// Whether a text is worth a look; most in a folder are not.
 fn could_say_shared(text: &str) -> bool {
     // In quotes, a letter may be written as its number.
-    text.contains(MARK) && (text.contains(Scope::Shared.key()) || text.contains('\\'))
+    text.contains(MARK) && (text.contains(ScopeKey::Shared.key()) || text.contains('\\'))
 }
 
 /// Decides document by document; a file is changed as a whole or not at all, so one that cannot be read in some part is left alone. None

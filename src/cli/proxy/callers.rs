@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct CallerSettings {
     mode: AuthMode,
-    identity: Option<auth::Settings>,
+    identity: Option<auth::VerifierSettings>,
     user_header: Option<UserHeader>,
     resource: Option<Arc<ProtectedResource>>,
     pass_token: bool,

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use self::{
     args::ProxyArgs,
-    settings::{ProxySettings, resolve},
+    settings::{Resolved, resolve},
 };
 use super::{
     exit::Exit,
@@ -47,10 +47,10 @@ pub(super) fn run(args: ProxyArgs) -> anyhow::Result<Exit> {
     })
 }
 
-async fn serve(settings: ProxySettings) -> anyhow::Result<Exit> {
+async fn serve(settings: Resolved) -> anyhow::Result<Exit> {
     // Before anything is served, so that a signal is never missed.
     let signals = Signals::watch()?;
-    let ProxySettings { proxy, source, followed, store, callers } = settings;
+    let Resolved { proxy, source, followed, store, callers } = settings;
     open_files::raise(proxy.limits.connections as u64);
     for warning in &source.warnings {
         warn!("{warning}");

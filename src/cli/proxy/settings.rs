@@ -14,9 +14,9 @@ use crate::{
         cluster::Access,
         target::{Read, StoreSettings, WhichArgs},
     },
-    mcp::{RejectStatus, Rejection},
+    mcp::{DenialForm, RejectStatus},
     proxy::{
-        AccessLog, Settings,
+        AccessLog, ProxySettings,
         follow::{self, InForce},
         source::Source,
     },
@@ -24,8 +24,8 @@ use crate::{
 };
 
 /// Everything that `proxy` needs to know.
-pub(super) struct ProxySettings {
-    pub(super) proxy: Settings,
+pub(super) struct Resolved {
+    pub(super) proxy: ProxySettings,
     pub(super) source: Source,
     pub(super) followed: Followed,
     pub(super) store: StoreSettings,
@@ -51,7 +51,7 @@ impl Followed {
 }
 
 /// Resolves what was typed, and reads the files, or the object, that it names.
-pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
+pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
     // Naming every field makes a flag that nobody reads a compile error.
     let ProxyArgs {
         from,
@@ -93,7 +93,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
     let store = store.resolve(source.storage.as_ref(), trust.redis_password_for())?;
     let callers = callers::resolve(callers, &source, &trust, client_ca.is_some())?;
     let needs_store = matches!(store, StoreSettings::Redis { is_needed: true, .. });
-    let proxy = Settings {
+    let proxy = ProxySettings {
         listen,
         tls: tls_cert.zip(tls_key).map(|(cert, key)| Files { cert, key, client_ca, client_names: client_name }),
         metrics_listen,
@@ -114,7 +114,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         max_body: max_body as usize,
         max_buffered: max_buffered_bytes as usize,
         body_within: body_timeout.as_duration(),
-        rejection: Rejection { status: reject_status.into(), code: reject_code },
+        rejection: DenialForm { status: reject_status.into(), code: reject_code },
         rate_limit_fields,
         shadow,
         optimizer,
@@ -122,7 +122,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<ProxySettings> {
         access_log: access_log.into(),
         drain,
     };
-    Ok(ProxySettings { proxy, source, followed, store, callers })
+    Ok(Resolved { proxy, source, followed, store, callers })
 }
 
 impl FromArgs {

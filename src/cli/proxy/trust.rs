@@ -15,7 +15,7 @@ use anyhow::ensure;
 use http::Uri;
 
 use crate::{
-    auth::{CLUSTER_TOKEN, Settings, SignIn},
+    auth::{CLUSTER_TOKEN, SignIn, VerifierSettings},
     cli::redis::Address,
 };
 
@@ -65,8 +65,8 @@ impl Trust {
         }
     }
 
-    /// Settings to verify tokens with, within what the resource is allowed.
-    pub(super) fn settings(&self, sign_in: &SignIn) -> anyhow::Result<Settings> {
+    /// VerifierSettings to verify tokens with, within what the resource is allowed.
+    pub(super) fn settings(&self, sign_in: &SignIn) -> anyhow::Result<VerifierSettings> {
         let Self::Object(confines) = self else { return Ok(sign_in.settings()?) };
         confines.check_token_path(sign_in)?;
         Ok(sign_in.settings()?.bearer_only_to(confines.api_servers.clone()))

@@ -15,9 +15,9 @@
 //!
 //! | | a call is | for |
 //! |---|---|---|
-//! | `open` (default, as in ToolHive) | allowed, [`Source::FailOpen`] | tools that must not stop because Redis did |
+//! | `open` (default, as in ToolHive) | allowed, [`DecidedBy::FailOpen`] | tools that must not stop because Redis did |
 //! | `closed` | not decided: the error goes to the caller | tools that must never run unlimited |
-//! | `local` | decided by buckets in this process, [`Source::Local`] | in between: each process allows up to the limits, and they begin full |
+//! | `local` | decided by buckets in this process, [`DecidedBy::Local`] | in between: each process allows up to the limits, and they begin full |
 //!
 //! No call is asked twice, and none is decided by both: one that the store decided too late has cost its tokens there.
 //!
@@ -40,7 +40,7 @@ use tokio::time::{sleep, timeout};
 use self::breaker::{Breaker, Change, Pass};
 use super::Memory;
 use crate::limiter::{
-    Answer, Bounds, Cause, Inspect, InspectError, Observer, Plan, ServerId, Source, Store, StoreError, Verdict,
+    Bounds, Cause, DecidedBy, Inspect, InspectError, Observer, Plan, ServerId, Store, StoreAnswer, StoreError, Verdict,
     inspect::{Listing, Sample},
     observe::Unobserved,
 };
@@ -192,7 +192,7 @@ impl<S> Guard<S> {
 }
 
 impl<S: Store + 'static> Store for Guard<S> {
-    async fn take(&self, plan: &Plan<'_>) -> Result<Answer, StoreError> {
+    async fn take(&self, plan: &Plan<'_>) -> Result<StoreAnswer, StoreError> {
         let inner = &*self.0;
         let pass = inner.breaker().pass();
         if pass == Pass::Refused {
@@ -245,11 +245,13 @@ impl<S> Inner<S> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn without(&self, plan: &Plan<'_>, error: impl FnOnce() -> StoreError) -> Result<Answer, StoreError> {
+    fn without(&self, plan: &Plan<'_>, error: impl FnOnce() -> StoreError) -> Result<StoreAnswer, StoreError> {
         self.without.fetch_add(1, Ordering::Relaxed);
         match (self.settings.on_store_error, &self.local) {
-            (OnStoreError::Open, _) => Ok(Answer { verdict: Verdict::Allowed { remaining: None, shadow: None }, source: Source::FailOpen }),
-            (OnStoreError::Local, Some(local)) => Ok(Answer { verdict: local.take_now(plan), source: Source::Local }),
+            (OnStoreError::Open, _) => {
+                Ok(StoreAnswer { verdict: Verdict::Allowed { remaining: None, shadow: None }, source: DecidedBy::FailOpen })
+            }
+            (OnStoreError::Local, Some(local)) => Ok(StoreAnswer { verdict: local.take_now(plan), source: DecidedBy::Local }),
             (OnStoreError::Closed | OnStoreError::Local, _) => Err(error()),
         }
     }
@@ -278,11 +280,11 @@ struct Trial<'a, S> {
 }
 
 impl<S> Trial<'_, S> {
-    fn end(mut self, outcome: &Result<Answer, StoreError>) -> Option<Change> {
+    fn end(mut self, outcome: &Result<StoreAnswer, StoreError>) -> Option<Change> {
         self.over = true;
         let (inner, pass) = (self.inner, self.pass);
         match outcome {
-            Ok(Answer { source: Source::Store, .. }) => inner.breaker().succeeded(Instant::now()),
+            Ok(StoreAnswer { source: DecidedBy::Store, .. }) => inner.breaker().succeeded(Instant::now()),
             // No sign of the store.
             Ok(_) => {
                 self.over = false;

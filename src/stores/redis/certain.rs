@@ -22,7 +22,7 @@ use std::{
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
-use crate::limiter::{Plan, Verdict, Wait, settle::Refusal, shape::Shape};
+use crate::limiter::{Plan, Verdict, Wait, settle::Shortfall, shape::Shape};
 
 /// How long a denial is believed without asking Redis again, at most. A bucket that another process resets meanwhile goes on to deny here.
 pub const LONGEST_BELIEF: Duration = Duration::from_secs(1);
@@ -74,14 +74,14 @@ impl Certain {
             let shard = self.shard(hash)?;
             let known = shard.known.find(hash, |known| *known.key == *draw.key())?;
             let holds = known.shape == draw.shape() && known.cost <= draw.cost() && now < known.denied_until;
-            holds.then(|| Refusal { by, wait: Wait::After(whole_us(known.wait(draw.cost(), now))) })
+            holds.then(|| Shortfall { by, wait: Wait::After(whole_us(known.wait(draw.cost(), now))) })
         });
         refusals.reduce(|longest, other| if other.wait > longest.wait { other } else { longest }).map(Verdict::Denied)
     }
 
     /// Remembers what Redis answered to a plan.
     pub(super) fn learn(&self, plan: &Plan<'_>, verdict: &Verdict, sent: Instant, received: Instant) {
-        let Verdict::Denied(Refusal { by, wait: Wait::After(wait) }) = *verdict else { return };
+        let Verdict::Denied(Shortfall { by, wait: Wait::After(wait) }) = *verdict else { return };
         let Some(draw) = plan.draws().get(by) else { return };
         let hash = self.hasher.hash_one(draw.key());
         let belief = (wait - wait / PARTS_OF_SLEW).min(LONGEST_BELIEF - jitter(hash));
@@ -163,14 +163,14 @@ mod tests {
         fn of(denied: u32, wait: Duration) -> Self {
             let drained = Self { certain: Certain::new(), policy: policy(), sent: Instant::now() };
             let call = Call::of("search").by("alice").costing(cost(denied));
-            let verdict = Verdict::Denied(Refusal { by: 3, wait: Wait::After(wait) });
+            let verdict = Verdict::Denied(Shortfall { by: 3, wait: Wait::After(wait) });
             drained.certain.learn(&drained.policy.plan(&call), &verdict, drained.sent, drained.sent + Duration::from_millis(2));
             drained
         }
 
         fn wait(&self, call: &Call<'_>, after: Duration) -> Option<Duration> {
             match self.certain.denial(&self.policy.plan(call), self.sent + after)? {
-                Verdict::Denied(Refusal { by: 3, wait: Wait::After(wait) }) => Some(wait),
+                Verdict::Denied(Shortfall { by: 3, wait: Wait::After(wait) }) => Some(wait),
                 other => panic!("{other:?}"),
             }
         }
@@ -228,14 +228,14 @@ mod tests {
         let (certain, policy, now) = (Certain::new(), policy(), Instant::now());
         for user in 0..2 * MOST_BUCKETS {
             let user = user.to_string();
-            let verdict = Verdict::Denied(Refusal { by: 3, wait: Wait::After(Duration::from_secs(1)) });
+            let verdict = Verdict::Denied(Shortfall { by: 3, wait: Wait::After(Duration::from_secs(1)) });
             certain.learn(&policy.plan(&Call::of("search").by(&user)), &verdict, now, now);
         }
         let kept = certain.shards.iter().map(|shard| shard.lock().expect("whole").known.len()).sum::<usize>();
         assert!(kept <= MOST_BUCKETS && kept > MOST_BUCKETS / 2, "{kept}");
         let later = now + LONGEST_BELIEF;
         let call = Call::of("search").by("later");
-        certain.learn(&policy.plan(&call), &Verdict::Denied(Refusal { by: 3, wait: Wait::After(Duration::from_secs(1)) }), later, later);
+        certain.learn(&policy.plan(&call), &Verdict::Denied(Shortfall { by: 3, wait: Wait::After(Duration::from_secs(1)) }), later, later);
         assert!(certain.denial(&policy.plan(&call), later).is_some(), "there is room again");
     }
 }

@@ -7,7 +7,7 @@ pub const OLDEST: (u32, u32) = (6, 2);
 
 /// Parts of the answer to `INFO`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct RedisFacts {
     /// `redis_version`; Valkey tells the one that it is compatible with.
     pub version: String,
     /// `maxmemory` in bytes; 0 for all that the machine has.
@@ -16,7 +16,7 @@ pub struct Facts {
     pub max_memory_policy: String,
 }
 
-impl Facts {
+impl RedisFacts {
     /// Whether the script runs there; `None` when the version tells nothing.
     pub fn is_new_enough(&self) -> Option<bool> {
         let mut numbers = self.version.split('.').map(|number| number.parse().ok());
@@ -31,7 +31,7 @@ impl Facts {
 }
 
 /// The answer of one server, or of each.
-pub(super) fn read(answer: &Value) -> Vec<Facts> {
+pub(super) fn read(answer: &Value) -> Vec<RedisFacts> {
     match answer {
         Value::BulkString(text) => vec![of(&String::from_utf8_lossy(text))],
         Value::VerbatimString { text, .. } => vec![of(text)],
@@ -40,9 +40,9 @@ pub(super) fn read(answer: &Value) -> Vec<Facts> {
     }
 }
 
-fn of(info: &str) -> Facts {
+fn of(info: &str) -> RedisFacts {
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim();
-    Facts {
+    RedisFacts {
         version: field("redis_version").to_owned(),
         max_memory: field("maxmemory").parse().unwrap_or_default(),
         max_memory_policy: field("maxmemory_policy").to_owned(),
@@ -53,7 +53,7 @@ fn of(info: &str) -> Facts {
 mod tests {
     use super::*;
 
-    fn facts(version: &str, policy: &str) -> Facts {
+    fn facts(version: &str, policy: &str) -> RedisFacts {
         of(&format!("# Server\r\nredis_version:{version}\r\nmaxmemory:1048576\r\nmaxmemory_human:1.00M\r\nmaxmemory_policy:{policy}\r\n"))
     }
 

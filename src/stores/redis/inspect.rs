@@ -10,7 +10,7 @@ use redis::{Cmd, Value, from_redis_value};
 use super::{Redis, hash_tag};
 use crate::limiter::{
     Bounds, Cause, DigestKey, Inspect, InspectError, Micros, ServerId,
-    inspect::{Kept, Listing, Sample},
+    inspect::{Listing, Sample, Stored},
     key::PREFIX,
     shape::State,
 };
@@ -123,14 +123,14 @@ fn read(answer: Value, keys: usize) -> Option<Vec<Sample>> {
     (samples.len() == keys).then_some(samples)
 }
 
-fn kept(found: Value) -> Option<Kept> {
+fn kept(found: Value) -> Option<Stored> {
     let Value::Array(found) = found else { return None };
     match found.as_slice() {
-        [] => Some(Kept::Nothing),
-        [Value::BulkString(word)] if word == b"unusable" => Some(Kept::Unusable),
+        [] => Some(Stored::Nothing),
+        [Value::BulkString(word)] if word == b"unusable" => Some(Stored::Unusable),
         [tokens, since, Value::Int(ttl)] => {
             let state = State::new(number(tokens)?, Micros(number(since)? as u64));
-            Some(Kept::Bucket { state, ttl: u64::try_from(*ttl).ok().map(Duration::from_millis) })
+            Some(Stored::Bucket { state, ttl: u64::try_from(*ttl).ok().map(Duration::from_millis) })
         }
         _ => None,
     }
@@ -160,10 +160,10 @@ mod tests {
         let answer = vec![Value::Int(7), bucket, Value::Array(vec![]), Value::Array(vec![text("unusable")]), endless];
         let state = State::new(0.5, Micros(1_787_000_000_000_000));
         let kept = [
-            Kept::Bucket { state, ttl: Some(Duration::from_secs(90)) },
-            Kept::Nothing,
-            Kept::Unusable,
-            Kept::Bucket { state: State::new(f64::INFINITY, Micros(u64::MAX)), ttl: None },
+            Stored::Bucket { state, ttl: Some(Duration::from_secs(90)) },
+            Stored::Nothing,
+            Stored::Unusable,
+            Stored::Bucket { state: State::new(f64::INFINITY, Micros(u64::MAX)), ttl: None },
         ];
         assert_eq!(read(Value::Array(answer), 4), Some(kept.map(|kept| Sample { at: Micros(7), kept }).to_vec()));
     }

@@ -13,7 +13,7 @@ use redis::{
 };
 use tokio::sync::Mutex;
 
-use super::settings::{Settings, SettingsError, Topology};
+use super::settings::{RedisSettings, RedisSettingsError, Topology};
 
 /// How often a cluster may point elsewhere before a call is given up.
 const MOST_REDIRECTS: usize = 3;
@@ -50,7 +50,7 @@ impl Master {
 }
 
 impl Target {
-    pub(super) fn new(settings: &Settings) -> Result<Self, TargetError> {
+    pub(super) fn new(settings: &RedisSettings) -> Result<Self, TargetError> {
         let certificates = certificates(settings)?;
         let nodes: Vec<ConnectionInfo> = settings.nodes.iter().map(|node| with_credentials(node, settings)).collect();
         let end = match &settings.topology {
@@ -163,12 +163,12 @@ async fn ask(connection: &mut ClusterConnection, command: &Cmd, error: &RedisErr
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TargetError {
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(#[from] RedisSettingsError),
     #[error(transparent)]
     Library(#[from] RedisError),
 }
 
-fn with_credentials(node: &ConnectionInfo, settings: &Settings) -> ConnectionInfo {
+fn with_credentials(node: &ConnectionInfo, settings: &RedisSettings) -> ConnectionInfo {
     let mut redis = node.redis_settings().clone();
     if let Some(username) = &settings.username {
         redis = redis.set_username(username);
@@ -179,15 +179,15 @@ fn with_credentials(node: &ConnectionInfo, settings: &Settings) -> ConnectionInf
     node.clone().set_redis_settings(redis)
 }
 
-fn certificates(settings: &Settings) -> Result<Option<TlsCertificates>, SettingsError> {
+fn certificates(settings: &RedisSettings) -> Result<Option<TlsCertificates>, RedisSettingsError> {
     if settings.ca_pem.is_none() && settings.identity_pem.is_none() {
         return Ok(None);
     }
     if !settings.tls() {
         return Err(match settings.topology {
-            Topology::Single => SettingsError::NotTls("rediss", "redis"),
-            Topology::Sentinel { .. } => SettingsError::NotTls("rediss-sentinel", "redis-sentinel"),
-            Topology::Cluster => SettingsError::NotTls("rediss-cluster", "redis-cluster"),
+            Topology::Single => RedisSettingsError::NotTls("rediss", "redis"),
+            Topology::Sentinel { .. } => RedisSettingsError::NotTls("rediss-sentinel", "redis-sentinel"),
+            Topology::Cluster => RedisSettingsError::NotTls("rediss-cluster", "redis-cluster"),
         });
     }
     let identity = settings.identity_pem.clone();
@@ -203,7 +203,7 @@ fn single(nodes: Vec<ConnectionInfo>, certificates: Option<TlsCertificates>) -> 
     }
 }
 
-fn cluster(settings: &Settings, nodes: Vec<ConnectionInfo>, certificates: Option<TlsCertificates>) -> RedisResult<ClusterClient> {
+fn cluster(settings: &RedisSettings, nodes: Vec<ConnectionInfo>, certificates: Option<TlsCertificates>) -> RedisResult<ClusterClient> {
     let builder = ClusterClient::builder(nodes)
         // No retries: a script that may have run is never sent again. Redirects are followed here.
         .retries(0)
@@ -218,7 +218,7 @@ fn cluster(settings: &Settings, nodes: Vec<ConnectionInfo>, certificates: Option
 }
 
 fn sentinel(
-    settings: &Settings,
+    settings: &RedisSettings,
     nodes: Vec<ConnectionInfo>,
     master: &str,
     certificates: Option<TlsCertificates>,

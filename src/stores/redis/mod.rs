@@ -64,20 +64,20 @@ use std::{
 pub use certain::LONGEST_BELIEF;
 use redis::RedisError;
 pub use script::SOURCE as SCRIPT;
-pub use settings::{Settings, SettingsError};
+pub use settings::{RedisSettings, RedisSettingsError};
 use thiserror::Error;
 
 use self::{
     certain::Certain,
     connector::Connector,
-    facts::Facts,
+    facts::RedisFacts,
     link::Link,
     live::{Target, TargetError},
     runner::Runner,
     script::Outcome,
     unusable::Unusable,
 };
-use crate::limiter::{Answer, Cause, Micros, Plan, Source, Store, StoreError, Verdict, Wait, settle::Refusal};
+use crate::limiter::{Cause, DecidedBy, Micros, Plan, Store, StoreAnswer, StoreError, Verdict, Wait, settle::Shortfall};
 
 /// A [`Store`] in Redis. Share one among the limiters of a process.
 pub struct Redis {
@@ -100,7 +100,7 @@ enum Links {
 pub enum RedisStoreError {
     /// The settings contradict each other.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(#[from] RedisSettingsError),
     /// The Redis library refuses them: mostly certificates that cannot be read.
     #[error("these settings for Redis cannot be used: {0}")]
     Library(#[source] RedisError),
@@ -117,7 +117,7 @@ impl Redis {
     ///
     /// # Errors
     /// When the settings cannot be used, whatever Redis says.
-    pub fn new(settings: &Settings) -> Result<Self, RedisStoreError> {
+    pub fn new(settings: &RedisSettings) -> Result<Self, RedisStoreError> {
         let target = Target::new(settings).map_err(|error| match error {
             TargetError::Settings(error) => RedisStoreError::Settings(error),
             TargetError::Library(error) => RedisStoreError::Library(error),
@@ -150,7 +150,7 @@ impl Redis {
     ///
     /// # Errors
     /// When Redis does not answer, or not that.
-    pub async fn facts(&self) -> Result<Vec<Facts>, StoreError> {
+    pub async fn facts(&self) -> Result<Vec<RedisFacts>, StoreError> {
         self.runner.query(&redis::cmd("INFO")).await.map(|answer| facts::read(&answer))
     }
 
@@ -169,16 +169,16 @@ impl Redis {
 }
 
 impl Store for Redis {
-    async fn take(&self, plan: &Plan<'_>) -> Result<Answer, StoreError> {
+    async fn take(&self, plan: &Plan<'_>) -> Result<StoreAnswer, StoreError> {
         if let Some(by) = too_large(plan) {
-            return Ok(Answer { verdict: Verdict::Denied(Refusal { by, wait: Wait::Never }), source: Source::Cache });
+            return Ok(StoreAnswer { verdict: Verdict::Denied(Shortfall { by, wait: Wait::Never }), source: DecidedBy::Cache });
         }
         let Some(certain) = &self.certain else {
             return self.ask(plan).await.map(|(verdict, _)| verdict.into());
         };
         let sent = Instant::now();
         if let Some(verdict) = certain.denial(plan, sent) {
-            return Ok(Answer { verdict, source: Source::Cache });
+            return Ok(StoreAnswer { verdict, source: DecidedBy::Cache });
         }
         let (verdict, _) = self.ask(plan).await?;
         if matches!(verdict, Verdict::Denied(_)) {

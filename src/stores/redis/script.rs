@@ -9,7 +9,7 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use redis::Value;
 
-use crate::limiter::{Micros, Plan, Verdict, Wait, settle::Refusal, shape::Shape};
+use crate::limiter::{Micros, Plan, Verdict, Wait, settle::Shortfall, shape::Shape};
 
 /// The script that runs in Redis, whole.
 pub const SOURCE: &str = include_str!("script.lua");
@@ -164,13 +164,13 @@ fn remaining(left: i64) -> Option<u32> {
     (left >= 0).then(|| u32::try_from(left).unwrap_or(u32::MAX))
 }
 
-fn refusal(next: &mut impl FnMut() -> Option<i64>) -> Option<Refusal> {
+fn refusal(next: &mut impl FnMut() -> Option<i64>) -> Option<Shortfall> {
     let by = index(next()?)?;
     let wait = match u64::try_from(next()?) {
         Ok(us) => Wait::After(std::time::Duration::from_micros(us)),
         Err(_) => Wait::Never,
     };
-    Some(Refusal { by, wait })
+    Some(Shortfall { by, wait })
 }
 
 /// Lua counts from 1.
@@ -205,9 +205,9 @@ mod tests {
     #[test]
     fn every_outcome_is_read() {
         let answer = ints(&[7, 5, -1, -2, 1, 600, -2, 2, -1, -3, 4, 2, 9, -4, 3]);
-        let denied = |by, wait| Outcome::Decided(Verdict::Denied(Refusal { by, wait }));
+        let denied = |by, wait| Outcome::Decided(Verdict::Denied(Shortfall { by, wait }));
         let after = |us| Wait::After(Duration::from_micros(us));
-        let would = Refusal { by: 1, wait: after(9) };
+        let would = Shortfall { by: 1, wait: after(9) };
         let outcomes = vec![
             Outcome::Decided(Verdict::Allowed { remaining: Some(5), shadow: None }),
             Outcome::Decided(Verdict::Allowed { remaining: None, shadow: None }),

@@ -26,14 +26,14 @@ const SENTINEL_PORT: u16 = 26379;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tollgate::stores::redis::Settings;
+/// use tollgate::stores::redis::RedisSettings;
 ///
-/// let settings = Settings::parse("redis://cache.default.svc:6379/1")?.password("secret").response_timeout(Duration::from_millis(250));
+/// let settings = RedisSettings::parse("redis://cache.default.svc:6379/1")?.password("secret").response_timeout(Duration::from_millis(250));
 /// assert!(!format!("{settings:?}").contains("secret"));
-/// # Ok::<(), tollgate::stores::redis::SettingsError>(())
+/// # Ok::<(), tollgate::stores::redis::RedisSettingsError>(())
 /// ```
 #[derive(Clone)]
-pub struct Settings {
+pub struct RedisSettings {
     pub(super) topology: Topology,
     /// Each with the database and the credentials that the URL says.
     pub(super) nodes: Vec<ConnectionInfo>,
@@ -60,7 +60,7 @@ pub(super) enum Topology {
 /// Why there are no settings. Messages never hold a password.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SettingsError {
+pub enum RedisSettingsError {
     /// Not one of the schemes.
     #[error(
         "this is no Redis URL: it begins with none of redis://, rediss://, redis+unix://, redis-sentinel://, rediss-sentinel://, redis-cluster:// and rediss-cluster://"
@@ -74,18 +74,18 @@ pub enum SettingsError {
     NotTls(&'static str, &'static str),
 }
 
-impl Settings {
-    /// Settings as a URL says.
+impl RedisSettings {
+    /// RedisSettings as a URL says.
     ///
     /// # Errors
     /// When it is none of the forms that the [module](self) lists.
-    pub fn parse(url: &str) -> Result<Self, SettingsError> {
-        let (scheme, rest) = url.split_once("://").ok_or(SettingsError::Scheme)?;
+    pub fn parse(url: &str) -> Result<Self, RedisSettingsError> {
+        let (scheme, rest) = url.split_once("://").ok_or(RedisSettingsError::Scheme)?;
         let (topology, nodes) = match scheme {
             "redis" | "rediss" | "redis+unix" | "unix" => (Topology::Single, vec![node(url, SINGLE_FORM)?]),
             "redis-sentinel" | "rediss-sentinel" => sentinels(base(scheme), rest)?,
             "redis-cluster" | "rediss-cluster" => (Topology::Cluster, nodes(base(scheme), rest, "", None, CLUSTER_FORM)?),
-            _ => return Err(SettingsError::Scheme),
+            _ => return Err(RedisSettingsError::Scheme),
         };
         Ok(Self {
             topology,
@@ -165,10 +165,10 @@ impl Settings {
 }
 
 /// Never the password, nor a key.
-impl fmt::Debug for Settings {
+impl fmt::Debug for RedisSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addresses: Vec<String> = self.nodes.iter().map(|node| node.addr().to_string()).collect();
-        f.debug_struct("Settings").field("topology", &self.topology).field("nodes", &addresses).finish_non_exhaustive()
+        f.debug_struct("RedisSettings").field("topology", &self.topology).field("nodes", &addresses).finish_non_exhaustive()
     }
 }
 
@@ -180,18 +180,24 @@ fn base(scheme: &str) -> &'static str {
     if scheme.starts_with("rediss") { "rediss" } else { "redis" }
 }
 
-fn sentinels(scheme: &str, rest: &str) -> Result<(Topology, Vec<ConnectionInfo>), SettingsError> {
-    let (authority, path) = rest.split_once('/').ok_or(SettingsError::Form(SENTINEL_FORM))?;
+fn sentinels(scheme: &str, rest: &str) -> Result<(Topology, Vec<ConnectionInfo>), RedisSettingsError> {
+    let (authority, path) = rest.split_once('/').ok_or(RedisSettingsError::Form(SENTINEL_FORM))?;
     let (master, db) = path.split_once('/').map_or((path, ""), |(master, db)| (master, db));
     if master.is_empty() {
-        return Err(SettingsError::Form(SENTINEL_FORM));
+        return Err(RedisSettingsError::Form(SENTINEL_FORM));
     }
     let nodes = nodes(scheme, authority, db, Some(SENTINEL_PORT), SENTINEL_FORM)?;
     Ok((Topology::Sentinel { master: master.to_owned() }, nodes))
 }
 
 /// One address each, all with the credentials that stand before them.
-fn nodes(scheme: &str, authority: &str, db: &str, port: Option<u16>, form: &'static str) -> Result<Vec<ConnectionInfo>, SettingsError> {
+fn nodes(
+    scheme: &str,
+    authority: &str,
+    db: &str,
+    port: Option<u16>,
+    form: &'static str,
+) -> Result<Vec<ConnectionInfo>, RedisSettingsError> {
     let (credentials, hosts) = authority.rsplit_once('@').map_or(("", authority), |(credentials, hosts)| (credentials, hosts));
     let at = if credentials.is_empty() { "" } else { "@" };
     let with_port = |host: &str| match port {
@@ -202,9 +208,9 @@ fn nodes(scheme: &str, authority: &str, db: &str, port: Option<u16>, form: &'sta
     hosts.map(|host| node(&format!("{scheme}://{credentials}{at}{}/{db}", with_port(host)), form)).collect()
 }
 
-fn node(url: &str, form: &'static str) -> Result<ConnectionInfo, SettingsError> {
+fn node(url: &str, form: &'static str) -> Result<ConnectionInfo, RedisSettingsError> {
     // The library's own error would quote the URL, and the password with it.
-    let info = url.into_connection_info().map_err(|_| SettingsError::Form(form))?;
+    let info = url.into_connection_info().map_err(|_| RedisSettingsError::Form(form))?;
     let tcp = info.tcp_settings().clone().set_nodelay(true);
     Ok(info.set_tcp_settings(tcp))
 }
@@ -214,7 +220,7 @@ mod tests {
     use super::*;
 
     fn addresses(url: &str) -> Vec<String> {
-        Settings::parse(url).expect("a good URL").nodes.iter().map(|node| node.addr().to_string()).collect()
+        RedisSettings::parse(url).expect("a good URL").nodes.iter().map(|node| node.addr().to_string()).collect()
     }
 
     #[test]
@@ -224,8 +230,8 @@ mod tests {
         assert_eq!(addresses("redis-cluster://me:x@a:1,b:2"), ["a:1", "b:2"]);
         assert_eq!(addresses("redis-sentinel://a,b:7,[::1]/main/2"), ["a:26379", "b:7", "::1:26379"]);
         assert_eq!(addresses("redis+unix:///run/redis.sock?db=2"), ["/run/redis.sock"]);
-        assert!(Settings::parse("rediss-sentinel://a/main").is_ok_and(|settings| settings.tls()));
-        let settings = Settings::parse("redis-sentinel://me:p%40ss@a/main/2").expect("a good URL");
+        assert!(RedisSettings::parse("rediss-sentinel://a/main").is_ok_and(|settings| settings.tls()));
+        let settings = RedisSettings::parse("redis-sentinel://me:p%40ss@a/main/2").expect("a good URL");
         assert_eq!(settings.topology, Topology::Sentinel { master: "main".to_owned() });
         let told = settings.nodes.first().expect("one node").redis_settings();
         assert_eq!((told.username(), told.password(), told.db()), (Some("me"), Some("p@ss"), 2));
@@ -234,7 +240,7 @@ mod tests {
     #[test]
     fn bad_ones_say_what_to_write_and_no_password() {
         for url in ["cache:6379", "http://cache", "", "://"] {
-            assert_eq!(Settings::parse(url).err(), Some(SettingsError::Scheme), "{url}");
+            assert_eq!(RedisSettings::parse(url).err(), Some(RedisSettingsError::Scheme), "{url}");
         }
         for url in [
             "redis://",
@@ -244,7 +250,7 @@ mod tests {
             "redis-cluster://a:1,,b",
             "redis://a/x",
         ] {
-            let error = Settings::parse(url).expect_err(url).to_string();
+            let error = RedisSettings::parse(url).expect_err(url).to_string();
             assert!(error.contains("HOST") && !error.contains("hunter2"), "{url}: {error}");
         }
     }

@@ -1,12 +1,12 @@
 //! Who is calling, by mode, token, header and peer.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
-use tollgate::auth::{Auth, AuthMode, Peer, Rejection, UserHeader};
+use tollgate::auth::{Auth, AuthMode, PeerIdentity, Rejection, UserHeader};
 
 use super::{issuer::from_file, signer::Signer};
 
-const NEAR: Peer<'static> = Peer { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), certificate_names: &[] };
-const FAR: Peer<'static> = Peer { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), certificate_names: &[] };
+const NEAR: PeerIdentity<'static> = PeerIdentity { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), certificate_names: &[] };
+const FAR: PeerIdentity<'static> = PeerIdentity { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), certificate_names: &[] };
 const USER: HeaderName = HeaderName::from_static("x-user");
 
 fn headers(token: Option<&str>, users: &[&[u8]]) -> HeaderMap {
@@ -24,7 +24,7 @@ fn user_header(from: &[&str]) -> Option<UserHeader> {
     Some(UserHeader { name: USER, from: from.iter().copied().collect() })
 }
 
-async fn caller(auth: &Auth, headers: &HeaderMap, peer: Peer<'_>) -> Result<Option<String>, Rejection> {
+async fn caller(auth: &Auth, headers: &HeaderMap, peer: PeerIdentity<'_>) -> Result<Option<String>, Rejection> {
     Ok(auth.caller(headers, peer).await?.map(|caller| caller.subject().to_owned()))
 }
 
@@ -54,7 +54,7 @@ async fn a_user_header_counts_from_trusted_peers_only() {
     let (verifier, _folder) = from_file(&[&signer]);
     let token = signer.token_of("alice");
     let (gateway, intern) = (["gateway".to_owned()], ["intern".to_owned()]);
-    let known = Peer { certificate_names: &gateway, ..FAR };
+    let known = PeerIdentity { certificate_names: &gateway, ..FAR };
     for mode in AuthMode::ALL {
         let auth = Auth::new(mode, Some(verifier.clone()), user_header(&["loopback", "gateway"])).expect("possible");
         for peer in [NEAR, known] {
@@ -64,7 +64,7 @@ async fn a_user_header_counts_from_trusted_peers_only() {
         let by_token = if mode == AuthMode::None { Ok(None) } else { Ok(Some("alice".to_owned())) };
         assert_eq!(caller(&auth, &headers(Some(&token), &[b"bob"]), FAR).await, by_token, "{}", mode.name());
         assert_eq!(caller(&auth, &headers(Some(&token), &[b""]), NEAR).await, by_token, "{}", mode.name());
-        let other = Peer { certificate_names: &intern, ..FAR };
+        let other = PeerIdentity { certificate_names: &intern, ..FAR };
         assert_eq!(caller(&auth, &headers(Some(&token), &[b"bob"]), other).await, by_token, "{}", mode.name());
         let unnamed = Auth::new(mode, Some(verifier.clone()), user_header(&[])).expect("possible");
         assert_eq!(caller(&unnamed, &headers(Some(&token), &[b"bob"]), NEAR).await, by_token, "{}", mode.name());

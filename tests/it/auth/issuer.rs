@@ -29,7 +29,7 @@ use tokio::{
     time::sleep,
 };
 use tokio_rustls::TlsAcceptor;
-use tollgate::auth::{Settings, Verifier};
+use tollgate::auth::{Verifier, VerifierSettings};
 
 use super::signer::{AUDIENCE, Signer, key_set};
 
@@ -168,8 +168,8 @@ impl Issuer {
     }
 
     /// Trusts this issuer, found by discovery.
-    pub fn settings(&self) -> Settings {
-        let settings = Settings::new(&self.url, AUDIENCE);
+    pub fn settings(&self) -> VerifierSettings {
+        let settings = VerifierSettings::new(&self.url, AUDIENCE);
         match &self.ca_pem {
             Some(ca) => settings.ca_pem(ca.as_bytes()),
             None => settings,
@@ -247,6 +247,6 @@ pub fn from_file(signers: &[&Signer]) -> (Verifier, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("jwks.json");
     fs::write(&path, key_set(signers).to_string()).expect("written");
-    let settings = Settings::new(super::signer::ISSUER, AUDIENCE).or_audience("mcp").jwks_file(path);
+    let settings = VerifierSettings::new(super::signer::ISSUER, AUDIENCE).or_audience("mcp").jwks_file(path);
     (Verifier::start(&settings).expect("good settings"), folder)
 }

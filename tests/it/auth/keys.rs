@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use serde_json::json;
 use tokio::time::sleep;
-use tollgate::auth::{KeySource, Rejection, Settings, SettingsError, Verifier};
+use tollgate::auth::{KeySource, Rejection, Verifier, VerifierSettings, VerifierSettingsError};
 
 use super::{
     issuer::{Issuer, KEYS, OPENID, from_file},
@@ -15,7 +15,7 @@ use super::{
 async fn a_url_of_keys_needs_no_discovery() {
     let signer = Signer::es256("e");
     let issuer = Issuer::start(&[&signer]).await;
-    let settings = Settings::new(ISSUER, AUDIENCE).jwks_url(format!("{}/keys", issuer.url));
+    let settings = VerifierSettings::new(ISSUER, AUDIENCE).jwks_url(format!("{}/keys", issuer.url));
     let verifier = Verifier::start(&settings).expect("good settings");
     assert!(verifier.verify(&signer.token_of("alice")).await.is_ok());
     assert_eq!((issuer.asked(OPENID), issuer.asked(KEYS)), (0, 1));
@@ -72,7 +72,7 @@ async fn a_token_for_one_server_goes_to_no_other() {
         (settings().jwks_url(&elsewhere), elsewhere),
         (settings().jwks_url(format!("http://{host}/keys")), format!("http://{host}/keys")),
         (
-            Settings::new("https://issuer.test", AUDIENCE).bearer_file(&path).bearer_only_to(vec![host.clone()]),
+            VerifierSettings::new("https://issuer.test", AUDIENCE).bearer_file(&path).bearer_only_to(vec![host.clone()]),
             "https://issuer.test".to_owned(),
         ),
     ] {
@@ -98,7 +98,7 @@ async fn a_file_that_goes_bad_leaves_the_keys_in_use() {
     let (first, folder) = from_file(&[&signer]);
     drop(first);
     let path = folder.path().join("jwks.json");
-    let settings = Settings::new(ISSUER, AUDIENCE).jwks_file(&path).refresh_every(Duration::from_millis(50));
+    let settings = VerifierSettings::new(ISSUER, AUDIENCE).jwks_file(&path).refresh_every(Duration::from_millis(50));
     let verifier = Verifier::start(&settings).expect("good settings");
     verifier.settled().await;
     fs::remove_file(&path).expect("it was there");
@@ -112,13 +112,13 @@ async fn settings_that_cannot_be_used_say_what_to_write() {
     let folder = tempfile::tempdir().expect("a folder");
     let (bad, missing) = (folder.path().join("bad.json"), folder.path().join("missing.json"));
     fs::write(&bad, "[]").expect("written");
-    let good = || Settings::new("https://issuer.test", AUDIENCE);
+    let good = || VerifierSettings::new("https://issuer.test", AUDIENCE);
     let cases = [
-        (Settings::new("", AUDIENCE), "the issuer is empty: write its URL"),
-        (Settings::new("https://issuer.test", ""), "the audience is empty: write what tokens for this server have in aud"),
+        (VerifierSettings::new("", AUDIENCE), "the issuer is empty: write its URL"),
+        (VerifierSettings::new("https://issuer.test", ""), "the audience is empty: write what tokens for this server have in aud"),
         (good().or_audience(""), "the audience is empty"),
-        (Settings::new("issuer.test", AUDIENCE), "is no URL to read keys from: write https://HOST"),
-        (Settings::new("http://issuer.test", AUDIENCE), "is plain HTTP, over which anybody on the way can hand in keys"),
+        (VerifierSettings::new("issuer.test", AUDIENCE), "is no URL to read keys from: write https://HOST"),
+        (VerifierSettings::new("http://issuer.test", AUDIENCE), "is plain HTTP, over which anybody on the way can hand in keys"),
         (good().jwks_url("http://issuer.test/keys"), "is plain HTTP"),
         (good().jwks_url("https://me:secret@issuer.test/keys").keys(KeySource::Url("keys".to_owned())), "\"keys\" is no URL"),
         (good().jwks_file(&missing), "missing.json: No such file"),
@@ -129,7 +129,7 @@ async fn settings_that_cannot_be_used_say_what_to_write() {
         let error = Verifier::start(&settings).expect_err(says).to_string();
         assert!(error.contains(says), "{error}");
     }
-    assert!(Verifier::start(&Settings::new("http://issuer.test", AUDIENCE).allow_http(true)).is_ok());
+    assert!(Verifier::start(&VerifierSettings::new("http://issuer.test", AUDIENCE).allow_http(true)).is_ok());
     let error = Verifier::start(&good().jwks_file(PathBuf::from("/"))).expect_err("a folder");
-    assert!(matches!(error, SettingsError::File { .. }), "{error}");
+    assert!(matches!(error, VerifierSettingsError::File { .. }), "{error}");
 }

@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
-use tollgate::auth::{Credentials, Rejection, Secret, Settings, Verifier};
+use tollgate::auth::{Credentials, Rejection, Secret, Verifier, VerifierSettings};
 
 use super::{
     issuer::{INTROSPECTION, Issuer, Mood},
@@ -16,7 +16,7 @@ use super::{
 /// What *at once* may take on a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(400);
 
-fn settings(issuer: &Issuer) -> Settings {
+fn settings(issuer: &Issuer) -> VerifierSettings {
     let client = Credentials::new("proxy", Secret::Text("s:cret".to_owned()));
     issuer.settings().introspection(format!("{}/introspect", issuer.url), Some(client))
 }

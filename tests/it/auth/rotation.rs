@@ -9,7 +9,7 @@ use http::StatusCode;
 use hyper::body::Bytes;
 use serde_json::json;
 use tokio::{task::JoinSet, time::sleep};
-use tollgate::auth::{Rejection, Settings, Verifier};
+use tollgate::auth::{Rejection, Verifier, VerifierSettings};
 
 use super::{
     issuer::{Issuer, KEYS, Mood},
@@ -22,7 +22,7 @@ const AT_ONCE: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A verifier that has read the keys, or tried to.
-async fn settled(settings: &Settings) -> Verifier {
+async fn settled(settings: &VerifierSettings) -> Verifier {
     let verifier = Verifier::start(settings).expect("good settings");
     verifier.settled().await;
     verifier
@@ -152,7 +152,7 @@ async fn an_issuer_that_comes_late_is_waited_for_by_nobody() {
     let signer = Signer::es256("e");
     let port = free_port();
     let url = format!("http://127.0.0.1:{port}/realm");
-    let verifier = settled(&Settings::new(&url, AUDIENCE)).await;
+    let verifier = settled(&VerifierSettings::new(&url, AUDIENCE)).await;
     assert!(!verifier.has_keys());
     let token = signer.token(&with(json!({"iss": url})));
     let (verdict, took) = timed(&verifier, &token).await;

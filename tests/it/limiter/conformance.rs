@@ -6,7 +6,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tollgate::{
-    limiter::{Call, Decision, Denial, Limiter, Policy, ServerId, Source, Store, Wait},
+    limiter::{Call, DecidedBy, Decision, Denial, Limiter, Policy, ServerId, Store, Wait},
     model::{
         bucket::Bucket,
         limits::{Limits, ToolLimits},
@@ -130,7 +130,7 @@ fn assert_denial<B: Bench>(denial: &Denial, limit: &str, wait: Duration) {
 }
 
 /// Allowed by the store, and nothing is left.
-const ALLOWED_THE_LAST: Decision = Decision::Allowed { remaining: Some(0), shadow: None, source: Source::Store };
+const ALLOWED_THE_LAST: Decision = Decision::Allowed { remaining: Some(0), shadow: None, source: DecidedBy::Store };
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tollgate::{
-    limiter::{Answer, Call, Cause, Decision, Limiter, Observer, Plan, Source, Store, StoreError, Verdict},
+    limiter::{Call, Cause, DecidedBy, Decision, Limiter, Observer, Plan, Store, StoreAnswer, StoreError, Verdict},
     stores::{Guard, GuardSettings, OnStoreError},
 };
 
@@ -56,7 +56,7 @@ impl Moody {
 }
 
 impl Store for Moody {
-    async fn take(&self, _: &Plan<'_>) -> Result<Answer, StoreError> {
+    async fn take(&self, _: &Plan<'_>) -> Result<StoreAnswer, StoreError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         match self.mood() {
             Mood::Answers => Ok(Verdict::Allowed { remaining: Some(7), shadow: None }.into()),
@@ -112,7 +112,7 @@ impl Guarded {
         self.limiter.decide(&Call::of("t").by("alice")).await
     }
 
-    async fn source(&self) -> Source {
+    async fn source(&self) -> DecidedBy {
         self.decide().await.expect("a decision").source()
     }
 
@@ -140,7 +140,10 @@ impl Guarded {
 #[tokio::test]
 async fn a_store_that_answers_decides() {
     let guarded = Guarded::new(Mood::Answers, OnStoreError::Open);
-    assert_eq!(guarded.decide().await.expect("a decision"), Decision::Allowed { remaining: Some(7), shadow: None, source: Source::Store });
+    assert_eq!(
+        guarded.decide().await.expect("a decision"),
+        Decision::Allowed { remaining: Some(7), shadow: None, source: DecidedBy::Store }
+    );
     assert_eq!((guarded.store.asked(), guarded.turns()), (1, vec![]));
 }
 
@@ -149,12 +152,12 @@ async fn a_store_that_hangs_costs_the_deadline_five_times_and_then_nothing() {
     let guarded = Guarded::new(Mood::Hangs, OnStoreError::Open);
     for _ in 0..5 {
         let start = Instant::now();
-        assert_eq!(guarded.source().await, Source::FailOpen);
+        assert_eq!(guarded.source().await, DecidedBy::FailOpen);
         assert!((DEADLINE..DEADLINE + SLACK).contains(&start.elapsed()), "{:?}", start.elapsed());
     }
     let start = Instant::now();
     for _ in 0..1000 {
-        assert_eq!(guarded.source().await, Source::FailOpen);
+        assert_eq!(guarded.source().await, DecidedBy::FailOpen);
     }
     assert!(start.elapsed() < SLACK, "{:?}", start.elapsed());
     assert_eq!(guarded.store.asked(), 5, "each call was sent once, and none while it is open");
@@ -168,7 +171,7 @@ async fn it_recovers_by_itself() {
     guarded.break_it().await;
     guarded.store.set(Mood::Answers);
     guarded.until_it_asks().await;
-    assert_eq!(guarded.source().await, Source::Store);
+    assert_eq!(guarded.source().await, DecidedBy::Store);
     assert_eq!(guarded.turns(), [false, true]);
 }
 
@@ -181,7 +184,7 @@ async fn a_store_that_answers_probes_only_gets_one_call_a_probe() {
     let start = Instant::now();
     while guarded.store.asked() < asked + 3 {
         assert!(start.elapsed() < Duration::from_secs(10), "it is never tried");
-        assert_eq!(guarded.source().await, Source::FailOpen);
+        assert_eq!(guarded.source().await, DecidedBy::FailOpen);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(start.elapsed() >= 2 * PROBE_EVERY, "between two tries there is a probe");
@@ -205,17 +208,17 @@ async fn closed_tells_why() {
 async fn local_limits_by_itself() {
     let guarded = Guarded::new(Mood::Fails(Cause::Connection), OnStoreError::Local);
     for _ in 0..2 {
-        assert!(matches!(guarded.decide().await, Ok(Decision::Allowed { source: Source::Local, .. })));
+        assert!(matches!(guarded.decide().await, Ok(Decision::Allowed { source: DecidedBy::Local, .. })));
     }
     let Ok(Decision::Denied(denial)) = guarded.decide().await else { panic!("the third of two") };
-    assert_eq!((denial.limit.to_string().as_str(), denial.source, denial.retry_after_secs()), ("perUser", Source::Local, Some(1800)));
+    assert_eq!((denial.limit.to_string().as_str(), denial.source, denial.retry_after_secs()), ("perUser", DecidedBy::Local, Some(1800)));
 }
 
 #[tokio::test]
 async fn one_bad_bucket_is_no_bad_store() {
     let guarded = Guarded::new(Mood::Fails(Cause::Bucket), OnStoreError::Open);
     for _ in 0..20 {
-        assert_eq!(guarded.source().await, Source::FailOpen);
+        assert_eq!(guarded.source().await, DecidedBy::FailOpen);
     }
     assert_eq!((guarded.store.asked(), guarded.turns()), (20, vec![]));
 }
@@ -259,7 +262,7 @@ fn one_line_when_it_goes_and_one_when_it_comes() {
             let guarded = Guarded::new(Mood::Fails(Cause::Connection), OnStoreError::Open);
             guarded.break_it().await;
             for _ in 0..100 {
-                assert_eq!(guarded.source().await, Source::FailOpen);
+                assert_eq!(guarded.source().await, DecidedBy::FailOpen);
             }
             guarded.store.set(Mood::Answers);
             guarded.until_it_asks().await;

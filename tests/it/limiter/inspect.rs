@@ -4,8 +4,8 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tollgate::{
     limiter::{
-        Bounds, BucketName, Call, Cause, Decision, DigestKey, Inspect, Level, Limiter, Policy, ServerId, Source, Standing, Standings,
-        Stands, User, Wait,
+        Bounds, BucketLevel, BucketName, Call, Cause, DecidedBy, Decision, DigestKey, Inspect, Limiter, Policy, ServerId, Standing,
+        Standings, Stands, User, Wait,
     },
     model::limits::{Limits, ToolLimits},
     stores::{Guard, GuardSettings, Redis},
@@ -94,7 +94,7 @@ async fn list<S: Inspect>(limiter: &Limiter<S>) -> Standings {
     limiter.list(Bounds::default()).await.expect("the store tells")
 }
 
-fn level(standing: &Standing) -> &Level {
+fn level(standing: &Standing) -> &BucketLevel {
     match &standing.stands {
         Stands::Level(level) => level,
         other => panic!("{}: {other:?}", standing.key),
@@ -329,7 +329,7 @@ async fn a_guard_lets_look_past_it(brand: Brand) {
     let settings = GuardSettings::default().most_failures(NonZeroU32::MIN).probe_every(HOUR);
     let guarded = limiter(Guard::new(store_at(&server.url()), settings), policy(&limits()), &[Call::of("search").by("alice")]).await;
     server.kill();
-    assert!(matches!(guarded.decide(&Call::of("t")).await, Ok(Decision::Allowed { source: Source::FailOpen, .. })));
+    assert!(matches!(guarded.decide(&Call::of("t")).await, Ok(Decision::Allowed { source: DecidedBy::FailOpen, .. })));
     assert_eq!(guarded.list(Bounds::default()).await.expect_err("it is gone").cause(), Cause::Connection);
     server.restart().await;
     tokio::time::sleep(Duration::from_millis(200)).await;

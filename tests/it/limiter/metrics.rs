@@ -12,14 +12,14 @@ use std::{
 use tokio::task::JoinSet;
 use tollgate::{
     limiter::{
-        Answer, Bounds, BucketName, Call, Cause, Limiter, Observer, Plan, Policy, ServerId, Source, Store, StoreError, Verdict, Wait,
-        observe::Unobserved, settle::Refusal,
+        Bounds, BucketName, Call, Cause, DecidedBy, Limiter, Observer, Plan, Policy, ServerId, Store, StoreAnswer, StoreError, Verdict,
+        Wait, observe::Unobserved, settle::Shortfall,
     },
     metrics::{Metrics, Registry, encode},
     model::limits::{Limits, ToolLimits},
     stores::{
         Guard, GuardSettings, Memory, Observed, Redis,
-        redis::{Settings, SettingsError},
+        redis::{RedisSettings, RedisSettingsError},
     },
 };
 
@@ -27,10 +27,10 @@ use super::conformance::{bucket, policy, server};
 use crate::support::redis::Server;
 
 /// A store that answers as it is told.
-pub struct Told(pub Result<Answer, StoreError>);
+pub struct Told(pub Result<StoreAnswer, StoreError>);
 
 impl Store for Told {
-    async fn take(&self, _: &Plan<'_>) -> Result<Answer, StoreError> {
+    async fn take(&self, _: &Plan<'_>) -> Result<StoreAnswer, StoreError> {
         self.0.clone()
     }
 
@@ -39,13 +39,13 @@ impl Store for Told {
     }
 }
 
-pub fn allowed_by(source: Source) -> Result<Answer, StoreError> {
-    Ok(Answer { verdict: Verdict::Allowed { remaining: None, shadow: None }, source })
+pub fn allowed_by(source: DecidedBy) -> Result<StoreAnswer, StoreError> {
+    Ok(StoreAnswer { verdict: Verdict::Allowed { remaining: None, shadow: None }, source })
 }
 
-pub fn denied_by(by: usize, source: Source) -> Result<Answer, StoreError> {
+pub fn denied_by(by: usize, source: DecidedBy) -> Result<StoreAnswer, StoreError> {
     let wait = Wait::After(Duration::from_micros(1_000_001));
-    Ok(Answer { verdict: Verdict::Denied(Refusal { by, wait }), source })
+    Ok(StoreAnswer { verdict: Verdict::Denied(Shortfall { by, wait }), source })
 }
 
 /// All four buckets for `search`.
@@ -137,18 +137,18 @@ async fn buckets_are_counted_as_toolhive_does() {
 #[tokio::test]
 async fn who_decided_is_told_apart() {
     for (answer, expected) in [
-        (allowed_by(Source::Local), counts([("allowed shared server local", 1), ("allowed shared tool local", 1)])),
-        (allowed_by(Source::FailOpen), counts([("allowed shared server fail_open", 1), ("allowed shared tool fail_open", 1)])),
-        (denied_by(1, Source::Cache), counts([("rejected shared tool cache", 1)])),
-        (denied_by(0, Source::Local), counts([("rejected shared server local", 1)])),
+        (allowed_by(DecidedBy::Local), counts([("allowed shared server local", 1), ("allowed shared tool local", 1)])),
+        (allowed_by(DecidedBy::FailOpen), counts([("allowed shared server fail_open", 1), ("allowed shared tool fail_open", 1)])),
+        (denied_by(1, DecidedBy::Cache), counts([("rejected shared tool cache", 1)])),
+        (denied_by(0, DecidedBy::Local), counts([("rejected shared server local", 1)])),
     ] {
         let (watched, source) = (Watched::new(), answer.as_ref().expect("a decision").source);
         decide(&watched.limiter(Told(answer), policy(&limits())), "").await;
         assert_eq!(watched.decisions(), expected);
         let one_if = |holds: bool| if holds { counts([(r#"{namespace="ns",server="mcp"}"#, 1)]) } else { BTreeMap::new() };
-        assert_eq!(watched.counted("toolhive_rate_limit_fail_open_total"), one_if(source == Source::FailOpen));
+        assert_eq!(watched.counted("toolhive_rate_limit_fail_open_total"), one_if(source == DecidedBy::FailOpen));
         let measured = watched.counted("toolhive_rate_limit_check_latency_seconds_count");
-        assert_eq!(measured, one_if(source != Source::Cache), "what is certain takes no time");
+        assert_eq!(measured, one_if(source != DecidedBy::Cache), "what is certain takes no time");
     }
 }
 
@@ -196,7 +196,7 @@ async fn failures_are_counted_by_kind() {
 #[tokio::test]
 async fn a_call_that_only_limits_per_user_would_count_is_seen() {
     let watched = Watched::new();
-    let limiter = watched.limiter(Told(denied_by(0, Source::Store)), policy(&server(None, bucket(1, "1h"))));
+    let limiter = watched.limiter(Told(denied_by(0, DecidedBy::Store)), policy(&server(None, bucket(1, "1h"))));
     assert!(limiter.decide(&Call::of(CALL)).await.expect("nobody asks").is_allowed());
     assert_eq!(watched.counted("tollgate_rate_limit_users_skipped_total"), counts([(r#"{namespace="ns",server="mcp"}"#, 1)]));
     limiter.reload(policy(&Limits::default()));
@@ -227,9 +227,9 @@ async fn servers_are_told_apart_and_users_are_not_told() {
 }
 
 #[tokio::test]
-async fn batches_of_scripts_are_measured() -> Result<(), SettingsError> {
+async fn batches_of_scripts_are_measured() -> Result<(), RedisSettingsError> {
     let (watched, neighbour) = (Watched::new(), Server::start().await);
-    let settings = Settings::parse(&format!("redis://{}", neighbour.address()))?.observer(watched.metrics.clone());
+    let settings = RedisSettings::parse(&format!("redis://{}", neighbour.address()))?.observer(watched.metrics.clone());
     let limiter = Arc::new(watched.limiter(Redis::new(&settings).expect("usable settings"), policy(&limits())));
     let mut calls = JoinSet::new();
     for user in 0..50 {
@@ -249,9 +249,9 @@ async fn batches_of_scripts_are_measured() -> Result<(), SettingsError> {
 
 /// The whole stack, with one observer for all of it.
 #[tokio::test]
-async fn a_store_that_goes_away_is_seen() -> Result<(), SettingsError> {
+async fn a_store_that_goes_away_is_seen() -> Result<(), RedisSettingsError> {
     let (watched, neighbour) = (Watched::new(), Server::start().await);
-    let settings = Settings::parse(&format!("redis://{}", neighbour.address()))?.observer(watched.metrics.clone());
+    let settings = RedisSettings::parse(&format!("redis://{}", neighbour.address()))?.observer(watched.metrics.clone());
     let guard = GuardSettings::default().most_failures(NonZeroU32::MIN).observer(watched.metrics.clone());
     let limiter = watched.limiter(Guard::new(Redis::new(&settings).expect("usable settings"), guard), policy(&limits()));
     decide(&limiter, "").await;
@@ -296,7 +296,7 @@ async fn every_metric_is_documented() {
     let watched = Watched::new();
     let (policy, error) = (policy(&limits()), StoreError::untaken(Cause::Other, "it is told to fail"));
     watched.metrics.failed(&policy.plan(&Call::of(CALL)), &error);
-    for answer in [denied_by(0, Source::Store), Err(error)] {
+    for answer in [denied_by(0, DecidedBy::Store), Err(error)] {
         decide(&watched.limiter(Told(answer), policy.clone()), "").await;
     }
     let text = watched.text();

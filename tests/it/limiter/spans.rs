@@ -7,7 +7,7 @@ use std::{
 };
 
 use tollgate::{
-    limiter::{Answer, Call, Cause, Limiter, Source, StoreError, Verdict, Wait, observe::Unobserved, settle::Refusal},
+    limiter::{Call, Cause, DecidedBy, Limiter, StoreAnswer, StoreError, Verdict, Wait, observe::Unobserved, settle::Shortfall},
     stores::{Memory, Observed, observed::SPANS},
 };
 use tracing::{
@@ -63,7 +63,7 @@ fn subscribe(kept: &Kept) -> (DefaultGuard, Dispatch) {
 }
 
 /// The fields of a call's span, without what begins all their names.
-async fn traced(answer: Result<Answer, StoreError>) -> Vec<(&'static str, String)> {
+async fn traced(answer: Result<StoreAnswer, StoreError>) -> Vec<(&'static str, String)> {
     let kept = Kept::default();
     let _subscribed = subscribe(&kept);
     let limiter = Limiter::new(Observed::new(Told(answer), Arc::new(Unobserved)), policy(&limits()));
@@ -79,7 +79,7 @@ fn fields<const N: usize>(expected: [(&'static str, &str); N]) -> Vec<(&'static 
 #[tokio::test]
 async fn an_allowed_call_is_rejected_by_none() {
     for (source, name, fail_open) in
-        [(Source::Store, "store", "false"), (Source::Local, "local", "false"), (Source::FailOpen, "fail_open", "true")]
+        [(DecidedBy::Store, "store", "false"), (DecidedBy::Local, "local", "false"), (DecidedBy::FailOpen, "fail_open", "true")]
     {
         let expected = [("decision", "allowed"), ("fail_open", fail_open), ("rejected_by", "none"), ("source", name)];
         assert_eq!(traced(allowed_by(source)).await, fields(expected));
@@ -90,16 +90,16 @@ async fn an_allowed_call_is_rejected_by_none() {
 async fn a_rejected_call_names_the_limit_and_the_wait() {
     for (by, limit) in ["shared_server", "shared_tool", "per_user_server", "per_user_tool"].into_iter().enumerate() {
         let expected = [("decision", "rejected"), ("fail_open", "false"), ("rejected_by", limit), ("source", "cache"), ("wait_ms", "1001")];
-        assert_eq!(traced(denied_by(by, Source::Cache)).await, fields(expected));
+        assert_eq!(traced(denied_by(by, DecidedBy::Cache)).await, fields(expected));
     }
-    let never = Answer { verdict: Verdict::Denied(Refusal { by: 0, wait: Wait::Never }), source: Source::Store };
+    let never = StoreAnswer { verdict: Verdict::Denied(Shortfall { by: 0, wait: Wait::Never }), source: DecidedBy::Store };
     assert!(traced(Ok(never)).await.iter().all(|(name, _)| *name != "wait_ms"));
 }
 
 #[tokio::test]
 async fn shadow_and_failures_are_fields_too() {
-    let shadow = Some(Refusal { by: 3, wait: Wait::Never });
-    let answer = Answer { verdict: Verdict::Allowed { remaining: Some(1), shadow }, source: Source::Store };
+    let shadow = Some(Shortfall { by: 3, wait: Wait::Never });
+    let answer = StoreAnswer { verdict: Verdict::Allowed { remaining: Some(1), shadow }, source: DecidedBy::Store };
     assert!(traced(Ok(answer)).await.contains(&("shadow_rejected_by", "per_user_tool".to_owned())));
     assert_eq!(traced(Err(StoreError::unknown(Cause::Timeout, "no answer"))).await, fields([("error_type", "timeout")]));
 }
@@ -109,7 +109,7 @@ async fn what_a_store_logs_is_within_the_span_of_its_call() {
     let _subscribed = subscribe(&Kept::default());
     struct Asking;
     impl tollgate::limiter::Store for Asking {
-        async fn take(&self, plan: &tollgate::limiter::Plan<'_>) -> Result<Answer, StoreError> {
+        async fn take(&self, plan: &tollgate::limiter::Plan<'_>) -> Result<StoreAnswer, StoreError> {
             assert_eq!(tracing::Span::current().metadata().map(|span| span.name()), Some("rate_limit"));
             Ok(Memory::default().take_now(plan).into())
         }

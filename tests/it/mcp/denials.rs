@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate::{
-    limiter::{Call, Decision, Denial, Limit, Limiter, Policy, Scope, ServerId, Source, Wait},
-    mcp::{Envelope, Reader, RejectStatus, Rejection, Reply, fields},
+    limiter::{Call, DecidedBy, Decision, Denial, Limit, Limiter, Policy, Scope, ServerId, Wait},
+    mcp::{DenialForm, Envelope, Reader, RejectStatus, Reply, fields},
     model::{
         limits::Limits,
         subject::{Kind, Subject},
@@ -18,15 +18,15 @@ use super::{call, headers, read};
 const MODES: [RejectStatus; 4] = [RejectStatus::Auto, RejectStatus::Always429, RejectStatus::Always200, RejectStatus::ToolResult];
 
 fn denial(wait: Wait) -> Denial {
-    Denial { limit: Limit { scope: Scope::PerUser, tool: Some("search".into()) }, wait, source: Source::Store }
+    Denial { limit: Limit { scope: Scope::PerUser, tool: Some("search".into()) }, wait, source: DecidedBy::Store }
 }
 
 fn after(us: u64) -> Denial {
     denial(Wait::After(Duration::from_micros(us)))
 }
 
-fn mode(status: RejectStatus) -> Rejection {
-    Rejection { status, code: None }
+fn mode(status: RejectStatus) -> DenialForm {
+    DenialForm { status, code: None }
 }
 
 fn enveloped(revision: &str, body: &str) -> Envelope {
@@ -59,7 +59,7 @@ fn a_denial_is_the_contract_s() {
 #[test]
 fn the_limit_s_tool_is_named_only_where_the_limit_is_the_tool_s() {
     let limit = Limit { scope: Scope::Global, tool: None };
-    let reply = Rejection::default().denied(&read(call("search")).expect("a call"), &Denial { limit, ..after(9_000_000) });
+    let reply = DenialForm::default().denied(&read(call("search")).expect("a call"), &Denial { limit, ..after(9_000_000) });
     let body: Value = serde_json::from_slice(&reply.body).expect("JSON");
     assert_eq!(body["error"]["data"], json!({"retryAfterSeconds": 9, "limitType": "global"}));
 }
@@ -72,7 +72,7 @@ fn status_and_code_follow_the_mode_and_the_revision() {
     }
     assert_eq!(statuses("2026-07-28"), [429, 429, 200, 200]);
     let code = |code: Option<i64>, revision: &str| {
-        let reply = Rejection { code, status: RejectStatus::Always429 }.denied(&enveloped(revision, &call("search")), &after(1));
+        let reply = DenialForm { code, status: RejectStatus::Always429 }.denied(&enveloped(revision, &call("search")), &after(1));
         serde_json::from_slice::<Value>(&reply.body).expect("JSON")["error"]["code"].as_i64()
     };
     assert_eq!([code(None, "2025-11-25"), code(None, "2026-07-28")], [Some(-32029), Some(429)]);
@@ -104,12 +104,12 @@ fn seconds_keep_every_microsecond_and_have_no_exponent() {
         (9_223_372_036_854_775, "9223372036.854775", "9223372037"),
         (u64::MAX, "18446744073709.551615", "18446744073710"),
     ] {
-        let reply = Rejection::default().denied(&envelope, &after(us));
+        let reply = DenialForm::default().denied(&envelope, &after(us));
         assert!(text(&reply).contains(&format!(r#""retryAfterSeconds":{seconds},"#)), "{}", text(&reply));
         assert_eq!(header(&reply, "retry-after"), Some(retry_after));
     }
     let finer = denial(Wait::After(Duration::from_nanos(1_001)));
-    assert!(text(&Rejection::default().denied(&envelope, &finer)).contains(r#""retryAfterSeconds":0.000002,"#), "never too early");
+    assert!(text(&DenialForm::default().denied(&envelope, &finer)).contains(r#""retryAfterSeconds":0.000002,"#), "never too early");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn each_request_of_a_batch_is_answered() {
     assert_eq!(answers(RejectStatus::Auto), [(json!(1), true), (json!("b"), true)]);
     assert_eq!(answers(RejectStatus::ToolResult), [(json!(1), false), (json!("b"), true)], "ping is no tool");
     let silent = read(r#"[{"jsonrpc":"2.0","method":"tools/call","params":{"name":"search"}}]"#).expect("a batch");
-    let reply = Rejection::default().denied(&silent, &after(1));
+    let reply = DenialForm::default().denied(&silent, &after(1));
     assert_eq!(reply.status, 429);
     assert!(text(&reply).starts_with(r#"{"jsonrpc":"2.0","error":{"code":-32029,"#), "{}", text(&reply));
 }
@@ -157,7 +157,7 @@ fn a_store_that_is_away_is_told_apart_from_a_limit() {
     let error = format!(r#"{{"code":-32603,"message":"{message}","data":{{"retryAfterSeconds":1}}}}"#);
     assert_eq!(text(&reply), format!(r#"{{"jsonrpc":"2.0","id":1,"error":{error}}}"#));
     assert_eq!((reply.status, header(&reply, "retry-after")), (503, Some("1")));
-    assert_eq!(Rejection::default().undecided(&envelope).status, 200, "a session survives");
+    assert_eq!(DenialForm::default().undecided(&envelope).status, 200, "a session survives");
     assert!(text(&mode(RejectStatus::ToolResult).undecided(&envelope)).contains(&format!("{message}. Try again in 1 s.")));
 }
 

@@ -16,7 +16,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde_json::json;
 use tollgate::{
     limiter::{Decision, Limiter, Store},
-    mcp::{Reader, RejectStatus, Rejection},
+    mcp::{DenialForm, Reader, RejectStatus},
     tower::{Body as McpBody, Mcp, McpLimitLayer},
 };
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -185,7 +185,7 @@ async fn a_store_that_fails_is_told_in_mcp_and_by_the_mode() {
         told["error"],
         json!({"code": -32603, "message": "Rate limits cannot be checked at the moment", "data": {"retryAfterSeconds": 1}})
     );
-    let always = Rejection { status: RejectStatus::Always429, code: None };
+    let always = DenialForm { status: RejectStatus::Always429, code: None };
     let inner = service_fn(async |_: Request<_>| -> Result<Response<Full<Bytes>>, Infallible> { panic!("reached") });
     let service = McpLimitLayer::with_responder(away, Mcp::default().by(user), always).layer(inner);
     assert_eq!(service.oneshot(by_alice()).await.expect("infallible").status(), 503);

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Bytes};
 use serde_json::{Value, json};
 use tollgate::{
-    limiter::{Answer, Cause, Limiter, Plan, Policy, ServerId, Store, StoreError},
+    limiter::{Cause, Limiter, Plan, Policy, ServerId, Store, StoreAnswer, StoreError},
     model::{bucket::Bucket, limits::Limits},
     stores::Memory,
 };
@@ -34,7 +34,7 @@ enum Away {
 }
 
 impl Store for Away {
-    async fn take(&self, _: &Plan<'_>) -> Result<Answer, StoreError> {
+    async fn take(&self, _: &Plan<'_>) -> Result<StoreAnswer, StoreError> {
         self.probe().await?;
         Err(StoreError::unknown(Cause::Other, "it said nothing"))
     }

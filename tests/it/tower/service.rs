@@ -14,7 +14,7 @@ use http::{Request, Response};
 use http_body_util::{Empty, Full};
 use hyper::body::Bytes;
 use tollgate::{
-    limiter::{Decision, Denial, Limit, Limiter, Scope, Source, StoreError},
+    limiter::{DecidedBy, Decision, Denial, Limit, Limiter, Scope, StoreError},
     tower::{Calls, McpLimitLayer, Plain, Respond},
 };
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
@@ -114,7 +114,7 @@ async fn what_is_denied_does_not_reach_the_service() {
     assert_eq!((denied.status().as_u16(), &denied.headers()["retry-after"]), (429, &http::HeaderValue::from_static("3600")));
     assert_eq!(denied.headers()["cache-control"], "no-store");
     let denial: &Denial = denied.extensions().get().expect("for logs");
-    assert_eq!((&denial.limit, denial.source), (&Limit { scope: Scope::PerUser, tool: None }, Source::Store));
+    assert_eq!((&denial.limit, denial.source), (&Limit { scope: Scope::PerUser, tool: None }, DecidedBy::Store));
     assert_eq!(bytes(denied.into_body()).await, "rate limit exceeded\n");
     assert_eq!(ask("/tools/a", "bob").await.expect("an answer").status(), 202);
     for _ in 0..3 {
@@ -134,7 +134,7 @@ async fn the_service_sees_the_decision() {
         let tollgate::tower::Body::Right(seen) = response.into_body() else { panic!("the inner response") };
         seen
     };
-    assert_eq!(seen("/tools/a").await, Some(Decision::Allowed { remaining: Some(2), shadow: None, source: Source::Store }));
+    assert_eq!(seen("/tools/a").await, Some(Decision::Allowed { remaining: Some(2), shadow: None, source: DecidedBy::Store }));
     assert_eq!(seen("/else").await, None);
 }
 

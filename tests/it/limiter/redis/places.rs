@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::OnceCell;
 use tollgate::{
     limiter::ServerId,
-    stores::{Redis, redis::Settings},
+    stores::{Redis, redis::RedisSettings},
 };
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 
 /// A set of servers, and how to reach it.
 pub trait Place: 'static {
-    async fn settings(brand: Brand) -> Settings;
+    async fn settings(brand: Brand) -> RedisSettings;
 }
 
 /// A brand as a type.
@@ -81,19 +81,19 @@ impl Alone {
 }
 
 impl Place for Alone {
-    async fn settings(brand: Brand) -> Settings {
+    async fn settings(brand: Brand) -> RedisSettings {
         at(&Self::server(brand).await.url())
     }
 }
 
 impl Place for AlwaysAsked {
-    async fn settings(brand: Brand) -> Settings {
+    async fn settings(brand: Brand) -> RedisSettings {
         Alone::settings(brand).await.remember_denials(false)
     }
 }
 
 impl Place for Secured {
-    async fn settings(brand: Brand) -> Settings {
+    async fn settings(brand: Brand) -> RedisSettings {
         static SERVERS: Each<(Server, Option<Arc<Tls>>)> = Each::new();
         let start = async || {
             let user = "user tollgate on >p%40ss~word ~thv:rl:* +evalsha +eval +time +hmget +hset +expire +ping";
@@ -112,7 +112,7 @@ impl Place for Secured {
 }
 
 impl Place for Promoted {
-    async fn settings(brand: Brand) -> Settings {
+    async fn settings(brand: Brand) -> RedisSettings {
         static WATCHED: Each<Watched> = Each::new();
         let fail_over = async || {
             let watched = Watched::start_of(brand, 1).await;
@@ -125,14 +125,14 @@ impl Place for Promoted {
 }
 
 impl Place for Clustered {
-    async fn settings(brand: Brand) -> Settings {
+    async fn settings(brand: Brand) -> RedisSettings {
         static CLUSTERS: Each<Cluster> = Each::new();
         at(&CLUSTERS.of(brand, async || Cluster::start_of(brand).await).await.url())
     }
 }
 
-pub fn at(url: &str) -> Settings {
-    Settings::parse(url).expect("a good URL")
+pub fn at(url: &str) -> RedisSettings {
+    RedisSettings::parse(url).expect("a good URL")
 }
 
 /// A server that no other test of this process asks about.

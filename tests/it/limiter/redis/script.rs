@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use redis::{Cmd, Value, aio::MultiplexedConnection};
 use tokio::runtime::Runtime;
-use tollgate::limiter::{Micros, Plan, ServerId, Verdict, Wait, settle::Refusal};
+use tollgate::limiter::{Micros, Plan, ServerId, Verdict, Wait, settle::Shortfall};
 
 use crate::{
     limiter::histories::{History, Kept, Model, Step, histories},
@@ -105,7 +105,7 @@ fn verdicts(answer: &[i64]) -> (i64, Vec<Verdict>) {
     let remaining = |left: i64| (left >= 0).then(|| u32::try_from(left).expect("no bucket holds more"));
     let refusal = |by: i64, wait: i64| {
         let wait = u64::try_from(wait).map_or(Wait::Never, |us| Wait::After(Duration::from_micros(us)));
-        Refusal { by: usize::try_from(by - 1).expect("from 1"), wait }
+        Shortfall { by: usize::try_from(by - 1).expect("from 1"), wait }
     };
     let (time, mut rest) = answer.split_first().expect("the time");
     let mut verdicts = Vec::new();
@@ -125,8 +125,8 @@ fn verdicts(answer: &[i64]) -> (i64, Vec<Verdict>) {
 /// Equal, but for waits that end when doubles no longer tell one microsecond from the next.
 fn are_equal(found: &Verdict, expected: &Verdict, now: Micros) -> bool {
     let wait = |verdict: &Verdict| match verdict {
-        Verdict::Denied(Refusal { wait: Wait::After(wait), .. })
-        | Verdict::Allowed { shadow: Some(Refusal { wait: Wait::After(wait), .. }), .. } => Some(*wait),
+        Verdict::Denied(Shortfall { wait: Wait::After(wait), .. })
+        | Verdict::Allowed { shadow: Some(Shortfall { wait: Wait::After(wait), .. }), .. } => Some(*wait),
         _ => None,
     };
     let without_wait = |mut verdict: Verdict| {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tollgate::{
     limiter::{Call, Decision, Limiter, Policy, ServerId},
     model::limits::{Limits, ToolLimits},
-    stores::{Redis, redis::Settings},
+    stores::{Redis, redis::RedisSettings},
 };
 
 use super::places::{Alone, server_id};
@@ -41,7 +41,7 @@ struct Both {
 impl Both {
     async fn with(brand: Brand, limits: Limits) -> Self {
         let (redis, server_id) = (Alone::server(brand).await, server_id());
-        let settings = Settings::parse(&redis.url()).expect("a good URL").remember_denials(false);
+        let settings = RedisSettings::parse(&redis.url()).expect("a good URL").remember_denials(false);
         let ours = Limiter::new(Redis::new(&settings).expect("good settings"), Policy::new(&server_id, &limits));
         let go = GoLimiter::new(redis.connect().await, &format!("{}:{}", server_id.namespace, server_id.name), limits);
         Self { ours, go, redis, server_id }

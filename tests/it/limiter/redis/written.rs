@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 use tollgate::{
-    limiter::{Call, Cause, Decision, Limiter, Policy, ServerId, Source, StoreError},
+    limiter::{Call, Cause, DecidedBy, Decision, Limiter, Policy, ServerId, StoreError},
     model::limits::{Limits, ToolLimits},
-    stores::{Redis, redis::Settings},
+    stores::{Redis, redis::RedisSettings},
 };
 
 use crate::{
@@ -39,7 +39,7 @@ const SHARED: &str = "thv:rl:{ns:mcp}:shared";
 impl Counted {
     async fn with(brand: Brand, limits: Limits, remember_denials: bool) -> Self {
         let redis = brand.start().await;
-        let settings = Settings::parse(&redis.url()).expect("a good URL").remember_denials(remember_denials);
+        let settings = RedisSettings::parse(&redis.url()).expect("a good URL").remember_denials(remember_denials);
         let limiter = Limiter::new(Redis::new(&settings).expect("good settings"), Policy::new(&ServerId::new("ns", "mcp"), &limits));
         Self { limiter, redis }
     }
@@ -91,12 +91,12 @@ async fn certain_denials_ask_nothing(brand: Brand) {
     for _ in 0..3 {
         assert!(counted.decide("alice").await.is_allowed());
     }
-    assert!(matches!(counted.decide("alice").await, Decision::Denied(denial) if denial.source == Source::Store));
+    assert!(matches!(counted.decide("alice").await, Decision::Denied(denial) if denial.source == DecidedBy::Store));
     counted.commands().await;
     for _ in 0..100 {
         let Decision::Denied(denial) = counted.decide("alice").await else { panic!("nothing is left") };
         let told = denial.retry_after().expect("waiting helps");
-        assert!(denial.source == Source::Cache && told <= Duration::from_secs(1200) && told > Duration::from_secs(1190), "{denial:?}");
+        assert!(denial.source == DecidedBy::Cache && told <= Duration::from_secs(1200) && told > Duration::from_secs(1190), "{denial:?}");
     }
     assert_eq!(counted.commands().await, counts(&[]));
     assert!(counted.decide("bob").await.is_allowed());
@@ -189,7 +189,7 @@ async fn fields_that_make_no_sense_are_empty_as_of_now_and_put_right(brand: Bran
 async fn a_right_that_is_missing_says_whether_tokens_may_be_gone(brand: Brand) {
     let commands = "+evalsha +eval +time +hmget +hset +expire +ping";
     let redis = brand.setup().password("administrator").line(&format!("user tollgate on >secret ~thv:rl:* {commands}")).start().await;
-    let settings = Settings::parse(&redis.url()).expect("a good URL").username("tollgate").password("secret");
+    let settings = RedisSettings::parse(&redis.url()).expect("a good URL").username("tollgate").password("secret");
     let limits = server(bucket(1000, "1h"), None);
     for (right, taken) in [("time", 0), ("hmget", 0), ("hset", 0), ("expire", 1)] {
         redis.ask::<()>(&format!("DEL {SHARED}")).await;

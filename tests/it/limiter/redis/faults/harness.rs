@@ -12,8 +12,8 @@ use std::{
 
 use tokio::task::JoinSet;
 use tollgate::{
-    limiter::{Call, Decision, Limiter, Observer, Plan, Policy, ServerId, Source, Store as _, StoreError},
-    stores::{Guard, GuardSettings, Redis, guard::DEADLINE, redis::Settings},
+    limiter::{Call, DecidedBy, Decision, Limiter, Observer, Plan, Policy, ServerId, Store as _, StoreError},
+    stores::{Guard, GuardSettings, Redis, guard::DEADLINE, redis::RedisSettings},
 };
 
 use crate::{
@@ -105,19 +105,19 @@ impl Observer for Told {
 
 impl Load {
     /// Callers behind a guard as it is by default, whom the store decides by now.
-    pub async fn start(settings: &Settings) -> Self {
+    pub async fn start(settings: &RedisSettings) -> Self {
         Self::start_with(settings, DEADLINE).await
     }
 
     /// The same behind a guard with another deadline.
-    pub async fn start_with(settings: &Settings, deadline: Duration) -> Self {
+    pub async fn start_with(settings: &RedisSettings, deadline: Duration) -> Self {
         let load = Self::start_without(settings, deadline);
         load.wait_until_decided("before the fault").await;
         load
     }
 
     /// The same, whether there is a Redis or not.
-    pub fn start_without(settings: &Settings, deadline: Duration) -> Self {
+    pub fn start_without(settings: &RedisSettings, deadline: Duration) -> Self {
         let told = Arc::new(Told::default());
         let guard = GuardSettings::default().deadline(deadline).observer(Arc::clone(&told) as Arc<dyn Observer>);
         let store = Guard::new(Redis::new(settings).expect("good settings"), guard);
@@ -169,7 +169,7 @@ async fn call(limiter: Arc<Limiter<Guard<Redis>>>, clock: Arc<Clock>) -> Vec<See
     while !clock.over.load(Ordering::SeqCst) {
         let asked = clock.begun.elapsed();
         let decided = limiter.decide(&Call::of("t")).await;
-        if matches!(&decided, Ok(decision) if decision.source() == Source::Store) {
+        if matches!(&decided, Ok(decision) if decision.source() == DecidedBy::Store) {
             clock.decided_us.fetch_max(u64::try_from(asked.as_micros()).expect("a short test"), Ordering::SeqCst);
         }
         seen.push(Seen { asked, took: clock.begun.elapsed() - asked, decided });
@@ -179,7 +179,7 @@ async fn call(limiter: Arc<Limiter<Guard<Redis>>>, clock: Arc<Clock>) -> Vec<See
 }
 
 impl Seen {
-    fn source(&self) -> Option<Source> {
+    fn source(&self) -> Option<DecidedBy> {
         self.decided.as_ref().ok().map(Decision::source)
     }
 }
@@ -203,7 +203,7 @@ impl Figures {
     pub async fn check_tokens(&self, server: &Server, kept: Kept) -> (u64, u64) {
         let left: f64 = server.ask(&format!("HGET {} tokens", server_id().global_key())).await;
         let taken = (f64::from(TOKENS) - left).round() as u64;
-        let allowed = self.seen.iter().filter(|seen| seen.source() == Some(Source::Store)).count() as u64;
+        let allowed = self.seen.iter().filter(|seen| seen.source() == Some(DecidedBy::Store)).count() as u64;
         println!("    tokens: {allowed} calls allowed by the store, {taken} taken, {} calls of unknown outcome", self.unknown);
         assert!(taken <= allowed + self.unknown, "{}: {taken} taken for {allowed} calls and {} unknown", self.fault, self.unknown);
         assert!(taken >= allowed || kept == Kept::Most, "{}: {taken} taken for {allowed} calls", self.fault);
@@ -212,7 +212,7 @@ impl Figures {
 
     /// Calls during the fault that were decided without the store.
     pub fn without(&self) -> usize {
-        self.during().filter(|seen| seen.source() != Some(Source::Store)).count()
+        self.during().filter(|seen| seen.source() != Some(DecidedBy::Store)).count()
     }
 
     /// Calls during the fault.
@@ -222,7 +222,7 @@ impl Figures {
 
     /// Calls during the fault that waited in vain. Others without the store took no time.
     pub fn waited(&self) -> usize {
-        self.during().filter(|seen| seen.source() != Some(Source::Store) && seen.took > Duration::from_millis(50)).count()
+        self.during().filter(|seen| seen.source() != Some(DecidedBy::Store) && seen.took > Duration::from_millis(50)).count()
     }
 
     fn during(&self) -> impl Iterator<Item = &Seen> {
@@ -235,12 +235,12 @@ impl Figures {
 
     /// From the end of the fault to the first answer of the store to a call that was asked after it.
     fn recovered(&self) -> Duration {
-        let after = self.seen.iter().filter(|seen| seen.asked >= self.went && seen.source() == Some(Source::Store));
+        let after = self.seen.iter().filter(|seen| seen.asked >= self.went && seen.source() == Some(DecidedBy::Store));
         after.map(|seen| seen.asked + seen.took).min().unwrap_or(Duration::MAX).saturating_sub(self.went)
     }
 
     fn median_without(&self) -> Duration {
-        let mut took: Vec<_> = self.during().filter(|seen| seen.source() != Some(Source::Store)).map(|seen| seen.took).collect();
+        let mut took: Vec<_> = self.during().filter(|seen| seen.source() != Some(DecidedBy::Store)).map(|seen| seen.took).collect();
         took.sort();
         took.get(took.len() / 2).copied().unwrap_or_default()
     }
