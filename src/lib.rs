@@ -30,10 +30,11 @@
 //!
 //! # Features
 //!
-//! Additive, and none changes what another does. [`model`], [`rules`] and [`alias`] are always there and need serde alone.
+//! Additive, and none changes what another does. [`model`] and [`rules`] are always there and need serde alone.
 //!
 //! | feature | gives | brings |
 //! |---|---|---|
+//! | `alias` | [`alias`]: the deprecated `shared` becomes `global` | json-patch |
 //! | `admission` | [`admission`]: bytes in, review out | base64 |
 //! | `auth` | [`auth`]: who is calling, by verified tokens | tokio, hyper, rustls, ring |
 //! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, foldhash, hashbrown, hmac, sha2, smallvec, tracing |
@@ -50,6 +51,7 @@
 
 #[cfg(feature = "admission")]
 pub mod admission;
+#[cfg(feature = "alias")]
 pub mod alias;
 #[cfg(feature = "cli")]
 pub mod audit;

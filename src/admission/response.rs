@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use json_patch::PatchOperation;
 use serde::Serialize;
 
 use super::{Hook, request::Incoming};
-use crate::{alias::edit::Edit, model::GROUP, rules::Violation};
+use crate::{model::GROUP, rules::Violation};
 
 /// What is answered.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     /// Why the object is refused; allowed without.
     pub(super) denial: Option<Status>,
-    pub(super) patch: Vec<Edit>,
+    pub(super) patch: Vec<PatchOperation>,
     pub(super) warnings: Vec<String>,
     /// Ids of the rules that fired.
     pub(super) rules: BTreeSet<&'static str>,

@@ -1,58 +1,53 @@
-//! Edits to a JSON object, as RFC 6902 writes them.
+//! Edits to a JSON object, as operations of a JSON patch (RFC 6902).
 //!
 //! A patch is made of these and never by comparing the object with a re-serialised one: what tollgate does not know stays as it is.
 
-use serde::Serialize;
+use json_patch::{
+    AddOperation, MoveOperation, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation,
+    jsonptr::{PointerBuf, Token},
+};
 use serde_json::{Map, Value};
 
-use crate::model::{owners::scope_key, path::FieldPath, subject::ScopeKey};
+use crate::model::{
+    owners::scope_key,
+    path::{FieldPath, Step},
+    subject::ScopeKey,
+};
 
-/// One operation of a JSON patch, on one key. Paths are JSON pointers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
-pub enum Edit {
-    /// Fails the whole patch unless the value is there.
-    Test {
-        /// Where.
-        path: String,
-        /// What has to be there.
-        value: Value,
-    },
-    /// Takes a value away and puts it elsewhere.
-    Move {
-        /// Where from.
-        from: String,
-        /// Where to.
-        path: String,
-    },
-    /// Puts a value where none is.
-    Add {
-        /// Where.
-        path: String,
-        /// The value.
-        value: Value,
-    },
-    /// Puts a value in the place of another.
-    Replace {
-        /// Where.
-        path: String,
-        /// The value.
-        value: Value,
-    },
-    /// Takes a value away.
-    Remove {
-        /// Where.
-        path: String,
-    },
+/// The operation that puts a value where there is none.
+pub(super) fn add(at: &FieldPath, value: Value) -> PatchOperation {
+    PatchOperation::Add(AddOperation { path: pointer(at), value })
+}
+
+/// The operation that puts a value in the place of another.
+pub(super) fn replace(at: &FieldPath, value: Value) -> PatchOperation {
+    PatchOperation::Replace(ReplaceOperation { path: pointer(at), value })
+}
+
+/// The operation that removes a value.
+pub(super) fn remove(at: &FieldPath) -> PatchOperation {
+    PatchOperation::Remove(RemoveOperation { path: pointer(at) })
+}
+
+/// The operation that moves a value.
+pub(super) fn relocate(from: &FieldPath, to: &FieldPath) -> PatchOperation {
+    PatchOperation::Move(MoveOperation { from: pointer(from), path: pointer(to) })
+}
+
+fn pointer(path: &FieldPath) -> PointerBuf {
+    PointerBuf::from_tokens(path.steps().iter().map(|step| match step {
+        Step::Key(key) => Token::new(key.as_str()),
+        Step::Index(index) => Token::from(*index),
+    }))
 }
 
 /// Adds a guard, where the API server would pass it.
 ///
 /// It compares what its own encoder wrote with the text of the patch, byte by byte: `<`, `>`, `&` and line separators are escaped there,
 /// and floats are written in another way. A guard that fails there fails the whole request, so such values go unguarded.
-pub(super) fn guard(path: String, value: &Value, edits: &mut Vec<Edit>) {
+pub(super) fn guard(at: &FieldPath, value: &Value, edits: &mut Vec<PatchOperation>) {
     if is_written_alike(value) {
-        edits.push(Edit::Test { path, value: value.clone() });
+        edits.push(PatchOperation::Test(TestOperation { path: pointer(at), value: value.clone() }));
     }
 }
 
@@ -68,7 +63,7 @@ fn is_written_alike(value: &Value) -> bool {
 
 /// The edits that turn the map at `path` from `before` into `after`, key by key. The one key that changes its name is `f:shared`, which is
 /// moved.
-pub(super) fn between(path: &FieldPath, before: &Map<String, Value>, after: &Map<String, Value>, edits: &mut Vec<Edit>) {
+pub(super) fn between(path: &FieldPath, before: &Map<String, Value>, after: &Map<String, Value>, edits: &mut Vec<PatchOperation>) {
     let (old_name, new_name) = (scope_key(ScopeKey::Shared), scope_key(ScopeKey::Global));
     let renamed = before.get(old_name).filter(|owned| !after.contains_key(old_name) && after.get(new_name) == Some(*owned));
     let is_moved = renamed.is_some() && !before.contains_key(new_name);
@@ -77,13 +72,13 @@ pub(super) fn between(path: &FieldPath, before: &Map<String, Value>, after: &Map
         match (value, after.get(key)) {
             (_, Some(same)) if value == same => {}
             (Value::Object(before), Some(Value::Object(after))) => between(&at, before, after, edits),
-            (_, Some(other)) => edits.push(Edit::Replace { path: at.pointer(), value: other.clone() }),
-            (_, None) if is_moved && key == old_name => edits.push(Edit::Move { from: at.pointer(), path: path.key(new_name).pointer() }),
-            (_, None) => edits.push(Edit::Remove { path: at.pointer() }),
+            (_, Some(other)) => edits.push(replace(&at, other.clone())),
+            (_, None) if is_moved && key == old_name => edits.push(relocate(&at, &path.key(new_name))),
+            (_, None) => edits.push(remove(&at)),
         }
     }
     let added = after.iter().filter(|(key, _)| !(before.contains_key(*key) || is_moved && *key == new_name));
-    edits.extend(added.map(|(key, value)| Edit::Add { path: path.key(key).pointer(), value: value.clone() }));
+    edits.extend(added.map(|(key, value)| add(&path.key(key), value.clone())));
 }
 
 #[cfg(test)]
@@ -103,8 +98,14 @@ mod tests {
             (json!("\u{2028}"), false),
         ] {
             let mut edits = Vec::new();
-            guard("/spec".to_owned(), &value, &mut edits);
+            guard(&FieldPath::new(["spec"]), &value, &mut edits);
             assert_eq!(!edits.is_empty(), guarded, "{value}");
         }
+    }
+
+    #[test]
+    fn keys_are_escaped_in_pointers() {
+        let at = FieldPath::new(["metadata", "annotations", "a.b/c~d"]).index(2);
+        assert_eq!(pointer(&at).as_str(), "/metadata/annotations/a.b~1c~0d/2");
     }
 }

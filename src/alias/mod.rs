@@ -13,18 +13,18 @@
 //! `last_applied` the annotation, [`edit`] the patch. Time and memory are linear in the tools and the fields that are owned.
 
 mod decide;
-pub mod edit;
+mod edit;
 pub mod last_applied;
 mod rewrite;
 mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
 
+use json_patch::PatchOperation;
 use serde_json::Value;
 
 use self::{
     decide::{Evidence, Sides, Step, decide},
-    edit::Edit,
     rewrite::Rewrite,
 };
 use crate::model::{
@@ -108,7 +108,7 @@ impl Case {
 #[derive(Clone, Debug, Default)]
 pub struct AliasPlan {
     /// The patch, in order.
-    pub edits: Vec<Edit>,
+    pub edits: Vec<PatchOperation>,
     /// What was found, location by location; locations without `shared` and without news are not listed.
     pub outcomes: Vec<Outcome>,
 }

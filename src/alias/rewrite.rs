@@ -1,12 +1,12 @@
 //! Collects what a plan changes: values, managed fields, the last-applied annotation; and turns it into one patch.
 
+use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
 use super::{
     Change, Request, Write,
     decide::Evidence,
-    edit::{self, Edit},
-    last_applied,
+    edit, last_applied,
     transfer::{Names, Table},
 };
 use crate::model::{
@@ -19,7 +19,7 @@ use crate::model::{
 pub(super) struct Rewrite<'e, 'a> {
     request: &'e Request<'a>,
     evidence: &'e Evidence<'a>,
-    values: Vec<Edit>,
+    values: Vec<PatchOperation>,
     /// The managed fields, once something in them changes.
     owned: Option<Table<'e, 'a>>,
     /// The locations that are called `global` from now on, for the annotation: place and tool.
@@ -45,17 +45,17 @@ impl<'e, 'a> Rewrite<'e, 'a> {
     fn rename(&mut self, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>, value: &Value) {
         let (shared_at, global_at) = (level.path.key(ScopeKey::Shared.key()), level.path.key(ScopeKey::Global.key()));
         if let Some(shared) = level.bucket(ScopeKey::Shared) {
-            edit::guard(shared_at.pointer(), shared, &mut self.values);
+            edit::guard(&shared_at, shared, &mut self.values);
             // A key whose value is null is there for a patch, though not for the API.
             if level.bucket(ScopeKey::Global).is_some() {
                 self.become_value(&global_at, level.bucket(ScopeKey::Global), value);
-                self.values.push(Edit::Remove { path: shared_at.pointer() });
+                self.values.push(edit::remove(&shared_at));
             } else {
-                self.values.push(Edit::Move { from: shared_at.pointer(), path: global_at.pointer() });
+                self.values.push(edit::relocate(&shared_at, &global_at));
                 self.become_value(&global_at, Some(shared), value);
             }
         } else if level.value.get(ScopeKey::Shared.key()).is_some() {
-            self.values.push(Edit::Remove { path: shared_at.pointer() });
+            self.values.push(edit::remove(&shared_at));
         }
         self.owned().settle(level, value, old.and_then(LevelOf::global), Names::Global);
         self.renamed.push((level.place, level.tool.map(str::to_owned)));
@@ -79,7 +79,7 @@ impl<'e, 'a> Rewrite<'e, 'a> {
         let Some(Value::Object(stored)) = old.and_then(|old| old.bucket(ScopeKey::Global)) else { return };
         let at = level.path.key(ScopeKey::Global.key());
         let missing = FIELDS.iter().filter(|field| !global.contains_key(**field)).filter_map(|field| stored.get_key_value(*field));
-        self.values.extend(missing.map(|(field, value)| Edit::Add { path: at.key(field).pointer(), value: value.clone() }));
+        self.values.extend(missing.map(|(field, value)| edit::add(&at.key(field), value.clone())));
     }
 
     /// Both names go, and the block with them when nothing else is in it.
@@ -88,10 +88,10 @@ impl<'e, 'a> Rewrite<'e, 'a> {
         let is_either = |key: &str| names.iter().any(|scope| scope.key() == key);
         let others = level.value.as_object().into_iter().flatten().any(|(key, value)| !is_either(key) && !value.is_null());
         if level.tool.is_none() && !others {
-            self.values.push(Edit::Remove { path: level.path.pointer() });
+            self.values.push(edit::remove(&level.path));
         } else {
             let there = names.into_iter().filter(|scope| level.bucket(*scope).is_some());
-            self.values.extend(there.map(|scope| Edit::Remove { path: level.path.key(scope.key()).pointer() }));
+            self.values.extend(there.map(|scope| edit::remove(&level.path.key(scope.key()))));
         }
         self.owned().remove(level);
     }
@@ -100,8 +100,8 @@ impl<'e, 'a> Rewrite<'e, 'a> {
         match (before, after) {
             (Some(before), after) if before == after => {}
             (Some(Value::Object(before)), Value::Object(after)) => edit::between(at, before, after, &mut self.values),
-            (Some(_), after) => self.values.push(Edit::Replace { path: at.pointer(), value: after.clone() }),
-            (None, after) => self.values.push(Edit::Add { path: at.pointer(), value: after.clone() }),
+            (Some(_), after) => self.values.push(edit::replace(at, after.clone())),
+            (None, after) => self.values.push(edit::add(at, after.clone())),
         }
     }
 
@@ -112,13 +112,13 @@ impl<'e, 'a> Rewrite<'e, 'a> {
     }
 
     /// The patch.
-    pub(super) fn into_edits(mut self) -> Vec<Edit> {
+    pub(super) fn into_edits(mut self) -> Vec<PatchOperation> {
         let mut edits = std::mem::take(&mut self.values);
         if let Some(text) = last_applied::text(self.request.object)
             && let Some(renamed) = last_applied::rename(text, self.request.kind, &self.renamed)
         {
             // No guard: it would double the patch with the text, and a replace fails by itself where nothing is.
-            edits.push(Edit::Replace { path: last_applied::path().pointer(), value: renamed.into() });
+            edits.push(edit::replace(&last_applied::path(), renamed.into()));
         }
         edits.extend(self.owned.map(Table::into_edits).unwrap_or_default());
         edits

@@ -2,12 +2,10 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
+use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
-use super::{
-    edit::{self, Edit},
-    rewrite::map_of,
-};
+use super::{edit, rewrite::map_of};
 use crate::model::{
     owners::{self, Entry, Owners, scope_key},
     path::FieldPath,
@@ -143,7 +141,7 @@ impl<'t, 'a> Table<'t, 'a> {
     }
 
     /// The patch from how the fields were to how they are; entries left empty go, last first.
-    pub(super) fn into_edits(self) -> Vec<Edit> {
+    pub(super) fn into_edits(self) -> Vec<PatchOperation> {
         let list = FieldPath::new(["metadata", "managedFields"]);
         let mut edits = Vec::new();
         let mut emptied = Vec::new();
@@ -160,9 +158,9 @@ impl<'t, 'a> Table<'t, 'a> {
                 }
                 At::New(index) => {
                     let at = list.index(index);
-                    edit::guard(at.key("manager").pointer(), &entry.manager().into(), &mut edits);
+                    edit::guard(&at.key("manager"), &entry.manager().into(), &mut edits);
                     if now.is_empty() {
-                        emptied.push(Edit::Remove { path: at.pointer() });
+                        emptied.push(edit::remove(&at));
                     } else {
                         edit::between(&at.key("fieldsV1"), before, &now, &mut edits);
                     }
@@ -173,7 +171,7 @@ impl<'t, 'a> Table<'t, 'a> {
         edits.extend(emptied.into_iter().rev());
         // As near to where they were as the list allows.
         let revived = (left..).zip(revived).map(|(length, (index, entry))| (index.min(length), entry));
-        edits.extend(revived.map(|(index, entry)| Edit::Add { path: list.index(index).pointer(), value: entry }));
+        edits.extend(revived.map(|(index, entry)| edit::add(&list.index(index), entry)));
         edits
     }
 }

@@ -4,9 +4,11 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "top")]
+use super::top::TopArgs;
 use super::{
     audit::AuditArgs, check::CheckArgs, completions::CompletionsArgs, doctor::DoctorArgs, explain::ExplainArgs, limits::LimitsArgs,
-    man::ManArgs, migrate::MigrateArgs, proxy::args::ProxyArgs, top::TopArgs, version,
+    man::ManArgs, migrate::MigrateArgs, proxy::args::ProxyArgs, version,
 };
 use crate::model::{alias::Mode, period::Period};
 
@@ -40,6 +42,7 @@ pub(super) enum Command {
     Serve(Box<ServeArgs>),
     Proxy(Box<ProxyArgs>),
     Limits(Box<LimitsArgs>),
+    #[cfg(feature = "top")]
     Top(Box<TopArgs>),
     Check(CheckArgs),
     Migrate(MigrateArgs),

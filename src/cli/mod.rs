@@ -26,6 +26,7 @@ mod table;
 mod target;
 mod telemetry;
 mod teller;
+#[cfg(feature = "top")]
 mod top;
 mod version;
 
@@ -50,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Proxy(args) => proxy::run(*args),
         Command::Limits(args) => limits::run(*args),
+        #[cfg(feature = "top")]
         Command::Top(args) => top::run(*args),
         Command::Audit(args) => audit::run(*args),
         Command::Check(args) => check::run(args),

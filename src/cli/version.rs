@@ -9,20 +9,23 @@ use std::sync::LazyLock;
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Every feature of `Cargo.toml`, and whether it is built in.
-const FEATURES: [(&str, bool); 13] = [
+const FEATURES: [(&str, bool); 16] = [
     ("admission", cfg!(feature = "admission")),
+    ("alias", cfg!(feature = "alias")),
+    ("auth", cfg!(feature = "auth")),
+    ("cel", cfg!(feature = "cel")),
     ("certs", cfg!(feature = "certs")),
     ("cli", cfg!(feature = "cli")),
-    ("auth", cfg!(feature = "auth")),
     ("limiter", cfg!(feature = "limiter")),
-    ("server", cfg!(feature = "server")),
+    ("manifest", cfg!(feature = "manifest")),
     ("mcp", cfg!(feature = "mcp")),
     ("metrics", cfg!(feature = "metrics")),
     ("proxy", cfg!(feature = "proxy")),
     ("redis", cfg!(feature = "redis")),
-    ("webhook", cfg!(feature = "webhook")),
-    ("manifest", cfg!(feature = "manifest")),
+    ("server", cfg!(feature = "server")),
+    ("top", cfg!(feature = "top")),
     ("tower", cfg!(feature = "tower")),
+    ("webhook", cfg!(feature = "webhook")),
 ];
 
 /// What follows the name.

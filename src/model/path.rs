@@ -1,4 +1,4 @@
-//! Where in an object something is: `spec.rateLimiting.tools[2].perUser`, also as a JSON pointer.
+//! Where in an object something is: `spec.rateLimiting.tools[2].perUser`.
 
 use std::fmt;
 
@@ -11,7 +11,6 @@ use serde_json::Value;
 ///
 /// let path = FieldPath::new(["spec", "rateLimiting", "tools"]).index(2).key("perUser");
 /// assert_eq!(path.to_string(), "spec.rateLimiting.tools[2].perUser");
-/// assert_eq!(path.pointer(), "/spec/rateLimiting/tools/2/perUser");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FieldPath(Vec<Step>);
@@ -57,19 +56,6 @@ impl FieldPath {
         (!found.is_null()).then_some(found)
     }
 
-    /// This path as an RFC 6901 JSON pointer.
-    pub fn pointer(&self) -> String {
-        let mut out = String::new();
-        for step in &self.0 {
-            out.push('/');
-            match step {
-                Step::Key(key) => out.push_str(&key.replace('~', "~0").replace('/', "~1")),
-                Step::Index(index) => out.push_str(&index.to_string()),
-            }
-        }
-        out
-    }
-
     fn step(&self, step: Step) -> Self {
         let mut steps = Vec::with_capacity(self.0.len() + 1);
         steps.extend_from_slice(&self.0);
@@ -109,10 +95,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn odd_keys_are_quoted_for_people_and_escaped_for_pointers() {
+    fn odd_keys_are_quoted() {
         let path = FieldPath::new(["metadata", "annotations", "a.b/c~d"]);
         assert_eq!(path.to_string(), r#"metadata.annotations["a.b/c~d"]"#);
-        assert_eq!(path.pointer(), "/metadata/annotations/a.b~1c~0d");
     }
 
     #[test]

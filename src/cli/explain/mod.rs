@@ -8,7 +8,7 @@
 //! | [`load`] | calls as they come: `40,1/s` |
 //! | [`simulate`] | what the limiter says to such calls |
 //! | [`plot`] | the same as a drawing |
-//! | [`picture`] | the drawing as a file, SVG or PNG |
+//! | [`picture`] | the file that it is written to |
 //! | [`text`] | paragraphs and large numbers |
 
 mod finding;
@@ -62,7 +62,7 @@ Examples:
   tollgate explain manifests/samples/good/mcpserver-per-user.yaml --load 10,1/m --for 30m
       Ten calls at once and one more every minute, by one user
   tollgate explain manifests/samples/good/mcpserver-per-user.yaml --plot calls.svg
-      A picture of the calls that come and the calls that pass; calls.png is one, too
+      A picture of the calls that come and the calls that pass
 
 Exit codes: 0 explained, 1 a rule denies the limits, 2 cannot tell: an unknown rule, a file that cannot be read")]
 pub(super) struct ExplainArgs {
@@ -95,8 +95,8 @@ pub(super) struct ExplainArgs {
     #[arg(long, env = "TOLLGATE_CALLERS", value_name = "N", default_value = "1")]
     callers: NonZeroU32,
 
-    /// Draw the calls into this file, as SVG or PNG
-    #[arg(long, env = "TOLLGATE_PLOT", value_name = "FILE.svg|FILE.png")]
+    /// Draw the calls into this file, as SVG
+    #[arg(long, env = "TOLLGATE_PLOT", value_name = "FILE.svg")]
     plot: Option<Picture>,
 
     /// Format
@@ -240,7 +240,7 @@ fn simulate_in(answers: &mut [Answer], args: &ExplainArgs) -> anyhow::Result<()>
     let Some(limits) = object.limits().cloned() else { return Ok(()) };
     let simulated = Simulated::run(&object.server(), &limits, args)?;
     if let Some(picture) = &args.plot {
-        picture.write(plot::svg(&object.title(), &simulated))?;
+        picture.write(&plot::svg(&object.title(), &simulated))?;
     }
     object.simulated = Some(simulated);
     Ok(())

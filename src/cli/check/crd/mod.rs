@@ -4,22 +4,21 @@
 //! patterns and bounds of the schema are left to the API server.
 
 mod prune;
+mod rules;
 
 use std::{collections::HashMap, path::PathBuf};
 
 use anyhow::{Context, bail};
-use kube_cel::{CompiledSchema, ErrorKind, RootContext, ValidationError, Validator, compile_schema};
 use serde_json::Value;
 
-use self::prune::prune;
+use self::{
+    prune::prune,
+    rules::{Judge, Rules},
+};
 use crate::{
     cli::cluster,
     manifest::{Piece, read},
-    model::{
-        GROUP,
-        path::{FieldPath, Step},
-        subject::Kind,
-    },
+    model::{GROUP, path::FieldPath, subject::Kind},
     report::{Finding, Severity},
 };
 
@@ -30,19 +29,19 @@ const CLUSTER: &str = "cluster";
 #[derive(Debug)]
 pub(super) struct Crds {
     by_kind_and_version: HashMap<(Kind, String), Crd>,
-    validator: Validator,
+    judge: Judge,
 }
 
 #[derive(Debug)]
 struct Crd {
     schema: Value,
-    rules: CompiledSchema,
+    rules: Rules,
 }
 
 impl Crds {
     /// From files, or from the cluster where that is named.
     pub(super) fn load(named: &[PathBuf], access: &cluster::Access) -> anyhow::Result<Self> {
-        let mut crds = Self { by_kind_and_version: HashMap::new(), validator: Validator::new() };
+        let mut crds = Self { by_kind_and_version: HashMap::new(), judge: Judge::new() };
         for name in named {
             let found = if name.as_os_str() == CLUSTER { from_cluster(access)? } else { from_file(name)? };
             if !found.iter().map(|crd| crds.add(crd)).fold(false, |any, added| any | added) {
@@ -61,7 +60,7 @@ impl Crds {
             let is_served = version.get("served") != Some(&Value::Bool(false));
             let schema = version.pointer("/schema/openAPIV3Schema").filter(|_| is_served);
             if let (Some(name), Some(schema)) = (version.get("name").and_then(Value::as_str), schema) {
-                let crd = Crd { schema: schema.clone(), rules: compile_schema(schema) };
+                let crd = Crd { schema: schema.clone(), rules: Rules::of(schema) };
                 self.by_kind_and_version.insert((kind, name.to_owned()), crd);
             }
         }
@@ -77,10 +76,7 @@ impl Crds {
             return vec![unserved(kind, version, &known)];
         };
         let (pruned, dropped) = prune(&crd.schema, object);
-        let context = RootContext { api_version: format!("{GROUP}/{version}"), api_group: GROUP.to_owned(), kind: kind.name().to_owned() };
-        let broken = self.validator.validate_compiled_with_context(&crd.rules, &pruned, None, Some(&context)).err();
-        let broken = broken.map(kube_cel::ValidationErrors::into_vec).unwrap_or_default();
-        dropped.into_iter().map(lost).chain(broken.iter().map(refused)).collect()
+        dropped.into_iter().map(lost).chain(self.judge.broken(&crd.rules, kind, version, &pruned)).collect()
     }
 }
 
@@ -96,29 +92,6 @@ fn unserved(kind: Kind, version: &str, known: &[&str]) -> Finding {
 fn lost(path: FieldPath) -> Finding {
     let message = "the CRD has no such field, and the API server drops it without a word: remove it, or install a CRD that has it";
     Finding::new("crd-pruned", message).on(path)
-}
-
-fn refused(error: &ValidationError) -> Finding {
-    let path = parsed(&error.field_path);
-    match error.kind {
-        ErrorKind::ValidationFailure => Finding::new("crd-rule", &error.message).on(path),
-        // The API server may know better.
-        _ => {
-            let message = format!("the CRD's rule {:?} cannot be judged here: {}", error.rule, error.message);
-            Finding { severity: Severity::Unreadable, ..Finding::new("crd-rule", message).on(path) }
-        }
-    }
-}
-
-/// A path as `spec.tools[1].name`.
-fn parsed(path: &str) -> FieldPath {
-    let steps = path.split('.').filter(|part| !part.is_empty()).flat_map(|part| {
-        let (key, indexes) = part.split_once('[').unwrap_or((part, ""));
-        let indexes = indexes.split('[').filter_map(|index| index.trim_end_matches(']').parse().ok().map(Step::Index));
-        let key = (!key.is_empty()).then(|| Step::Key(key.to_owned()));
-        key.into_iter().chain(indexes).collect::<Vec<_>>()
-    });
-    steps.collect()
 }
 
 fn from_file(path: &PathBuf) -> anyhow::Result<Vec<Value>> {
@@ -148,17 +121,4 @@ fn from_cluster(access: &cluster::Access) -> anyhow::Result<Vec<Value>> {
         }
         Ok(found)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_have_keys_and_positions() {
-        for path in ["spec.rateLimiting.tools[2].global", "spec", "a[0][1].b"] {
-            assert_eq!(parsed(path).to_string(), path);
-        }
-        assert_eq!(parsed(""), FieldPath::default());
-    }
 }
