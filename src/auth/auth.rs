@@ -27,20 +27,18 @@ use super::{
 
 /// Whether callers have to be known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum AuthMode {
-    /// Each one.
+    /// No token, or a bad one: 401.
     #[default]
     Required,
-    /// Those who say who they are.
+    /// A bad token: 401. Without one, only limits per user do not apply.
     Optional,
-    /// Nobody is, by a token.
+    /// Tokens are not looked at.
     None,
 }
 
 impl AuthMode {
-    /// Every mode.
-    pub const ALL: [Self; 3] = [Self::Required, Self::Optional, Self::None];
-
     /// As users type it.
     pub fn name(self) -> &'static str {
         match self {

@@ -18,11 +18,10 @@
 //! batch is answered with an array, one error for each of its requests. Where nobody awaits an answer (no id), the HTTP status is an error's
 //! in every mode. All replies carry `Retry-After` when waiting helps, and `Cache-Control: no-store`.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use thiserror::Error;
 
 use super::{
     envelope::{Envelope, Id, Message, Part},
@@ -64,22 +63,20 @@ pub struct DenialForm {
 
 /// The modes of `--reject-status`; the table is above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum RejectStatus {
-    /// What the client's revision gets along with.
+    /// HTTP 200 up to MCP 2025-11-25, whose clients lose their session on 429; 429 after.
     #[default]
     Auto,
-    /// Always an HTTP error.
+    /// HTTP 429, as ToolHive.
+    #[cfg_attr(feature = "cli", value(name = "429"))]
     Always429,
-    /// Always a JSON-RPC error over HTTP 200.
+    /// HTTP 200 with a JSON-RPC error.
+    #[cfg_attr(feature = "cli", value(name = "200"))]
     Always200,
-    /// As if the tool had run and failed, so that the model reads when to try again.
+    /// HTTP 200 with a failed tool's result, which the model reads.
     ToolResult,
 }
-
-/// Not a mode of `--reject-status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("expected 429, 200, auto or tool-result")]
-pub struct UnknownRejectStatus;
 
 impl DenialForm {
     /// Says which limit denies, and when to come back.
@@ -271,14 +268,5 @@ impl RejectStatus {
 impl fmt::Display for RejectStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-impl FromStr for RejectStatus {
-    type Err = UnknownRejectStatus;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let modes = [Self::Auto, Self::Always429, Self::Always200, Self::ToolResult];
-        modes.into_iter().find(|mode| mode.name() == text).ok_or(UnknownRejectStatus)
     }
 }

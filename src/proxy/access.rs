@@ -9,10 +9,11 @@ use crate::limiter::{Decision, StoreError};
 
 /// What is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum AccessLog {
     /// Every request.
     All,
-    /// Requests that were denied or could not be decided.
+    /// Those denied or not decided.
     #[default]
     Denials,
     /// Nothing.

@@ -125,9 +125,9 @@ pub trait Report {
 }
 
 /// How findings are told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people: the line, a caret, what to write instead.
+    /// The line, a caret, what to write instead.
     #[default]
     Human,
     /// One JSON object, `findings` and `summary`.
@@ -136,7 +136,7 @@ pub enum Format {
     Sarif,
     /// JUnit XML, a test case for each object.
     Junit,
-    /// Workflow commands that GitHub turns into annotations of the changed lines.
+    /// Annotations of a GitHub workflow.
     Github,
 }
 

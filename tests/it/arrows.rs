@@ -11,7 +11,7 @@ const MAY_NAME: [(&str, Option<&[&str]>); 19] = [
     ("rules", Some(&["model"])),
     ("alias", Some(&["model"])),
     ("limiter", Some(&["model"])),
-    ("manifest", Some(&["alias", "model"])),
+    ("manifest", Some(&["alias", "model", "rules"])),
     ("crds", Some(&["model"])),
     ("admission", Some(&["alias", "model", "rules"])),
     ("mcp", Some(&["limiter"])),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 use crate::report::Format;
 
@@ -65,7 +65,7 @@ pub(in crate::cli) struct CheckArgs {
 pub(in crate::cli) struct FindingArgs {
     /// How findings are told
     #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
-    pub(in crate::cli) output: Output,
+    pub(in crate::cli) output: Format,
 
     /// Warnings are faults too
     #[arg(long, env = "TOLLGATE_STRICT")]
@@ -74,30 +74,4 @@ pub(in crate::cli) struct FindingArgs {
     /// What is ignored, and why [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
     #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
     pub(in crate::cli) config: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(in crate::cli) enum Output {
-    /// The line, a caret, what to write instead
-    Human,
-    /// One object, `findings` and `summary`
-    Json,
-    /// SARIF 2.1.0, for code scanning
-    Sarif,
-    /// JUnit XML, a test case for each object
-    Junit,
-    /// Annotations of a GitHub workflow
-    Github,
-}
-
-impl From<Output> for Format {
-    fn from(output: Output) -> Self {
-        match output {
-            Output::Human => Self::Human,
-            Output::Json => Self::Json,
-            Output::Sarif => Self::Sarif,
-            Output::Junit => Self::Junit,
-            Output::Github => Self::Github,
-        }
-    }
 }

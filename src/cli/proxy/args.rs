@@ -2,15 +2,18 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 use super::{front::FrontArgs, trust::ObjectArgs, watch::ObjectName};
 use crate::{
+    auth::AuthMode,
     cli::{
         args::Drain,
         target::{StoreArgs, WhichArgs},
     },
+    mcp::RejectStatus,
     model::period::Period,
+    proxy::access::AccessLog,
 };
 
 /// Run an MCP reverse proxy that enforces the limits of a resource.
@@ -100,7 +103,7 @@ pub(in crate::cli) struct ProxyArgs {
 
     /// How a denied call is told: by HTTP status, or as the tool's own result
     #[arg(long, env = "TOLLGATE_REJECT_STATUS", value_name = "MODE", default_value = "auto")]
-    pub(super) reject_status: RejectStatusArg,
+    pub(super) reject_status: RejectStatus,
 
     /// JSON-RPC code of a denial [default: -32029 up to MCP 2025-11-25, 429 from 2026-07-28]
     #[arg(long, env = "TOLLGATE_REJECT_CODE", value_name = "CODE", allow_negative_numbers = true)]
@@ -120,7 +123,7 @@ pub(in crate::cli) struct ProxyArgs {
 
     /// Which requests are logged
     #[arg(long, env = "TOLLGATE_ACCESS_LOG", value_name = "WHICH", default_value = "denials")]
-    pub(super) access_log: AccessLogArg,
+    pub(super) access_log: AccessLog,
 
     /// Largest body of a request, in bytes
     #[arg(long, env = "TOLLGATE_MAX_BODY", value_name = "BYTES", default_value_t = 4 * 1024 * 1024)]
@@ -170,7 +173,7 @@ pub(in crate::cli) struct FromArgs {
 pub(in crate::cli) struct CallerArgs {
     /// Whether callers have to be known by a token [default: required where an issuer is known, else none]
     #[arg(long, env = "TOLLGATE_AUTH", value_name = "MODE")]
-    pub(super) auth: Option<AuthArg>,
+    pub(super) auth: Option<AuthMode>,
 
     /// Issuer of tokens, unless the resource says it
     #[arg(long, env = "TOLLGATE_OIDC_ISSUER", value_name = "URL")]
@@ -222,38 +225,4 @@ pub(in crate::cli) struct CallerArgs {
         value_delimiter = ','
     )]
     pub(super) user_header_from: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum AuthArg {
-    /// No token, or a bad one: 401.
-    Required,
-    /// A bad token: 401. Without one, only limits per user do not apply.
-    Optional,
-    /// Tokens are not looked at.
-    None,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum RejectStatusArg {
-    /// HTTP 200 up to MCP 2025-11-25, whose clients lose their session on 429; 429 after.
-    Auto,
-    /// HTTP 429, as ToolHive.
-    #[value(name = "429")]
-    Always429,
-    /// HTTP 200 with a JSON-RPC error.
-    #[value(name = "200")]
-    Always200,
-    /// HTTP 200 with a failed tool's result, which the model reads.
-    ToolResult,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum AccessLogArg {
-    /// Every request.
-    All,
-    /// Those denied or not decided.
-    Denials,
-    /// Nothing.
-    None,
 }

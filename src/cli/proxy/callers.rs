@@ -6,10 +6,7 @@ use anyhow::{Context, bail, ensure};
 use http::HeaderName;
 use tracing::warn;
 
-use super::{
-    args::{AuthArg, CallerArgs},
-    trust::Trust,
-};
+use super::{args::CallerArgs, trust::Trust};
 use crate::{
     auth::{self, Auth, AuthMode, ProtectedResource, Secret, SignIn, TrustedPeers, UserHeader, Verifier},
     proxy::{callers::Callers, source::Source},
@@ -63,9 +60,7 @@ pub(super) fn resolve(args: CallerArgs, source: &Source, trust: &Trust, asks_cer
         ..said
     };
     let mode = match auth {
-        Some(AuthArg::Required) => AuthMode::Required,
-        Some(AuthArg::Optional) => AuthMode::Optional,
-        Some(AuthArg::None) => AuthMode::None,
+        Some(mode) => mode,
         None if sign_in.issuer.is_some() => AuthMode::Required,
         None => AuthMode::None,
     };
@@ -125,7 +120,7 @@ fn trusted_header(name: &str, from: Vec<String>, asks_certificates: bool) -> any
 impl CallerArgs {
     /// Whether the resource has to say who issues tokens.
     pub(super) fn needs_issuer(&self) -> bool {
-        self.oidc_issuer.is_none() && !matches!(self.auth, Some(AuthArg::None))
+        self.oidc_issuer.is_none() && !matches!(self.auth, Some(AuthMode::None))
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 
 use super::{
-    args::{AccessLogArg, FromArgs, ProxyArgs, RejectStatusArg},
+    args::{FromArgs, ProxyArgs},
     callers::{self, CallerSettings},
     trust::{ObjectArgs, Trust},
     watch::{self, Found, Watched},
@@ -14,9 +14,9 @@ use crate::{
         cluster::Access,
         target::{Read, StoreSettings, WhichArgs},
     },
-    mcp::{DenialForm, RejectStatus},
+    mcp::DenialForm,
     proxy::{
-        AccessLog, ProxySettings,
+        ProxySettings,
         follow::{self, InForce},
         source::Source,
     },
@@ -114,12 +114,12 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
         max_body: max_body as usize,
         max_buffered: max_buffered_bytes as usize,
         body_within: body_timeout.as_duration(),
-        rejection: DenialForm { status: reject_status.into(), code: reject_code },
+        rejection: DenialForm { status: reject_status, code: reject_code },
         rate_limit_fields,
         shadow,
         optimizer,
         needs_store,
-        access_log: access_log.into(),
+        access_log: access_log,
         drain,
     };
     Ok(Resolved { proxy, source, followed, store, callers })
@@ -140,26 +140,5 @@ impl FromArgs {
         }
         let Read { source, followed } = which.read(self.file.context("name a resource with -f or --watch")?)?;
         Ok((source, followed.map_or(Followed::Nothing, Followed::File), Trust::Whole))
-    }
-}
-
-impl From<AccessLogArg> for AccessLog {
-    fn from(which: AccessLogArg) -> Self {
-        match which {
-            AccessLogArg::All => Self::All,
-            AccessLogArg::Denials => Self::Denials,
-            AccessLogArg::None => Self::None,
-        }
-    }
-}
-
-impl From<RejectStatusArg> for RejectStatus {
-    fn from(mode: RejectStatusArg) -> Self {
-        match mode {
-            RejectStatusArg::Auto => Self::Auto,
-            RejectStatusArg::Always429 => Self::Always429,
-            RejectStatusArg::Always200 => Self::Always200,
-            RejectStatusArg::ToolResult => Self::ToolResult,
-        }
     }
 }
