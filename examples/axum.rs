@@ -1,5 +1,5 @@
-//! An MCP endpoint in axum with a limit for each user: two calls at once, then one every 30 s. Who calls is verified by a layer outside of
-//! the limiter's, here against a list of tokens.
+//! An MCP endpoint in axum with a limit for each user: two calls at once, then one every 30 s. A layer outside the limiter's verifies the
+//! caller, here against a list of tokens, and leaves the user in the request's extensions.
 //!
 //! ```text
 //! cargo run --example axum -- 127.0.0.1:8080
@@ -23,10 +23,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tollgate::{
     limiter::{Limiter, Policy, ServerId},
-    model::{
-        limits::Limits,
-        subject::{Kind, Subject},
-    },
+    model::{bucket::Bucket, limits::Limits},
     stores::Memory,
     tower::{Mcp, McpLimitLayer},
 };
@@ -36,12 +33,7 @@ struct User(&'static str);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let manifest = json!({"spec": {
-        "oidcConfigRef": {"name": "sign-in"},
-        "sessionStorage": {"provider": "redis", "address": "redis:6379"},
-        "rateLimiting": {"perUser": {"maxTokens": 2, "refillPeriod": "1m"}},
-    }});
-    let limits = Limits::of(Subject::new(Kind::McpServer, &manifest)).map_err(|denials| format!("{denials:?}"))?.unwrap_or_default();
+    let limits = Limits::new().per_user(Bucket::per_minute(2));
     let limiter = Arc::new(Limiter::new(Memory::default(), Policy::new(&ServerId::new("default", "echo"), &limits)));
     let by_user = Mcp::default().by(|request| request.extensions.get().map(|User(name)| (*name).to_owned()));
 

@@ -9,12 +9,11 @@ use std::{env, error::Error, mem, sync::Arc};
 use http::{Request, Uri, header::HOST, uri::Authority, uri::Scheme};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor, rt::TokioIo, service::TowerToHyperService};
-use serde_json::json;
 use tokio::net::TcpListener;
 use tollgate::limiter::{Limiter, Policy, ServerId, Store};
 use tollgate::model::{
-    limits::Limits,
-    subject::{Kind, Subject},
+    bucket::Bucket,
+    limits::{Limits, ToolLimits},
 };
 use tollgate::stores::{Guard, GuardSettings, Memory, Redis, redis::RedisSettings};
 use tollgate::tower::{Body, Mcp, McpLimitLayer};
@@ -35,11 +34,7 @@ async fn main() -> Result<(), Failure> {
 }
 
 async fn serve(listen: &str, upstream: &str, store: impl Store + 'static) -> Result<(), Failure> {
-    let manifest = json!({"spec": {"sessionStorage": {"provider": "redis", "address": "redis:6379"}, "rateLimiting": {
-        "global": {"maxTokens": 10, "refillPeriod": "1m"},
-        "tools": [{"name": "search", "global": {"maxTokens": 2, "refillPeriod": "30s"}}],
-    }}});
-    let limits = Limits::of(Subject::new(Kind::McpServer, &manifest)).map_err(|denials| format!("{denials:?}"))?.unwrap_or_default();
+    let limits = Limits::new().global(Bucket::per_minute(10)).tool("search", ToolLimits::new().global(Bucket::per_minute(2)));
     let limiter = Limiter::new(store, Policy::new(&ServerId::new("default", "search"), &limits));
     let client = Client::builder(TokioExecutor::new()).build_http::<Body<Incoming>>();
     let authority: Authority = upstream.parse()?;

@@ -1,4 +1,4 @@
-//! The limiter in a few lines: a manifest's limits, three calls, and when the denied one may come back.
+//! The limiter in a few lines: limits, five calls, and when the denied one may come back.
 //!
 //! `cargo run --example limiter` counts in memory, `cargo run --example limiter -- redis://127.0.0.1` in Redis.
 
@@ -6,12 +6,11 @@
 
 use std::{env, error::Error};
 
-use serde_json::json;
 use tollgate::{
     limiter::{Call, Decision, Limiter, Policy, ServerId, Store},
     model::{
-        limits::Limits,
-        subject::{Kind, Subject},
+        bucket::Bucket,
+        limits::{Limits, ToolLimits},
     },
     stores::{Guard, GuardSettings, Memory, Redis, redis::RedisSettings},
 };
@@ -25,15 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn call(store: impl Store) -> Result<(), Box<dyn Error>> {
-    let manifest = json!({"spec": {
-        "oidcConfigRef": {"name": "sign-in"},
-        "sessionStorage": {"provider": "redis", "address": "redis:6379"},
-        "rateLimiting": {
-            "global": {"maxTokens": 100, "refillPeriod": "1m"},
-            "tools": [{"name": "web_search", "perUser": {"maxTokens": 2, "refillPeriod": "20s"}}],
-        },
-    }});
-    let limits = Limits::of(Subject::new(Kind::McpServer, &manifest)).map_err(|denials| format!("{denials:?}"))?.unwrap_or_default();
+    let limits = Limits::new().global(Bucket::per_minute(100)).tool("web_search", ToolLimits::new().per_user(Bucket::per_minute(2)));
     let limiter = Limiter::new(store, Policy::new(&ServerId::new("default", "search"), &limits));
 
     for (user, tool) in

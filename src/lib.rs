@@ -26,6 +26,9 @@
 //! cli                                    arguments -> settings -> run -> exit code
 //! ```
 //!
+//! What embedders need is documented: `model`, `rules`, `limiter`, `stores`, `mcp`, `tower`, `auth`, `admission` and what they build on. The
+//! rest is public for the binary and its tests, and may change in any release.
+//!
 //! `model`, `rules`, `alias`, `limiter`, `manifest`, `admission` and `mcp` are pure: no IO, no clock, no Kubernetes client.
 //!
 //! # Features
@@ -42,26 +45,34 @@
 //! | `metrics` | [`metrics`]: what the limiter does | prometheus-client |
 //! | `redis` | [`stores::Redis`]: buckets in Redis, shared with others | tokio, redis, rustls |
 //! | `tower` | [`tower`]: the limiter in any tower service | http, tower-layer |
-//! | `server` | [`server`]: HTTP and HTTPS served | tokio, hyper, axum, rustls |
-//! | `proxy` | [`proxy`]: the MCP reverse proxy | h2, hyper-rustls, memmap2, Prometheus |
-//! | `webhook` | [`webhook`] | tokio, hyper, axum, rustls, kube, Prometheus |
+//! | `serde` | [`Limits`](model::limits::Limits) and [`Bucket`](model::bucket::Bucket) with serde, as in a manifest | |
+//! | `server` | `server`: HTTP and HTTPS served | tokio, hyper, axum, rustls |
+//! | `proxy` | `proxy`: the MCP reverse proxy | h2, hyper-rustls, memmap2, Prometheus |
+//! | `webhook` | `webhook` | tokio, hyper, axum, rustls, kube, Prometheus |
 //! | `manifest` | [`manifest`]: objects in YAML and JSON texts, with the place of every field | granit-parser |
 //! | `certs` | [`certs`]: a CA and a leaf in a folder | rcgen |
-//! | `cli` (default) | the binary, [`audit`], [`crds`] and [`report`] | all of the above, clap, ratatui, schemars |
+//! | `cli` (default) | the binary | all of the above, clap, schemars |
+//! | `top` (default) | the command `top` | ratatui |
+//! | `cel` (default) | the CRD's own rules in `check --crd` | kube-cel |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "admission")]
 pub mod admission;
 #[cfg(feature = "alias")]
 pub mod alias;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod audit;
 #[cfg(feature = "auth")]
 pub mod auth;
 #[cfg(feature = "certs")]
 pub mod certs;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod crds;
 #[cfg(feature = "limiter")]
 pub mod limiter;
@@ -73,17 +84,21 @@ pub mod mcp;
 pub mod metrics;
 pub mod model;
 #[cfg(feature = "proxy")]
+#[doc(hidden)]
 pub mod proxy;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod report;
 pub mod rules;
 #[cfg(feature = "server")]
+#[doc(hidden)]
 pub mod server;
 #[cfg(feature = "limiter")]
 pub mod stores;
 #[cfg(feature = "tower")]
 pub mod tower;
 #[cfg(feature = "webhook")]
+#[doc(hidden)]
 pub mod webhook;
 
 /// The README's examples are run.

@@ -119,7 +119,7 @@ async fn answer(command: LimitsCommand) -> anyhow::Result<()> {
         LimitsCommand::Get { server, call } => {
             let (limiter, _, output) = open(server)?;
             let asked = Call::of(call.tool.as_deref().unwrap_or_default());
-            let asked = call.user.as_deref().map_or(asked, |user| asked.by(user));
+            let asked = asked.by_known(call.user.as_deref());
             let buckets = limiter.inspect(&asked).await?;
             show(&Standings { buckets, strangers: Vec::new(), complete: true }, output)
         }

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Every feature of `Cargo.toml`, and whether it is built in.
-const FEATURES: [(&str, bool); 16] = [
+const FEATURES: [(&str, bool); 17] = [
     ("admission", cfg!(feature = "admission")),
     ("alias", cfg!(feature = "alias")),
     ("auth", cfg!(feature = "auth")),
@@ -22,6 +22,7 @@ const FEATURES: [(&str, bool); 16] = [
     ("metrics", cfg!(feature = "metrics")),
     ("proxy", cfg!(feature = "proxy")),
     ("redis", cfg!(feature = "redis")),
+    ("serde", cfg!(feature = "serde")),
     ("server", cfg!(feature = "server")),
     ("top", cfg!(feature = "top")),
     ("tower", cfg!(feature = "tower")),

@@ -1,6 +1,6 @@
 //! The answer to a call.
 
-use std::time::Duration;
+use std::{error::Error, fmt, time::Duration};
 
 use super::{
     plan::Plan,
@@ -36,6 +36,17 @@ pub struct Denial {
     /// Who decided. [`DecidedBy::Cache`] knows the limits that deny for certain; one that it has not asked may turn out to take longer.
     pub source: DecidedBy,
 }
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.retry_after_secs() {
+            Some(seconds) => write!(f, "rate limit exceeded: {}, retry after {seconds} s", self.limit),
+            None => write!(f, "rate limit exceeded: {}, which never allows so many calls at once", self.limit),
+        }
+    }
+}
+
+impl Error for Denial {}
 
 impl Denial {
     /// As for a `Retry-After` header: whole seconds, rounded up. `None` when waiting does not help.

@@ -27,18 +27,13 @@
 //! # An example
 //!
 //! ```
-//! use tollgate::model::{limits::Limits, subject::{Kind, Subject}};
+//! use tollgate::model::{bucket::Bucket, limits::Limits};
 //! use tollgate::limiter::{Call, Decision, Limiter, Policy, ServerId};
 //! use tollgate::stores::Memory;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let manifest = serde_json::json!({"spec": {
-//!     "oidcConfigRef": {"name": "sign-in"},
-//!     "sessionStorage": {"provider": "redis", "address": "redis:6379"},
-//!     "rateLimiting": {"perUser": {"maxTokens": 2, "refillPeriod": "1h"}},
-//! }});
-//! let limits = Limits::of(Subject::new(Kind::McpServer, &manifest)).expect("a good manifest").expect("with limits");
+//! let limits = Limits::new().per_user(Bucket::per_hour(2));
 //! let limiter = Limiter::new(Memory::default(), Policy::new(&ServerId::new("default", "search"), &limits));
 //!
 //! let call = Call::of("web_search").by("alice");

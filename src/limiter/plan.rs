@@ -11,12 +11,26 @@ use super::{
     shape::Shape,
 };
 
-/// One `tools/call` by one caller.
+/// One `tools/call` by one caller, or several of them that are decided together: all are allowed, or none.
+///
+/// ```
+/// use tollgate::limiter::Call;
+///
+/// let one = Call::of("search").by("alice");
+/// let several = Call::batch(&["search", "fetch", "search"]).by("alice");
+/// assert_eq!((one.tools(), several.tools()), (["search"].as_slice(), ["search", "fetch", "search"].as_slice()));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call<'a> {
-    tool: &'a str,
+    tools: Tools<'a>,
     pub(super) user: Option<&'a str>,
     cost: NonZeroU32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tools<'a> {
+    One(&'a str),
+    Batch(&'a [&'a str]),
 }
 
 /// The buckets of one decision, each once.
@@ -36,21 +50,40 @@ pub struct Draw<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// A call of a tool, by nobody known, at a cost of one token.
+    /// A call of a tool by an unknown caller, at a cost of one token.
     pub fn of(tool: &'a str) -> Self {
-        Self { tool, user: None, cost: NonZeroU32::MIN }
+        Self { tools: Tools::One(tool), user: None, cost: NonZeroU32::MIN }
     }
 
-    /// The same call by a verified user. An empty name is nobody, as in ToolHive.
+    /// Several calls by one unknown caller, at a cost of one token each. A tool may be called more than once. No calls are allowed.
+    pub fn batch(tools: &'a [&'a str]) -> Self {
+        Self { tools: Tools::Batch(tools), user: None, cost: NonZeroU32::MIN }
+    }
+
+    /// The same by a verified user. An empty name is an unknown user, as in ToolHive.
     #[must_use]
     pub fn by(self, user: &'a str) -> Self {
-        Self { user: Some(user).filter(|user| !user.is_empty()), ..self }
+        self.by_known(Some(user))
     }
 
-    /// The same call at another cost, in tokens.
+    /// The same by a user who may be unknown.
+    #[must_use]
+    pub fn by_known(self, user: Option<&'a str>) -> Self {
+        Self { user: user.filter(|user| !user.is_empty()), ..self }
+    }
+
+    /// The same at another cost, in tokens for each call.
     #[must_use]
     pub fn costing(self, cost: NonZeroU32) -> Self {
         Self { cost, ..self }
+    }
+
+    /// The tools that are called.
+    pub fn tools(&self) -> &[&'a str] {
+        match &self.tools {
+            Tools::One(tool) => std::slice::from_ref(tool),
+            Tools::Batch(tools) => tools,
+        }
     }
 }
 
@@ -99,28 +132,32 @@ impl<'a> Plan<'a> {
 }
 
 impl Policy {
-    /// The buckets that a call draws on.
+    /// The buckets that a call draws on; none without a call.
     pub fn plan<'a>(&'a self, call: &Call<'_>) -> Plan<'a> {
-        let tool = self.tools.get(call.tool).map(|level| (level, call.cost));
-        self.plan_levels(call.cost, tool.as_slice(), call.user)
+        match call.tools {
+            Tools::One(tool) => {
+                let tool = self.tools.get(tool).map(|level| (level, call.cost));
+                self.plan_levels(Some(call.cost), tool.as_slice(), call.user)
+            }
+            Tools::Batch(tools) => self.plan_batch(tools, call),
+        }
     }
 
-    /// The buckets that several calls of one caller draw on together; `None` when there is no call.
-    pub fn plan_batch<'a>(&'a self, tools: &[&str], user: Option<&str>) -> Option<Plan<'a>> {
-        let total = NonZeroU32::new(u32::try_from(tools.len()).unwrap_or(u32::MAX))?;
+    fn plan_batch<'a>(&'a self, tools: &[&str], call: &Call<'_>) -> Plan<'a> {
+        let count = NonZeroU32::new(u32::try_from(tools.len()).unwrap_or(u32::MAX));
         let mut calls: BTreeMap<&str, (&Counters, NonZeroU32)> = BTreeMap::new();
         for tool in tools {
             if let Some((name, level)) = self.tools.get_key_value(*tool) {
-                let one_more = |(_, cost): &mut (&Counters, NonZeroU32)| *cost = cost.saturating_add(1);
-                calls.entry(name).and_modify(one_more).or_insert((level, NonZeroU32::MIN));
+                let one_more = |(_, cost): &mut (&Counters, NonZeroU32)| *cost = cost.saturating_add(call.cost.get());
+                calls.entry(name).and_modify(one_more).or_insert((level, call.cost));
             }
         }
         let levels: Vec<_> = calls.into_values().collect();
-        Some(self.plan_levels(total, &levels, user.filter(|user| !user.is_empty())))
+        self.plan_levels(count.map(|count| count.saturating_mul(call.cost)), &levels, call.user)
     }
 
-    fn plan_levels<'a>(&'a self, total: NonZeroU32, tools: &[(&'a Counters, NonZeroU32)], user: Option<&str>) -> Plan<'a> {
-        let levels = || std::iter::once((&self.server, total)).chain(tools.iter().copied());
+    fn plan_levels<'a>(&'a self, total: Option<NonZeroU32>, tools: &[(&'a Counters, NonZeroU32)], user: Option<&str>) -> Plan<'a> {
+        let levels = || total.map(|total| (&self.server, total)).into_iter().chain(tools.iter().copied());
         let mut plan = Plan { server: &self.server_id, draws: Vec::with_capacity(2 + 2 * tools.len()), skips_users: false };
         for (level, cost) in levels() {
             if let Some(counter) = &level.global {
@@ -212,12 +249,17 @@ pub(crate) mod tests {
     #[test]
     fn a_batch_names_each_bucket_once() {
         let policy = policy();
-        let plan = policy.plan_batch(&["search", "other", "list", "search"], Some("alice")).expect("there are calls");
+        let tools = ["search", "other", "list", "search"];
+        let plan = policy.plan(&Call::batch(&tools).by("alice"));
         let shared = [("shared", 4), ("shared:tool:list", 1), ("shared:tool:search", 2)];
         let users = [("user:alice", 4), ("user-tool:search:alice", 2)];
         assert_eq!(drawn(&plan), owned(&[shared.as_slice(), &users].concat()));
-        assert!(policy.plan_batch(&[], Some("alice")).is_none());
-        assert!(policy.plan_batch(&["search"], Some("")).is_some_and(|plan| plan.skips_users()));
+        assert_eq!(
+            drawn(&policy.plan(&Call::batch(&tools).costing(cost(3)))),
+            owned(&[("shared", 12), ("shared:tool:list", 3), ("shared:tool:search", 6)])
+        );
+        assert_eq!(drawn(&policy.plan(&Call::batch(&[]).by("alice"))), []);
+        assert!(policy.plan(&Call::batch(&["search"]).by("")).skips_users());
     }
 
     #[test]

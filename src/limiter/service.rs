@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::{
     decision::Decision,
-    plan::{Call, Plan},
+    plan::Call,
     policy::Policy,
     store::{Cause, Store, StoreError},
 };
@@ -41,34 +41,23 @@ impl<S> Limiter<S> {
 }
 
 impl<S: Store> Limiter<S> {
-    /// Decides one call, and takes its tokens when it is allowed.
+    /// Decides a call, or several calls of one caller together, and takes their tokens when they are allowed. A call that no limit counts is
+    /// allowed without asking the store.
     ///
     /// # Errors
-    /// As [`Store::take`]. A call that no limit counts is allowed without asking the store.
+    /// As [`Store::take`].
     pub async fn decide(&self, call: &Call<'_>) -> Result<Decision, StoreError> {
-        let policy = self.policy.load();
-        self.settle(&policy.plan(call)).await
-    }
-
-    /// Decides several calls of one caller together: all are allowed, or none. No calls are allowed.
-    ///
-    /// # Errors
-    /// As [`Limiter::decide`].
-    pub async fn decide_batch(&self, tools: &[&str], user: Option<&str>) -> Result<Decision, StoreError> {
-        let policy = self.policy.load();
-        match policy.plan_batch(tools, user) {
-            Some(plan) => self.settle(&plan).await,
-            None => Ok(Decision::unlimited()),
-        }
-    }
-
-    async fn settle(&self, plan: &Plan<'_>) -> Result<Decision, StoreError> {
-        if plan.draws().is_empty() {
-            self.store.uncounted(plan);
+        if call.tools().is_empty() {
             return Ok(Decision::unlimited());
         }
-        let answer = self.store.take(plan).await?;
-        Decision::new(plan, answer)
+        let policy = self.policy.load();
+        let plan = policy.plan(call);
+        if plan.draws().is_empty() {
+            self.store.uncounted(&plan);
+            return Ok(Decision::unlimited());
+        }
+        let answer = self.store.take(&plan).await?;
+        Decision::new(&plan, answer)
             .ok_or_else(|| StoreError::unknown(Cause::Other, "its answer names a bucket that it was not asked about"))
     }
 }

@@ -1,17 +1,13 @@
 //! How buckets stand: what a store keeps of them, in terms of a policy.
 //!
 //! ```
-//! use tollgate::model::{limits::Limits, subject::{Kind, Subject}};
+//! use tollgate::model::{bucket::Bucket, limits::Limits};
 //! use tollgate::limiter::{Bounds, BucketName, Call, Limiter, Policy, ServerId, Stands};
 //! use tollgate::stores::Memory;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let manifest = serde_json::json!({"spec": {
-//! #     "sessionStorage": {"provider": "redis", "address": "redis:6379"},
-//! #     "rateLimiting": {"global": {"maxTokens": 2, "refillPeriod": "1h"}},
-//! # }});
-//! # let limits = Limits::of(Subject::new(Kind::McpServer, &manifest)).expect("a good manifest").expect("with limits");
+//! let limits = Limits::new().global(Bucket::per_hour(2));
 //! let limiter = Limiter::new(Memory::default(), Policy::new(&ServerId::new("default", "search"), &limits));
 //! limiter.decide(&Call::of("web_search")).await?;
 //!

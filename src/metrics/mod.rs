@@ -36,18 +36,14 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use tollgate::model::{limits::Limits, subject::{Kind, Subject}};
+//! use tollgate::model::{bucket::Bucket, limits::Limits};
 //! use tollgate::limiter::{Call, Limiter, Policy, ServerId};
 //! use tollgate::metrics::{Metrics, Registry, encode};
 //! use tollgate::stores::{Memory, Observed};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let manifest = serde_json::json!({"spec": {
-//! #     "sessionStorage": {"provider": "redis", "address": "redis:6379"},
-//! #     "rateLimiting": {"global": {"maxTokens": 1, "refillPeriod": "1h"}},
-//! # }});
-//! # let limits = Limits::of(Subject::new(Kind::McpServer, &manifest)).expect("a good manifest").expect("with limits");
+//! let limits = Limits::new().global(Bucket::per_hour(1));
 //! let mut registry = Registry::default();
 //! let store = Observed::new(Memory::default(), Arc::new(Metrics::register(&mut registry)));
 //! let limiter = Limiter::new(store, Policy::new(&ServerId::new("default", "search"), &limits));

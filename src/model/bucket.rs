@@ -35,6 +35,39 @@ pub(crate) const MAX_TOKENS: &str = "maxTokens";
 pub(crate) const REFILL_PERIOD: &str = "refillPeriod";
 
 impl Bucket {
+    /// `calls` at once, and `calls` in every second after that. See [`Bucket::per_minute`].
+    pub const fn per_second(calls: u32) -> Self {
+        Self::refilled_in(calls, Period::SECOND)
+    }
+
+    /// `calls` at once, and `calls` in every minute after that, each when its token has come back: one every `60 / calls` seconds.
+    ///
+    /// ```
+    /// use tollgate::model::bucket::Bucket;
+    ///
+    /// const SIXTY: Bucket = Bucket::per_minute(60);
+    /// assert_eq!(SIXTY.pace(), "60 at once, then one every 1s");
+    /// ```
+    ///
+    /// # Panics
+    /// Where `calls` is 0, or more than `i32::MAX`. For numbers from outside, make a [`Bucket`] of its two fields.
+    pub const fn per_minute(calls: u32) -> Self {
+        Self::refilled_in(calls, Period::MINUTE)
+    }
+
+    /// `calls` at once, and `calls` in every hour after that. See [`Bucket::per_minute`].
+    pub const fn per_hour(calls: u32) -> Self {
+        Self::refilled_in(calls, Period::HOUR)
+    }
+
+    #[expect(clippy::panic, reason = "a number in the program, not one from outside; in a constant it fails the build")]
+    const fn refilled_in(calls: u32, refill_period: Period) -> Self {
+        match NonZeroU32::new(calls) {
+            Some(max_tokens) if calls <= i32::MAX.unsigned_abs() => Self { max_tokens, refill_period },
+            _ => panic!("a bucket holds between 1 and 2147483647 tokens"),
+        }
+    }
+
     /// Reads a bucket; fields that are neither of the two are not looked at.
     ///
     /// # Errors

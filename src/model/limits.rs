@@ -30,6 +30,42 @@ pub struct ToolLimits {
 }
 
 impl Limits {
+    /// No limits, to begin with.
+    ///
+    /// ```
+    /// use tollgate::model::{bucket::Bucket, limits::{Limits, ToolLimits}};
+    ///
+    /// let limits = Limits::new()
+    ///     .global(Bucket::per_minute(600))
+    ///     .per_user(Bucket::per_minute(60))
+    ///     .tool("search", ToolLimits::new().per_user(Bucket::per_hour(20)));
+    /// assert!(limits.has_per_user());
+    /// ```
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a bucket for all calls of the server.
+    #[must_use]
+    pub fn global(mut self, bucket: Bucket) -> Self {
+        self.global = Some(bucket);
+        self
+    }
+
+    /// With a bucket for the calls of each caller.
+    #[must_use]
+    pub fn per_user(mut self, bucket: Bucket) -> Self {
+        self.per_user = Some(bucket);
+        self
+    }
+
+    /// With further limits for a tool, in place of those that it had.
+    #[must_use]
+    pub fn tool(mut self, name: impl Into<String>, limits: ToolLimits) -> Self {
+        self.tools.insert(name.into(), limits);
+        self
+    }
+
     /// Whether any limit counts callers apart.
     pub fn has_per_user(&self) -> bool {
         self.per_user.is_some() || self.tools.values().any(|tool| tool.per_user.is_some())
@@ -45,6 +81,27 @@ impl Limits {
         let ToolLimits { global, per_user } = read_level(&server);
         let tools = block.tools().filter_map(|level| Some((level.tool?.to_owned(), read_level(&level)))).collect();
         Self { global, per_user, tools }
+    }
+}
+
+impl ToolLimits {
+    /// No limits, to begin with.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a bucket for all calls of the tool.
+    #[must_use]
+    pub fn global(mut self, bucket: Bucket) -> Self {
+        self.global = Some(bucket);
+        self
+    }
+
+    /// With a bucket for the calls of the tool by each caller.
+    #[must_use]
+    pub fn per_user(mut self, bucket: Bucket) -> Self {
+        self.per_user = Some(bucket);
+        self
     }
 }
 

@@ -24,6 +24,8 @@ pub mod owners;
 pub mod path;
 pub mod period;
 pub mod schema;
+#[cfg(feature = "serde")]
+mod serde;
 pub mod spelling;
 pub mod subject;
 

@@ -3,7 +3,12 @@
 //! ToolHive reads `refillPeriod` with Go's `time.ParseDuration`; this is the same grammar with the same results, without its panics or
 //! anybody else's: other crates' parsers take `""`, round through floats or panic on `1s-5s`.
 
-use std::{fmt, num::NonZeroU64, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    num::{NonZeroU32, NonZeroU64},
+    str::FromStr,
+    time::Duration,
+};
 
 use thiserror::Error;
 
@@ -42,6 +47,18 @@ pub enum BadPeriod {
 }
 
 impl Period {
+    /// `1s`.
+    pub const SECOND: Self = Self::seconds(NonZeroU32::MIN);
+    /// `1m0s`.
+    pub const MINUTE: Self = Self::seconds(NonZeroU32::new(60).unwrap());
+    /// `1h0m0s`.
+    pub const HOUR: Self = Self::seconds(NonZeroU32::new(3600).unwrap());
+
+    const fn seconds(seconds: NonZeroU32) -> Self {
+        // Less than 2^32 * 10^9 < 2^62.
+        Self(NonZeroU64::new(seconds.get() as u64 * 1_000_000_000).unwrap())
+    }
+
     /// Nanoseconds.
     pub fn as_nanos(self) -> u64 {
         self.0.get()
@@ -59,6 +76,22 @@ impl FromStr for Period {
     fn from_str(text: &str) -> Result<Self, BadPeriod> {
         let nanos = parse_go_duration(text)?;
         u64::try_from(nanos).ok().and_then(NonZeroU64::new).map(Self).ok_or(BadPeriod::NotPositive)
+    }
+}
+
+/// ```
+/// use std::time::Duration;
+/// use tollgate::model::period::{BadPeriod, Period};
+///
+/// assert_eq!(Period::try_from(Duration::from_secs(90)), "1m30s".parse());
+/// assert_eq!(Period::try_from(Duration::ZERO), Err(BadPeriod::NotPositive));
+/// ```
+impl TryFrom<Duration> for Period {
+    type Error = BadPeriod;
+
+    fn try_from(duration: Duration) -> Result<Self, BadPeriod> {
+        let nanos = i64::try_from(duration.as_nanos()).map_err(|_| BadPeriod::TooLong)?;
+        NonZeroU64::new(nanos.unsigned_abs()).map(Self).ok_or(BadPeriod::NotPositive)
     }
 }
 

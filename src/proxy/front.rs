@@ -147,10 +147,7 @@ impl Gateway {
             return Ok(Vec::new());
         }
         let start = Instant::now();
-        let decision = match tools.as_slice() {
-            [tool] => self.limiter.decide(&user.map_or(Call::of(tool), |user| Call::of(tool).by(user))).await,
-            tools => self.limiter.decide_batch(tools, user).await,
-        };
+        let decision = self.limiter.decide(&Call::batch(&tools).by_known(user)).await;
         access.decided(&tools, &decision, start.elapsed());
         let told = self.tell(&tools, user, decision.as_ref().ok());
         match decision {
@@ -164,7 +161,8 @@ impl Gateway {
     fn tell(&self, tools: &[&str], user: Option<&str>, decision: Option<&Decision>) -> Vec<(HeaderName, HeaderValue)> {
         let (true, Some(decision)) = (self.rate_limit_fields, decision) else { return Vec::new() };
         let policy = self.limiter.policy();
-        let Some(plan) = policy.plan_batch(tools, user) else { return Vec::new() };
+        let call = Call::batch(tools).by_known(user);
+        let plan = policy.plan(&call);
         let fields = [("ratelimit-policy", fields::rate_limit_policy(&plan)), ("ratelimit", fields::rate_limit(&plan, decision))];
         let fields =
             fields.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value?).ok()?)));

@@ -12,7 +12,7 @@ use super::{
     service::McpLimit,
 };
 use crate::{
-    limiter::{Decision, Limiter, Store},
+    limiter::{Call, Decision, Limiter, Store},
     mcp::DenialForm,
 };
 
@@ -75,7 +75,7 @@ impl<S: Store, C, R> Gate<S, C, R> {
             Classified::Counted { request, calls, context } => (request, calls, context),
         };
         let tools: Vec<_> = calls.tools.iter().map(String::as_str).collect();
-        match self.limiter.decide_batch(&tools, calls.user.as_deref()).await {
+        match self.limiter.decide(&Call::batch(&tools).by_known(calls.user.as_deref())).await {
             Ok(Decision::Denied(denial)) => {
                 let mut response = self.responder.denied(&context, &denial);
                 response.extensions_mut().insert(denial);

@@ -11,8 +11,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-//! # let two_an_hour = Bucket::read(&serde_json::json!({"maxTokens": 2, "refillPeriod": "1h"})).ok();
-//! # let policy = Policy::new(&ServerId::new("default", "search"), &Limits { per_user: two_an_hour, ..Limits::default() });
+//! # let policy = Policy::new(&ServerId::new("default", "search"), &Limits::new().per_user(Bucket::per_hour(2)));
 //! /// Who signed in, as an outer layer left it after verifying.
 //! #[derive(Clone)]
 //! struct User(String);

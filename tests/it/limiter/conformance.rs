@@ -116,7 +116,7 @@ impl<B: Bench> Tried<B> {
     }
 
     async fn batch(&self, tools: &[&str], user: &str) -> Decision {
-        self.limiter.decide_batch(tools, Some(user)).await.expect("the store answers")
+        self.limiter.decide(&Call::batch(tools).by(user)).await.expect("the store answers")
     }
 }
 

@@ -244,11 +244,8 @@ impl History {
 impl Asked {
     pub fn plan<'a>(&self, policy: &'a Policy) -> Plan<'a> {
         match self {
-            Self::Call { tool, user, cost } => {
-                let call = Call::of(tool).costing(*cost);
-                policy.plan(&user.map_or(call, |user| call.by(user)))
-            }
-            Self::Batch { tools, user } => policy.plan_batch(tools, *user).expect("there are calls"),
+            Self::Call { tool, user, cost } => policy.plan(&Call::of(tool).costing(*cost).by_known(*user)),
+            Self::Batch { tools, user } => policy.plan(&Call::batch(tools).by_known(*user)),
         }
     }
 }
