@@ -14,7 +14,8 @@
 //! rules  alias  limiter  manifest  crds  TG001..TG107 | shared -> global | buckets, plan, decision, the store port |
 //!                                        YAML and JSON texts, with places | both CRDs
 //!
-//! admission  mcp  report                 a review in, a review out | JSON-RPC in and out | findings, for people and machines
+//! admission  mcp  report  inspect        a review in, a review out | JSON-RPC in and out | findings, for people and machines |
+//!                                        what buckets hold
 //!
 //! stores  metrics  auth  tower           buckets in memory and in Redis | what the limiter does, counted | callers, by verified
 //!                                        tokens | the limiter around a tower service
@@ -29,7 +30,7 @@
 //! What embedders need is documented: `model`, `rules`, `limiter`, `stores`, `mcp`, `tower`, `auth`, `admission` and what they build on. The
 //! rest is public for the binary and its tests, and may change in any release.
 //!
-//! `model`, `rules`, `alias`, `limiter`, `manifest`, `admission` and `mcp` are pure: no IO, no clock, no Kubernetes client.
+//! `model`, `rules`, `alias`, `limiter`, `inspect`, `manifest`, `admission` and `mcp` are pure: no IO, no clock, no Kubernetes client.
 //!
 //! # Features
 //!
@@ -74,6 +75,8 @@ pub mod cli;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod crds;
+#[cfg(feature = "limiter")]
+pub mod inspect;
 #[cfg(feature = "limiter")]
 pub mod limiter;
 #[cfg(feature = "manifest")]

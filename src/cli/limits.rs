@@ -13,11 +13,12 @@ use super::{
     tell_error,
 };
 use crate::{
-    limiter::{
-        Bounds, BucketName, Call, Limiter, Policy, ServerId, Standings,
+    inspect::{
+        Bounds, BucketName, BucketStates,
         name::User,
-        told::{Told, Users},
+        report::{BucketsReport, Users},
     },
+    limiter::{Call, Limiter, Policy, ServerId},
     proxy::source::Source,
     stores::{Redis, redis::LONGEST_BELIEF},
 };
@@ -121,7 +122,7 @@ async fn answer(command: LimitsCommand) -> anyhow::Result<()> {
             let asked = Call::of(call.tool.as_deref().unwrap_or_default());
             let asked = asked.by_known(call.user.as_deref());
             let buckets = limiter.inspect(&asked).await?;
-            show(&Standings { buckets, strangers: Vec::new(), complete: true }, output)
+            show(&BucketStates { buckets, foreign_keys: Vec::new(), complete: true }, output)
         }
         LimitsCommand::Reset { server, call } => {
             let (limiter, source, output) = open(server)?;
@@ -151,8 +152,8 @@ fn open(server: ServerArgs) -> anyhow::Result<(Limiter<Redis>, Source, Output)> 
     Ok((Limiter::new(redis, policy), source, server.output))
 }
 
-fn show(found: &Standings, output: Output) -> anyhow::Result<()> {
-    let told = Told::of(found, Users::Named);
+fn show(found: &BucketStates, output: Output) -> anyhow::Result<()> {
+    let told = BucketsReport::of(found, Users::Named);
     match output {
         Output::Human => {
             let more = if found.complete { "" } else { "there are more: raise --most\n" };

@@ -61,7 +61,7 @@ impl Signals {
     }
 }
 
-/// For work that is not async: becomes true when it is time to stop. Told so twice, the process ends at once.
+/// For work that is not async: becomes true when it is time to stop. BucketsReport so twice, the process ends at once.
 pub(super) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for signals")?;
     let mut signals = {

@@ -2,28 +2,28 @@
 
 use std::fmt::Write as _;
 
-use crate::limiter::told::{Told, ToldBucket, ToldStands, printable};
+use crate::inspect::report::{BucketReport, BucketsReport, StatusReport, printable};
 
 /// The buckets that are not full, and keys that are none.
-pub(super) fn buckets(told: &Told) -> String {
-    if told.buckets.is_empty() && told.strangers.is_empty() {
+pub(super) fn buckets(told: &BucketsReport) -> String {
+    if told.buckets.is_empty() && told.foreign_keys.is_empty() {
         return if told.complete { "every bucket is full\n" } else { "no bucket was found\n" }.to_owned();
     }
     let mut text = render(["LIMIT", "USER", "LEFT", "WAIT", "FULL IN"], told.buckets.iter().map(row).collect());
-    for key in &told.strangers {
+    for key in &told.foreign_keys {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{} is a key that tollgate would not write; it counts nothing here", printable(key));
     }
     text
 }
 
-fn row(bucket: &ToldBucket) -> [String; 5] {
-    let (left, waits, full) = match &bucket.stands {
-        ToldStands::Level(level) => {
+fn row(bucket: &BucketReport) -> [String; 5] {
+    let (left, waits, full) = match &bucket.status {
+        StatusReport::Level(level) => {
             (format!("{} of {}", level.whole_tokens(), level.max_tokens), wait(level.wait_seconds), time(level.full_in_seconds))
         }
-        ToldStands::Unlimited { .. } => ("no limit any more".to_owned(), String::new(), String::new()),
-        ToldStands::Unusable { .. } => ("no bucket: reset it".to_owned(), String::new(), String::new()),
+        StatusReport::Unlimited { .. } => ("no limit any more".to_owned(), String::new(), String::new()),
+        StatusReport::Unusable { .. } => ("no bucket: reset it".to_owned(), String::new(), String::new()),
     };
     [bucket.limit.clone(), bucket.user.clone().unwrap_or_default(), left, waits, full]
 }
@@ -70,9 +70,13 @@ mod tests {
     #[test]
     fn no_cell_and_no_key_reaches_the_terminal_as_it_came() {
         let hostile = "a\x1b]0;b\u{9b}c".to_owned();
-        let bucket =
-            ToldBucket { limit: hostile.clone(), user: Some(hostile.clone()), key: None, stands: ToldStands::Unusable { unusable: true } };
-        let text = buckets(&Told { buckets: vec![bucket], strangers: vec![hostile], complete: true });
+        let bucket = BucketReport {
+            limit: hostile.clone(),
+            user: Some(hostile.clone()),
+            key: None,
+            status: StatusReport::Unusable { unusable: true },
+        };
+        let text = buckets(&BucketsReport { buckets: vec![bucket], foreign_keys: vec![hostile], complete: true });
         assert!(!text.replace('\n', "").contains(char::is_control), "{text:?}");
         assert_eq!(text.matches("a\u{fffd}]0;b\u{fffd}c").count(), 3, "{text}");
     }

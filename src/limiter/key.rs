@@ -95,7 +95,7 @@ pub fn user_part(user: &str) -> Cow<'_, str> {
 }
 
 /// The SHA-256 of a user id as the end of a key.
-pub(super) fn hash_part(hash: &[u8; 32]) -> String {
+pub(crate) fn hash_part(hash: &[u8; 32]) -> String {
     let mut part = String::from(HASHED);
     for byte in hash {
         // Writing to a string cannot fail.
@@ -105,7 +105,7 @@ pub(super) fn hash_part(hash: &[u8; 32]) -> String {
 }
 
 /// The hash in the end of a key, when it holds one.
-pub(super) fn hash_of(part: &str) -> Option<[u8; 32]> {
+pub(crate) fn hash_of(part: &str) -> Option<[u8; 32]> {
     let digits = part.strip_prefix(HASHED).filter(|digits| digits.len() == 64 && digits.is_ascii())?;
     let mut hash = [0; 32];
     for (byte, pair) in hash.iter_mut().zip(digits.as_bytes().chunks(2)) {

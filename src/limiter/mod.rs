@@ -104,23 +104,15 @@
 //! | [`shape`] | one bucket's arithmetic |
 //! | [`mod@settle`] | one decision over several buckets |
 //! | [`key`] | the keys of buckets |
-//! | [`name`] | what a bucket counts, also read back from its key |
 //! | [`policy`] | a server's limits, ready to be asked |
 //! | [`plan`] | which buckets a call draws on |
 //! | [`decision`] | the answer |
 //! | [`store`] | the port behind which the buckets are; see [`stores`](crate::stores) |
 //! | [`service`] | policy and store together |
 //! | [`observe`] | the port for metrics |
-//! | [`inspect`] | the port for looking into a store, and for resets |
-//! | [`standing`] | how buckets stand, in terms of a policy |
-//! | [`told`] | the same, as others are told |
-//! | [`digest`] | users, for those who may not see who they are |
 
 pub mod decision;
-pub mod digest;
-pub mod inspect;
 pub mod key;
-pub mod name;
 pub mod observe;
 pub mod plan;
 pub mod policy;
@@ -129,22 +121,16 @@ mod properties;
 pub mod service;
 pub mod settle;
 pub mod shape;
-pub mod standing;
 pub mod store;
 pub mod time;
-pub mod told;
 
 pub use decision::{Decision, Denial};
-pub use digest::DigestKey;
-pub use inspect::{Bounds, Inspect, InspectError};
 pub use key::ServerId;
-pub use name::{BucketName, User};
 pub use observe::Observer;
 pub use plan::{Call, Plan};
 pub use policy::{Limit, Policy, Scope};
 pub use service::Limiter;
 pub use settle::Verdict;
 pub use shape::Wait;
-pub use standing::{BucketLevel, Standing, Standings, Stands};
 pub use store::{Cause, DecidedBy, Store, StoreAnswer, StoreError};
 pub use time::Micros;

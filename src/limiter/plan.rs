@@ -23,7 +23,7 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call<'a> {
     tools: Tools<'a>,
-    pub(super) user: Option<&'a str>,
+    pub(crate) user: Option<&'a str>,
     cost: NonZeroU32,
 }
 

@@ -31,26 +31,26 @@ pub struct Limit {
 /// The limits of one server. Cheap to ask, built anew when the limits change; the state of buckets is elsewhere, in a store.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    pub(super) server_id: ServerId,
-    pub(super) server: Counters,
-    pub(super) tools: HashMap<Arc<str>, Counters, RandomState>,
+    pub(crate) server_id: ServerId,
+    pub(crate) server: Counters,
+    pub(crate) tools: HashMap<Arc<str>, Counters, RandomState>,
 }
 
 /// The two limits of one level: the server's, or a tool's.
 #[derive(Clone, Debug)]
-pub(super) struct Counters {
-    pub(super) global: Option<Counter>,
-    pub(super) per_user: Option<Counter>,
+pub(crate) struct Counters {
+    pub(crate) global: Option<Counter>,
+    pub(crate) per_user: Option<Counter>,
 }
 
 /// One limit: a bucket, or one for each user.
 #[derive(Clone, Debug)]
-pub(super) struct Counter {
-    pub(super) limit: Limit,
+pub(crate) struct Counter {
+    pub(crate) limit: Limit,
     /// The bucket's key; with [`Scope::PerUser`], all of it but the user.
-    pub(super) key: String,
-    pub(super) shape: Shape,
-    pub(super) enforced: bool,
+    pub(crate) key: String,
+    pub(crate) shape: Shape,
+    pub(crate) enforced: bool,
 }
 
 impl Scope {

@@ -122,7 +122,7 @@ impl StoreError {
         self.cause
     }
 
-    pub(super) fn into_told(self) -> Arc<dyn Error + Send + Sync> {
+    pub(crate) fn into_told(self) -> Arc<dyn Error + Send + Sync> {
         self.source
     }
 

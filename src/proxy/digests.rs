@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::store::Buckets;
-use crate::limiter::{Cause, DigestKey, InspectError, ServerId};
+use crate::{
+    inspect::{DigestKey, InspectError},
+    limiter::{Cause, ServerId},
+};
 
 /// When Redis is asked again that has refused.
 const ASK_AGAIN: Duration = Duration::from_secs(60);

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! Buckets are told as `tollgate limits ls --output json` tells them, but for users: that listener has no sign-in, so they are
-//! [digests](crate::limiter::digest), with a key that all proxies on one Redis share; in memory, each process has its own. At most a thousand are told, found among 200,000 keys of a Redis, those that all callers share first;
+//! [digests](crate::inspect::digest), with a key that all proxies on one Redis share; in memory, each process has its own. At most a thousand are told, found among 200,000 keys of a Redis, those that all callers share first;
 //! `complete` says whether they are all.
 //!
 //! Looking takes nothing, and however many look, the store is asked by one of them, about once a second; less often where a look takes
@@ -38,9 +38,12 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{Gateway, digests::Digests};
-use crate::limiter::{
-    Bounds, Cause, DigestKey, InspectError, ServerId,
-    told::{Told, Users},
+use crate::{
+    inspect::{
+        Bounds, DigestKey, InspectError,
+        report::{BucketsReport, Users},
+    },
+    limiter::{Cause, ServerId},
 };
 
 /// How far a look goes. Redis is at it for 60 ms at most.
@@ -69,7 +72,7 @@ pub struct Live {
     pub error: Option<String>,
     /// The buckets that are not full.
     #[serde(flatten)]
-    pub told: Told,
+    pub told: BucketsReport,
     /// What became of calls; `None` where nobody counts them, as in Redis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Totals>,
@@ -116,7 +119,7 @@ struct Look {
     at: Instant,
     fresh_for: Duration,
     store: &'static str,
-    found: Result<Told, Cause>,
+    found: Result<BucketsReport, Cause>,
 }
 
 /// Answers `GET /buckets`.
@@ -125,7 +128,7 @@ pub(super) async fn buckets(gateway: Arc<Gateway>) -> Response {
     let policy = gateway.limiter.policy();
     let (error, told) = match look.found {
         Ok(told) => (None, told),
-        Err(cause) => (Some(why(cause).to_owned()), Told::default()),
+        Err(cause) => (Some(why(cause).to_owned()), BucketsReport::default()),
     };
     let status = if error.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let live = Live {
@@ -173,11 +176,11 @@ impl Gateway {
 }
 
 impl Gateway {
-    async fn find(&self) -> Result<Told, InspectError> {
+    async fn find(&self) -> Result<BucketsReport, InspectError> {
         let found = self.limiter.list(BOUNDS).await?;
         let server = self.limiter.policy().server_id().clone();
         let key = self.lookout.digests.key(self.limiter.store().store(), &server).await?;
-        Ok(Told::of(&found, Users::Digested(key)))
+        Ok(BucketsReport::of(&found, Users::Digested(key)))
     }
 }
 
@@ -189,7 +192,7 @@ impl Lookout {
 }
 
 impl Look {
-    fn of(began: Instant, store: &'static str, found: Result<Told, Cause>) -> Self {
+    fn of(began: Instant, store: &'static str, found: Result<BucketsReport, Cause>) -> Self {
         let at = Instant::now();
         let rest = (at - began) * if found.is_ok() { REST } else { 1 };
         Self { at, fresh_for: FRESH_FOR.max(rest), store, found }

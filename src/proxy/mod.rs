@@ -81,7 +81,8 @@ use self::{
     upstream::Upstream,
 };
 use crate::{
-    limiter::{DigestKey, Limiter, Observer, Policy},
+    inspect::DigestKey,
+    limiter::{Limiter, Observer, Policy},
     mcp::{DenialForm, Reader},
     server::{
         ConnectionLimits, Listener, Phase,

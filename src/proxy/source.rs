@@ -309,10 +309,10 @@ mod tests {
             source.sign_in.expect("callers sign in").issuer
         };
         let own = config(GROUP, "tollgate-demo", "https://own");
-        let strangers = [config(GROUP, "elsewhere", "https://stranger"), config("example.com", "tollgate-demo", "https://stranger")];
+        let foreign_keys = [config(GROUP, "elsewhere", "https://stranger"), config("example.com", "tollgate-demo", "https://stranger")];
         let without = config(GROUP, "", "https://without");
-        assert_eq!(issuer(&strangers, "elsewhere"), None);
-        assert_eq!(issuer(&[&strangers[..], &[own]].concat(), "elsewhere").as_deref(), Some("https://own"));
+        assert_eq!(issuer(&foreign_keys, "elsewhere"), None);
+        assert_eq!(issuer(&[&foreign_keys[..], &[own]].concat(), "elsewhere").as_deref(), Some("https://own"));
         assert_eq!(issuer(std::slice::from_ref(&without), "elsewhere"), None, "it is in another namespace");
         assert_eq!(issuer(&[without], "tollgate-demo").as_deref(), Some("https://without"));
     }

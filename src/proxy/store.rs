@@ -1,10 +1,11 @@
 //! Where the proxy's buckets are: in this process, or in Redis behind a guard.
 
 use crate::{
-    limiter::{
-        Bounds, Inspect, InspectError, Plan, ServerId, Store, StoreAnswer, StoreError,
-        inspect::{Listing, Sample},
+    inspect::{
+        Bounds, Inspect, InspectError,
+        port::{Listing, Sample},
     },
+    limiter::{Plan, ServerId, Store, StoreAnswer, StoreError},
     stores::{Guard, Memory, Redis},
 };
 

@@ -32,12 +32,17 @@ use super::{
     clock::{Clock, SteadyClock},
     shard::Shard,
 };
-use crate::limiter::{
-    Bounds, Inspect, InspectError, Micros, Plan, ServerId, Store, StoreAnswer, StoreError, Verdict,
-    inspect::{Listing, Sample, Stored},
-    plan::Draw,
-    settle::{Slot, settle},
-    shape::State,
+use crate::{
+    inspect::{
+        Bounds, Inspect, InspectError,
+        port::{Listing, Sample, Stored},
+    },
+    limiter::{
+        Micros, Plan, ServerId, Store, StoreAnswer, StoreError, Verdict,
+        plan::Draw,
+        settle::{Slot, settle},
+        shape::State,
+    },
 };
 
 /// Buckets of users that are kept by default.

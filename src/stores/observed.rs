@@ -21,10 +21,12 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use tracing::{Instrument, Span, field::Empty};
 
-use crate::limiter::{
-    Bounds, DecidedBy, Inspect, InspectError, Observer, Plan, ServerId, Store, StoreAnswer, StoreError, Verdict, Wait,
-    inspect::{Listing, Sample},
-    settle::Shortfall,
+use crate::{
+    inspect::{
+        Bounds, Inspect, InspectError,
+        port::{Listing, Sample},
+    },
+    limiter::{DecidedBy, Observer, Plan, ServerId, Store, StoreAnswer, StoreError, Verdict, Wait, settle::Shortfall},
 };
 
 /// The target of the spans, by which a subscriber's filter turns them on or off.

@@ -6,30 +6,31 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 19] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 20] = [
     ("model", Some(&[])),
     ("rules", Some(&["model"])),
     ("alias", Some(&["model"])),
     ("limiter", Some(&["model"])),
+    ("inspect", Some(&["limiter"])),
     ("manifest", Some(&["alias", "model", "rules"])),
     ("crds", Some(&["model"])),
     ("admission", Some(&["alias", "model", "rules"])),
     ("mcp", Some(&["limiter"])),
     ("auth", Some(&["model"])),
-    ("stores", Some(&["limiter", "model"])),
+    ("stores", Some(&["inspect", "limiter", "model"])),
     ("metrics", Some(&["limiter", "model"])),
     ("tower", Some(&["limiter", "mcp"])),
     ("server", Some(&[])),
     ("certs", Some(&[])),
     ("report", Some(&["manifest", "model", "rules"])),
     ("webhook", Some(&["admission", "model", "rules", "server"])),
-    ("proxy", Some(&["auth", "limiter", "mcp", "metrics", "model", "rules", "server", "stores"])),
+    ("proxy", Some(&["auth", "inspect", "limiter", "mcp", "metrics", "model", "rules", "server", "stores"])),
     ("audit", Some(&["alias", "model", "report", "rules", "server"])),
     ("cli", None),
 ];
 
 /// Modules that are given everything: no IO, no clock, no Kubernetes client.
-const PURE: [&str; 7] = ["model", "rules", "alias", "limiter", "manifest", "admission", "mcp"];
+const PURE: [&str; 8] = ["model", "rules", "alias", "limiter", "inspect", "manifest", "admission", "mcp"];
 
 /// What a pure module may not name.
 const IMPURE: [&str; 13] = [

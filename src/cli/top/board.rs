@@ -6,7 +6,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::rates::Rates;
 use crate::{
-    limiter::told::{ToldBucket, printable},
+    inspect::report::{BucketReport, printable},
     proxy::live::Live,
 };
 
@@ -42,7 +42,7 @@ pub(super) enum Order {
 /// One bucket of the table.
 #[derive(Clone, Debug)]
 pub(super) struct Row<'a> {
-    pub(super) bucket: &'a ToldBucket,
+    pub(super) bucket: &'a BucketReport,
     /// Calls that its limit denies each second, whoever makes them.
     pub(super) denied: Option<f64>,
     /// Tokens drawn from it each second.
@@ -51,7 +51,7 @@ pub(super) struct Row<'a> {
 
 /// What a key was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum BucketsReport {
     Stay,
     Quit,
 }
@@ -163,24 +163,24 @@ impl Board {
     }
 
     /// Does what a key says, with a page of so many lines on the screen.
-    pub(super) fn key(&mut self, key: KeyEvent, page: usize) -> Told {
+    pub(super) fn key(&mut self, key: KeyEvent, page: usize) -> BucketsReport {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
-            return if key.code == KeyCode::Char('c') { Told::Quit } else { Told::Stay };
+            return if key.code == KeyCode::Char('c') { BucketsReport::Quit } else { BucketsReport::Stay };
         }
         if self.typing {
             self.type_filter(key.code);
-            return Told::Stay;
+            return BucketsReport::Stay;
         }
         match key.code {
             KeyCode::Esc if !self.filter.is_empty() => self.filter.clear(),
-            KeyCode::Char('q') | KeyCode::Esc => return Told::Quit,
+            KeyCode::Char('q') | KeyCode::Esc => return BucketsReport::Quit,
             KeyCode::Char('s') => self.order = self.order.next(),
             KeyCode::Char('p') => self.paused = !self.paused,
             KeyCode::Char('/') => self.typing = true,
             KeyCode::Char('?') => self.help = !self.help,
             code => self.scroll(code, page),
         }
-        Told::Stay
+        BucketsReport::Stay
     }
 
     fn type_filter(&mut self, code: KeyCode) {
@@ -221,7 +221,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn keys(board: &mut Board, keys: &[KeyCode]) -> Told {
+    fn keys(board: &mut Board, keys: &[KeyCode]) -> BucketsReport {
         keys.iter().map(|code| board.key(KeyEvent::from(*code), 2)).last().expect("a key")
     }
 
@@ -270,9 +270,9 @@ mod tests {
         let mut board = board();
         keys(&mut board, &[KeyCode::Char('/'), KeyCode::Char('a'), KeyCode::Char('q'), KeyCode::Backspace, KeyCode::Char('l')]);
         assert_eq!((board.filter.as_str(), limits(&board)), ("al", vec!["d"]), "of whatever case");
-        assert_eq!(keys(&mut board, &[KeyCode::Enter, KeyCode::Esc]), Told::Stay, "the first Esc drops the filter");
+        assert_eq!(keys(&mut board, &[KeyCode::Enter, KeyCode::Esc]), BucketsReport::Stay, "the first Esc drops the filter");
         assert_eq!(limits(&board).len(), 5);
-        assert_eq!(keys(&mut board, &[KeyCode::Esc]), Told::Quit);
+        assert_eq!(keys(&mut board, &[KeyCode::Esc]), BucketsReport::Quit);
     }
 
     #[test]
@@ -297,7 +297,7 @@ mod tests {
     fn control_c_quits_whatever_is_typed() {
         let mut board = board();
         keys(&mut board, &[KeyCode::Char('/')]);
-        assert_eq!(board.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL), 2), Told::Quit);
+        assert_eq!(board.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL), 2), BucketsReport::Quit);
     }
 
     #[test]

@@ -13,10 +13,11 @@ use hyper_util::{
 use tokio::time::timeout;
 
 use crate::{
-    limiter::{
-        Bounds, Limiter,
-        told::{Told, Users},
+    inspect::{
+        Bounds,
+        report::{BucketsReport, Users},
     },
+    limiter::Limiter,
     proxy::live::Live,
     stores::Redis,
 };
@@ -97,7 +98,7 @@ fn root(error: &dyn Error) -> &dyn Error {
 }
 
 async fn in_redis(limiter: &Limiter<Redis>) -> anyhow::Result<Live> {
-    let told = Told::of(&limiter.list(Bounds::default()).await?, Users::Named);
+    let told = BucketsReport::of(&limiter.list(Bounds::default()).await?, Users::Named);
     let server = limiter.policy().server_id().clone();
     Ok(Live { server, store: "redis".to_owned(), shadow: false, age_seconds: 0.0, error: None, told, totals: None })
 }

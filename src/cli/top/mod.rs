@@ -130,33 +130,31 @@ fn told(live: &Live, output: ReportFormat) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use crate::{
-        limiter::{
-            ServerId,
-            told::{Told, ToldBucket, ToldLevel, ToldStands},
-        },
+        inspect::report::{BucketReport, BucketsReport, LevelReport, StatusReport},
+        limiter::ServerId,
         proxy::live::{LimitTotals, Live, Totals},
     };
 
     /// One token comes back each second.
-    pub(super) fn bucket(limit: &str, user: Option<&str>, tokens: f64, max_tokens: u32) -> ToldBucket {
-        let level = ToldLevel {
+    pub(super) fn bucket(limit: &str, user: Option<&str>, tokens: f64, max_tokens: u32) -> BucketReport {
+        let level = LevelReport {
             tokens,
             max_tokens,
             wait_seconds: Some((1.0 - tokens).max(0.0)),
             full_in_seconds: f64::from(max_tokens) - tokens,
             ttl_seconds: None,
         };
-        ToldBucket { limit: limit.to_owned(), user: user.map(str::to_owned), key: None, stands: ToldStands::Level(level) }
+        BucketReport { limit: limit.to_owned(), user: user.map(str::to_owned), key: None, status: StatusReport::Level(level) }
     }
 
-    pub(super) fn live(buckets: Vec<ToldBucket>, totals: Option<Totals>) -> Live {
+    pub(super) fn live(buckets: Vec<BucketReport>, totals: Option<Totals>) -> Live {
         Live {
             server: ServerId::new("ns", "search"),
             store: "memory".to_owned(),
             shadow: false,
             age_seconds: 0.0,
             error: None,
-            told: Told { buckets, strangers: Vec::new(), complete: true },
+            told: BucketsReport { buckets, foreign_keys: Vec::new(), complete: true },
             totals,
         }
     }

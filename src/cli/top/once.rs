@@ -2,7 +2,7 @@
 
 use crate::{
     cli::table,
-    limiter::told::printable,
+    inspect::report::printable,
     proxy::live::{Live, Totals},
 };
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    limiter::told::{Told, ToldBucket, ToldLevel},
+    inspect::report::{BucketReport, BucketsReport, LevelReport},
     proxy::live::{Live, Totals},
 };
 
@@ -30,7 +30,7 @@ type Counts = (String, Option<String>);
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     totals: VecDeque<Totals>,
-    look: Option<(Instant, Told)>,
+    look: Option<(Instant, BucketsReport)>,
     drawn: HashMap<Counts, f64>,
 }
 
@@ -62,7 +62,7 @@ impl Rates {
     }
 
     /// Tokens drawn from a bucket, about so many each second.
-    pub(super) fn drawn_from(&self, bucket: &ToldBucket) -> Option<f64> {
+    pub(super) fn drawn_from(&self, bucket: &BucketReport) -> Option<f64> {
         self.drawn.get(&counts(bucket)).copied()
     }
 
@@ -77,7 +77,7 @@ impl Rates {
         }
     }
 
-    fn take_look(&mut self, looked: Instant, told: &Told) {
+    fn take_look(&mut self, looked: Instant, told: &BucketsReport) {
         if let Some((last, before)) = &self.look {
             let (secs, before) = ((looked - *last).as_secs_f64(), Before::of(before));
             let drawn = told.buckets.iter().filter_map(|bucket| Some((counts(bucket), before.drawn(bucket, secs)? / secs)));
@@ -95,17 +95,17 @@ impl Rates {
 
 /// The levels of the look before.
 struct Before<'a> {
-    levels: HashMap<Counts, &'a ToldLevel>,
+    levels: HashMap<Counts, &'a LevelReport>,
     complete: bool,
 }
 
 impl<'a> Before<'a> {
-    fn of(told: &'a Told) -> Self {
+    fn of(told: &'a BucketsReport) -> Self {
         let levels = told.buckets.iter().filter_map(|bucket| Some((counts(bucket), bucket.level()?)));
         Self { levels: levels.collect(), complete: told.complete }
     }
 
-    fn drawn(&self, bucket: &ToldBucket, secs: f64) -> Option<f64> {
+    fn drawn(&self, bucket: &BucketReport, secs: f64) -> Option<f64> {
         let now = bucket.level()?;
         let max = f64::from(now.max_tokens);
         let before = match self.levels.get(&counts(bucket)) {
@@ -121,7 +121,7 @@ impl<'a> Before<'a> {
     }
 }
 
-fn counts(bucket: &ToldBucket) -> Counts {
+fn counts(bucket: &BucketReport) -> Counts {
     (bucket.limit.clone(), bucket.user.clone())
 }
 
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn what_is_drawn_is_what_lacks_after_refilling() {
         // Ten tokens in ten seconds: one comes back each second.
-        let drawn = |before: Vec<ToldBucket>, now: f64| {
+        let drawn = |before: Vec<BucketReport>, now: f64| {
             let now = bucket("global", None, now, 10);
             after(&[live(before, None), live(vec![now.clone()], None)]).drawn_from(&now)
         };

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cli::table,
-    limiter::told::{ToldStands, printable},
+    inspect::report::{StatusReport, printable},
     proxy::live::Live,
 };
 
@@ -183,10 +183,10 @@ fn gauge(row: &Row<'_>) -> String {
 }
 
 fn left_of(row: &Row<'_>) -> String {
-    match &row.bucket.stands {
-        ToldStands::Level(level) => format!("{} of {}", level.whole_tokens(), level.max_tokens),
-        ToldStands::Unlimited { .. } => "no limit any more".to_owned(),
-        ToldStands::Unusable { .. } => "no bucket: reset it".to_owned(),
+    match &row.bucket.status {
+        StatusReport::Level(level) => format!("{} of {}", level.whole_tokens(), level.max_tokens),
+        StatusReport::Unlimited { .. } => "no limit any more".to_owned(),
+        StatusReport::Unusable { .. } => "no bucket: reset it".to_owned(),
     }
 }
 

@@ -39,10 +39,12 @@ use tokio::time::{sleep, timeout};
 
 use self::breaker::{Breaker, Change, Pass};
 use super::Memory;
-use crate::limiter::{
-    Bounds, Cause, DecidedBy, Inspect, InspectError, Observer, Plan, ServerId, Store, StoreAnswer, StoreError, Verdict,
-    inspect::{Listing, Sample},
-    observe::Unobserved,
+use crate::{
+    inspect::{
+        Bounds, Inspect, InspectError,
+        port::{Listing, Sample},
+    },
+    limiter::{Cause, DecidedBy, Observer, Plan, ServerId, Store, StoreAnswer, StoreError, Verdict, observe::Unobserved},
 };
 
 /// How long a call waits for the store, by default.

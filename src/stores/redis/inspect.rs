@@ -8,11 +8,12 @@ use std::{collections::BTreeSet, time::Duration};
 use redis::{Cmd, Value, from_redis_value};
 
 use super::{Redis, hash_tag};
-use crate::limiter::{
-    Bounds, Cause, DigestKey, Inspect, InspectError, Micros, ServerId,
-    inspect::{Listing, Sample, Stored},
-    key::PREFIX,
-    shape::State,
+use crate::{
+    inspect::{
+        Bounds, DigestKey, Inspect, InspectError,
+        port::{Listing, Sample, Stored},
+    },
+    limiter::{Cause, Micros, ServerId, key::PREFIX, shape::State},
 };
 
 /// The script that reads.
@@ -67,7 +68,7 @@ impl Inspect for Redis {
 }
 
 impl Redis {
-    /// The key for [digests](crate::limiter::digest) of a server's users that all who share this Redis have: the one that is there, or else
+    /// The key for [digests](crate::inspect::digest) of a server's users that all who share this Redis have: the one that is there, or else
     /// this one from now on.
     ///
     /// # Errors

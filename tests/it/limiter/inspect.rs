@@ -3,10 +3,8 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tollgate::{
-    limiter::{
-        Bounds, BucketLevel, BucketName, Call, Cause, DecidedBy, Decision, DigestKey, Inspect, Limiter, Policy, ServerId, Standing,
-        Standings, Stands, User, Wait,
-    },
+    inspect::{Bounds, BucketLevel, BucketName, BucketState, BucketStates, BucketStatus, DigestKey, Inspect, User},
+    limiter::{Call, Cause, DecidedBy, Decision, Limiter, Policy, ServerId, Wait},
     model::limits::{Limits, ToolLimits},
     stores::{Guard, GuardSettings, Redis},
 };
@@ -90,19 +88,19 @@ async fn limiter<S: tollgate::limiter::Store>(store: S, policy: Policy, calls: &
     limiter
 }
 
-async fn list<S: Inspect>(limiter: &Limiter<S>) -> Standings {
+async fn list<S: Inspect>(limiter: &Limiter<S>) -> BucketStates {
     limiter.list(Bounds::default()).await.expect("the store tells")
 }
 
-fn level(standing: &Standing) -> &BucketLevel {
-    match &standing.stands {
-        Stands::Level(level) => level,
+fn level(standing: &BucketState) -> &BucketLevel {
+    match &standing.status {
+        BucketStatus::Level(level) => level,
         other => panic!("{}: {other:?}", standing.key),
     }
 }
 
 /// Each limit and its whole tokens.
-fn levels(buckets: &[Standing]) -> Vec<(String, u32, u32)> {
+fn levels(buckets: &[BucketState]) -> Vec<(String, u32, u32)> {
     buckets.iter().map(level).map(|level| (level.limit.to_string(), level.whole_tokens(), level.max_tokens)).collect()
 }
 
@@ -121,8 +119,8 @@ async fn what_is_left_is_told<B: Bench<Store: Inspect>>() {
         assert!(level.ttl.is_some_and(|ttl| ttl + Duration::from_millis(1) >= level.full_in && ttl <= 2 * HOUR), "{level:?}");
     }
     assert_eq!(buckets[3].key, bench.server_id().key_prefix() + "user-tool:search:alice");
-    let strangers = limiter.inspect(&Call::of("search").by("carol")).await.expect("the store tells");
-    assert_eq!(levels(&strangers[2..]), [("perUser".to_owned(), 10, 10), ("tools[search].perUser".to_owned(), 5, 5)]);
+    let foreign_keys = limiter.inspect(&Call::of("search").by("carol")).await.expect("the store tells");
+    assert_eq!(levels(&foreign_keys[2..]), [("perUser".to_owned(), 10, 10), ("tools[search].perUser".to_owned(), 5, 5)]);
 }
 
 async fn the_wait_is_that_of_a_denial<B: Bench<Store: Inspect>>() {
@@ -169,7 +167,7 @@ async fn a_server_s_buckets_are_listed_and_no_other_s<B: Bench<Store: Inspect>>(
             .flat_map(|tool| [None, Some("%61:b"), Some("alice"), Some(long.as_str())].map(|user| self::name(tool, user)))
             .collect();
         assert_eq!(found.buckets.iter().map(|bucket| bucket.name.clone()).collect::<Vec<_>>(), expected, "{name}");
-        assert!(found.complete && found.strangers.is_empty(), "{name}: {found:?}");
+        assert!(found.complete && found.foreign_keys.is_empty(), "{name}: {found:?}");
     }
 }
 
@@ -237,7 +235,7 @@ async fn what_no_limit_counts_is_told_too<B: Bench<Store: Inspect>>() {
     let found = list(&limiter).await;
     assert_eq!(levels(&found.buckets[..1]), [("global".to_owned(), 99, 200)]);
     for bucket in &found.buckets[1..] {
-        assert!(matches!(bucket.stands, Stands::Unlimited { tokens, ttl: Some(_) } if tokens >= 4.0), "{bucket:?}");
+        assert!(matches!(bucket.status, BucketStatus::Unlimited { tokens, ttl: Some(_) } if tokens >= 4.0), "{bucket:?}");
     }
     assert_eq!(found.buckets.len(), 4);
     assert!(limiter.reset(&name(None, Some("alice"))).await.expect("it is done"));
@@ -250,7 +248,7 @@ async fn what_is_no_bucket_is_told_and_can_be_reset(brand: Brand) {
     server.ask::<()>("SET thv:rl:{ns:mcp}:user:alice 1").await;
     let error = limiter.decide(&Call::of("t").by("alice")).await.expect_err("nobody can draw on a string");
     assert_eq!(error.cause(), Cause::Bucket);
-    assert_eq!(list(&limiter).await.buckets[0].stands, Stands::Unusable);
+    assert_eq!(list(&limiter).await.buckets[0].status, BucketStatus::Unusable);
     assert!(limiter.reset(&name(None, Some("alice"))).await.expect("it is done"));
     assert!(limiter.decide(&Call::of("t").by("alice")).await.expect("it is a bucket again").is_allowed());
 }
@@ -288,7 +286,7 @@ async fn keys_that_others_write_are_told_apart(brand: Brand) {
     }
     server.ask::<()>("EXPIRE thv:rl:{ns:mcp}:user:bob 3000000000").await;
     let found = list(&limiter).await;
-    assert_eq!(found.strangers, ["thv:rl:{ns:mcp}:later", "thv:rl:{ns:mcp}:user:%61"]);
+    assert_eq!(found.foreign_keys, ["thv:rl:{ns:mcp}:later", "thv:rl:{ns:mcp}:user:%61"]);
     let refused = store_at(&server.url()).reset("thv:session:1").await.expect_err("it is not ours");
     assert!(refused.to_string().contains("begin with thv:rl:"), "{refused}");
     assert_eq!(server.ask::<u32>("EXISTS thv:session:1").await, 1);

@@ -11,9 +11,10 @@ use std::{
 
 use tokio::task::JoinSet;
 use tollgate::{
+    inspect::{Bounds, BucketName},
     limiter::{
-        Bounds, BucketName, Call, Cause, DecidedBy, Limiter, Observer, Plan, Policy, ServerId, Store, StoreAnswer, StoreError, Verdict,
-        Wait, observe::Unobserved, settle::Shortfall,
+        Call, Cause, DecidedBy, Limiter, Observer, Plan, Policy, ServerId, Store, StoreAnswer, StoreError, Verdict, Wait,
+        observe::Unobserved, settle::Shortfall,
     },
     metrics::{Metrics, Registry, encode},
     model::limits::{Limits, ToolLimits},

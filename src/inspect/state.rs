@@ -1,8 +1,8 @@
-//! How buckets stand: what a store keeps of them, in terms of a policy.
+//! What is left in buckets: what a store holds, in terms of a policy.
 //!
 //! ```
 //! use tollgate::model::{bucket::Bucket, limits::Limits};
-//! use tollgate::limiter::{Bounds, BucketName, Call, Limiter, Policy, ServerId, Stands};
+//! use tollgate::{inspect::{Bounds, BucketName, BucketStatus}, limiter::{Call, Limiter, Policy, ServerId}};
 //! use tollgate::stores::Memory;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -12,7 +12,7 @@
 //! limiter.decide(&Call::of("web_search")).await?;
 //!
 //! let found = limiter.list(Bounds::default()).await?;
-//! let Stands::Level(level) = &found.buckets[0].stands else { panic!("a limit counts it") };
+//! let BucketStatus::Level(level) = &found.buckets[0].status else { panic!("a limit counts it") };
 //! assert_eq!((level.limit.to_string().as_str(), level.max_tokens, level.whole_tokens()), ("global", 2, 1));
 //!
 //! assert!(limiter.reset(&BucketName::global()).await?);
@@ -23,29 +23,29 @@
 
 use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
-use super::{
-    inspect::{Bounds, Inspect, InspectError, Sample, Stored},
-    name::BucketName,
+use super::name::BucketName;
+use super::port::{Bounds, Inspect, InspectError, Sample, Stored};
+use crate::limiter::{
     plan::Call,
     policy::{Counter, Limit, Policy},
     service::Limiter,
     shape::{EPSILON, Wait},
 };
 
-/// A bucket as it stands.
+/// A bucket and what is left in it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
+pub struct BucketState {
     /// What it counts.
     pub name: BucketName,
     /// Its key in the store.
     pub key: String,
-    /// How it stands.
-    pub stands: Stands,
+    /// What is left in it.
+    pub status: BucketStatus,
 }
 
-/// How a bucket stands.
+/// What is left in a bucket.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Stands {
+pub enum BucketStatus {
     /// As a limit has it.
     Level(BucketLevel),
     /// No limit counts it: it is left of one that is gone.
@@ -80,11 +80,11 @@ pub struct BucketLevel {
 
 /// What a store keeps of a server.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Standings {
+pub struct BucketStates {
     /// Its buckets that are not full, by what they count.
-    pub buckets: Vec<Standing>,
+    pub buckets: Vec<BucketState>,
     /// Keys of the server that tollgate would not write, as a Go proxy does for a few user ids. They count nothing here.
-    pub strangers: Vec<String>,
+    pub foreign_keys: Vec<String>,
     /// Whether this is all. If not, the bounds were reached before the end.
     pub complete: bool,
 }
@@ -98,12 +98,12 @@ impl BucketLevel {
 
 impl Policy {
     /// What was found under the key of a bucket, as the limits have it.
-    pub fn standing(&self, name: &BucketName, found: &Sample) -> Stands {
+    pub fn standing(&self, name: &BucketName, found: &Sample) -> BucketStatus {
         match (found.kept, self.counter(name)) {
-            (Stored::Unusable, _) => Stands::Unusable,
-            (_, Some(counter)) => Stands::Level(level(counter, found)),
-            (Stored::Nothing, None) => Stands::Unlimited { tokens: 0.0, ttl: None },
-            (Stored::Bucket { state, ttl }, None) => Stands::Unlimited { tokens: state.tokens(), ttl },
+            (Stored::Unusable, _) => BucketStatus::Unusable,
+            (_, Some(counter)) => BucketStatus::Level(level(counter, found)),
+            (Stored::Nothing, None) => BucketStatus::Unlimited { tokens: 0.0, ttl: None },
+            (Stored::Bucket { state, ttl }, None) => BucketStatus::Unlimited { tokens: state.tokens(), ttl },
         }
     }
 
@@ -137,22 +137,22 @@ fn level(counter: &Counter, found: &Sample) -> BucketLevel {
 }
 
 impl<S: Inspect> Limiter<S> {
-    /// How the buckets stand that a call draws on, in the order of its plan. Nothing is taken.
+    /// What is left in the buckets that a call draws on, in the order of its plan. Read-only: no tokens are taken.
     ///
     /// # Errors
-    /// When the store does not tell.
-    pub async fn inspect(&self, call: &Call<'_>) -> Result<Vec<Standing>, InspectError> {
+    /// When the store does not respond, or refuses.
+    pub async fn inspect(&self, call: &Call<'_>) -> Result<Vec<BucketState>, InspectError> {
         let policy = self.policy();
         let names = policy.plan(call).draws().iter().filter_map(|draw| BucketName::of(draw.limit(), call.user)).collect();
         Ok(self.standings(&policy, names).await?.into_iter().map(|(bucket, _)| bucket).collect())
     }
 
-    /// How the buckets of the server stand, those that are not full. Where the bounds are too narrow for all, those that all callers share
+    /// What is left in the buckets of the server, those that are not full. Where the bounds are too narrow for all, those that all callers share
     /// come first.
     ///
     /// # Errors
-    /// When the store does not tell.
-    pub async fn list(&self, bounds: Bounds) -> Result<Standings, InspectError> {
+    /// When the store does not respond, or refuses.
+    pub async fn list(&self, bounds: Bounds) -> Result<BucketStates, InspectError> {
         let policy = self.policy();
         let mut listing = self.store().list(policy.server_id(), bounds).await?;
         if !listing.complete {
@@ -161,11 +161,11 @@ impl<S: Inspect> Limiter<S> {
             listing.keys = shared.iter().cloned().chain(others).take(bounds.most_keys).collect();
         }
         listing.keys.sort_unstable();
-        let (mut names, mut strangers) = (Vec::with_capacity(listing.keys.len()), Vec::new());
+        let (mut names, mut foreign_keys) = (Vec::with_capacity(listing.keys.len()), Vec::new());
         for key in listing.keys {
             match BucketName::parse(policy.server_id(), &key) {
                 Ok(name) => names.push(name),
-                Err(_) => strangers.push(key),
+                Err(_) => foreign_keys.push(key),
             }
         }
         names.sort_unstable();
@@ -173,7 +173,7 @@ impl<S: Inspect> Limiter<S> {
         // A bucket may be full and still be kept, or be gone since it was listed.
         buckets.retain(|(bucket, found)| found.kept != Stored::Nothing && !bucket.is_full());
         let buckets = buckets.into_iter().map(|(bucket, _)| bucket).collect();
-        Ok(Standings { buckets, strangers, complete: listing.complete })
+        Ok(BucketStates { buckets, foreign_keys, complete: listing.complete })
     }
 
     /// Makes a bucket full; whether it was not. Other processes that share the store may go on for up to a second to deny calls that were
@@ -185,19 +185,19 @@ impl<S: Inspect> Limiter<S> {
         self.store().reset(&bucket.key(self.policy().server_id())).await
     }
 
-    async fn standings(&self, policy: &Policy, names: Vec<BucketName>) -> Result<Vec<(Standing, Sample)>, InspectError> {
+    async fn standings(&self, policy: &Policy, names: Vec<BucketName>) -> Result<Vec<(BucketState, Sample)>, InspectError> {
         let keys: Vec<String> = names.iter().map(|name| name.key(policy.server_id())).collect();
         let found = self.store().read(&keys).await?;
-        let standing = |((name, key), found)| (Standing { stands: policy.standing(&name, &found), name, key }, found);
+        let standing = |((name, key), found)| (BucketState { status: policy.standing(&name, &found), name, key }, found);
         Ok(names.into_iter().zip(keys).zip(found).map(standing).collect())
     }
 }
 
-impl Standing {
+impl BucketState {
     fn is_full(&self) -> bool {
-        match &self.stands {
-            Stands::Level(level) => level.full_in.is_zero(),
-            Stands::Unlimited { .. } | Stands::Unusable => false,
+        match &self.status {
+            BucketStatus::Level(level) => level.full_in.is_zero(),
+            BucketStatus::Unlimited { .. } | BucketStatus::Unusable => false,
         }
     }
 }
@@ -205,7 +205,10 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limiter::{Micros, User, plan::tests::policy, shape::State};
+    use crate::{
+        inspect::User,
+        limiter::{Micros, plan::tests::policy, shape::State},
+    };
 
     const NOW: Micros = Micros(1_787_000_000_000_000);
 
@@ -219,7 +222,7 @@ mod tests {
 
     fn leveled(name: &BucketName, found: &Sample) -> BucketLevel {
         match policy().standing(name, found) {
-            Stands::Level(level) => level,
+            BucketStatus::Level(level) => level,
             other => panic!("{name:?}: {other:?}"),
         }
     }
@@ -250,10 +253,10 @@ mod tests {
 
     #[test]
     fn without_a_limit_tokens_are_only_tokens() {
-        let gone = Stands::Unlimited { tokens: 0.5, ttl: Some(Duration::from_secs(90)) };
+        let gone = BucketStatus::Unlimited { tokens: 0.5, ttl: Some(Duration::from_secs(90)) };
         for name in [name(Some("gone"), None), name(Some("list"), Some("alice"))] {
             assert_eq!(policy().standing(&name, &holding(0.5, NOW)), gone, "{name:?}");
         }
-        assert_eq!(policy().standing(&name(None, None), &Sample { at: NOW, kept: Stored::Unusable }), Stands::Unusable);
+        assert_eq!(policy().standing(&name(None, None), &Sample { at: NOW, kept: Stored::Unusable }), BucketStatus::Unusable);
     }
 }

@@ -1,13 +1,13 @@
-//! Buckets as they are told to others: the one shape in which `tollgate limits` prints them, a proxy's `GET /buckets` serves them and
-//! `tollgate top` reads them back.
+//! Buckets as JSON: the one shape in which `tollgate limits` prints them, a proxy's `GET /buckets` serves them and `tollgate top` reads
+//! them back.
 //!
 //! ```
-//! use tollgate::limiter::told::Told;
+//! use tollgate::inspect::report::BucketsReport;
 //!
 //! let text = r#"{"buckets": [{"limit": "perUser", "user": "alice", "tokens": 0.5, "maxTokens": 10, "waitSeconds": 3.0,
 //!     "fullInSeconds": 57.0, "ttlSeconds": 93.0}], "strangers": [], "complete": true}"#;
-//! let told: Told = serde_json::from_str(text)?;
-//! assert_eq!(told.buckets[0].level().map(|level| level.whole_tokens()), Some(0));
+//! let report: BucketsReport = serde_json::from_str(text)?;
+//! assert_eq!(report.buckets[0].level().map(|level| level.whole_tokens()), Some(0));
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
@@ -15,12 +15,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    digest::DigestKey,
-    name::User,
-    shape::{EPSILON, Wait},
-    standing::{Standing, Standings, Stands},
-};
+use super::state::{BucketState, BucketStates, BucketStatus};
+use super::{digest::DigestKey, name::User};
+use crate::limiter::shape::{EPSILON, Wait};
 
 /// Whether users are named.
 #[derive(Clone, Copy, Debug)]
@@ -33,18 +30,19 @@ pub enum Users {
 
 /// The buckets of a server that are not full.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Told {
+pub struct BucketsReport {
     /// By what they count.
-    pub buckets: Vec<ToldBucket>,
+    pub buckets: Vec<BucketReport>,
     /// Keys of the server that tollgate would not write; digests of them where users are [`Digested`](Users::Digested).
-    pub strangers: Vec<String>,
+    #[serde(rename = "strangers")]
+    pub foreign_keys: Vec<String>,
     /// Whether this is all.
     pub complete: bool,
 }
 
 /// One bucket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ToldBucket {
+pub struct BucketReport {
     /// As a path in a manifest: `tools[search].perUser`.
     pub limit: String,
     /// Whose it is; everybody's when `None`.
@@ -54,15 +52,15 @@ pub struct ToldBucket {
     pub key: Option<String>,
     /// How it stands.
     #[serde(flatten)]
-    pub stands: ToldStands,
+    pub status: StatusReport,
 }
 
 /// How a bucket stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum ToldStands {
+pub enum StatusReport {
     /// As a limit has it.
-    Level(ToldLevel),
+    Level(LevelReport),
     /// No limit counts it: it is left of one that is gone.
     #[serde(rename_all = "camelCase")]
     Unlimited {
@@ -83,7 +81,7 @@ pub enum ToldStands {
 /// What is left in a bucket. Times are decimal seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ToldLevel {
+pub struct LevelReport {
     /// Tokens now.
     pub tokens: f64,
     /// Tokens when full.
@@ -96,45 +94,45 @@ pub struct ToldLevel {
     pub ttl_seconds: Option<f64>,
 }
 
-impl Told {
-    /// What was found, as it is told.
-    pub fn of(found: &Standings, users: Users) -> Self {
-        let strangers = found.strangers.iter().map(|key| match users {
+impl BucketsReport {
+    /// What was found, with users named or digested.
+    pub fn of(found: &BucketStates, users: Users) -> Self {
+        let foreign_keys = found.foreign_keys.iter().map(|key| match users {
             Users::Named => key.clone(),
             Users::Digested(digests) => digests.digest(key.as_bytes()),
         });
         Self {
-            buckets: found.buckets.iter().map(|bucket| ToldBucket::of(bucket, users)).collect(),
-            strangers: strangers.collect(),
+            buckets: found.buckets.iter().map(|bucket| BucketReport::of(bucket, users)).collect(),
+            foreign_keys: foreign_keys.collect(),
             complete: found.complete,
         }
     }
 }
 
-impl ToldBucket {
-    fn of(bucket: &Standing, users: Users) -> Self {
+impl BucketReport {
+    fn of(bucket: &BucketState, users: Users) -> Self {
         Self {
             limit: bucket.name.limit().to_string(),
-            user: bucket.name.user.as_ref().map(|user| told_user(user, users)),
+            user: bucket.name.user.as_ref().map(|user| user_name(user, users)),
             key: matches!(users, Users::Named).then(|| bucket.key.clone()),
-            stands: ToldStands::of(&bucket.stands),
+            status: StatusReport::of(&bucket.status),
         }
     }
 
     /// What is left in it, where a limit counts it.
-    pub fn level(&self) -> Option<&ToldLevel> {
-        match &self.stands {
-            ToldStands::Level(level) => Some(level),
-            ToldStands::Unlimited { .. } | ToldStands::Unusable { .. } => None,
+    pub fn level(&self) -> Option<&LevelReport> {
+        match &self.status {
+            StatusReport::Level(level) => Some(level),
+            StatusReport::Unlimited { .. } | StatusReport::Unusable { .. } => None,
         }
     }
 }
 
-impl ToldStands {
-    fn of(stands: &Stands) -> Self {
+impl StatusReport {
+    fn of(status: &BucketStatus) -> Self {
         let seconds = |ttl: &Option<Duration>| ttl.map(|ttl| ttl.as_secs_f64());
-        match stands {
-            Stands::Level(level) => Self::Level(ToldLevel {
+        match status {
+            BucketStatus::Level(level) => Self::Level(LevelReport {
                 tokens: level.tokens,
                 max_tokens: level.max_tokens,
                 wait_seconds: match level.wait {
@@ -144,22 +142,22 @@ impl ToldStands {
                 full_in_seconds: level.full_in.as_secs_f64(),
                 ttl_seconds: seconds(&level.ttl),
             }),
-            Stands::Unlimited { tokens, ttl } => {
+            BucketStatus::Unlimited { tokens, ttl } => {
                 Self::Unlimited { tokens: Some(*tokens).filter(|tokens| tokens.is_finite()), unlimited: true, ttl_seconds: seconds(ttl) }
             }
-            Stands::Unusable => Self::Unusable { unusable: true },
+            BucketStatus::Unusable => Self::Unusable { unusable: true },
         }
     }
 }
 
-impl ToldLevel {
+impl LevelReport {
     /// Calls that it would allow at once.
     pub fn whole_tokens(&self) -> u32 {
         (self.tokens + EPSILON) as u32
     }
 }
 
-fn told_user(user: &User, users: Users) -> String {
+fn user_name(user: &User, users: Users) -> String {
     match (user, users) {
         (User::Known(id), Users::Named) => printable(id),
         (User::Known(id), Users::Digested(digests)) => digests.digest(id.as_bytes()),
@@ -185,13 +183,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::limiter::{BucketLevel, BucketName, Limit, Scope};
+    use crate::{
+        inspect::{BucketLevel, BucketName},
+        limiter::{Limit, Scope},
+    };
 
-    fn standing(user: User, stands: Stands) -> Standing {
-        Standing { name: BucketName { tool: None, user: Some(user) }, key: "thv:rl:{a:b}:user:alice".to_owned(), stands }
+    fn standing(user: User, status: BucketStatus) -> BucketState {
+        BucketState { name: BucketName { tool: None, user: Some(user) }, key: "thv:rl:{a:b}:user:alice".to_owned(), status }
     }
 
-    fn found() -> Standings {
+    fn found() -> BucketStates {
         let level = BucketLevel {
             limit: Limit { scope: Scope::PerUser, tool: None },
             enforced: true,
@@ -203,17 +204,17 @@ mod tests {
         };
         let known = |id: &str| User::Known(id.to_owned());
         let buckets = vec![
-            standing(known("alice"), Stands::Level(level.clone())),
-            standing(known("\x1b[2Jbob\u{202e}"), Stands::Level(BucketLevel { wait: Wait::Never, ..level })),
-            standing(User::Hashed([7; 32]), Stands::Unlimited { tokens: f64::INFINITY, ttl: Some(Duration::from_secs(90)) }),
-            standing(known("alice"), Stands::Unusable),
+            standing(known("alice"), BucketStatus::Level(level.clone())),
+            standing(known("\x1b[2Jbob\u{202e}"), BucketStatus::Level(BucketLevel { wait: Wait::Never, ..level })),
+            standing(User::Hashed([7; 32]), BucketStatus::Unlimited { tokens: f64::INFINITY, ttl: Some(Duration::from_secs(90)) }),
+            standing(known("alice"), BucketStatus::Unusable),
         ];
-        Standings { buckets, strangers: vec!["thv:rl:{a:b}:user:%61lice".to_owned()], complete: false }
+        BucketStates { buckets, foreign_keys: vec!["thv:rl:{a:b}:user:%61lice".to_owned()], complete: false }
     }
 
     #[test]
     fn every_bucket_is_told_and_read_back() {
-        let told = Told::of(&found(), Users::Named);
+        let told = BucketsReport::of(&found(), Users::Named);
         let json = serde_json::to_value(&told).expect("it can be written");
         let key = "thv:rl:{a:b}:user:alice";
         let level = |user: &str, wait: Option<f64>| json!({"limit": "perUser", "user": user, "key": key, "tokens": 0.5, "maxTokens": 10, "waitSeconds": wait, "fullInSeconds": 57.0, "ttlSeconds": null});
@@ -231,15 +232,15 @@ mod tests {
                 "complete": false,
             })
         );
-        assert_eq!(serde_json::from_value::<Told>(json).expect("it can be read"), told);
+        assert_eq!(serde_json::from_value::<BucketsReport>(json).expect("it can be read"), told);
     }
 
     #[test]
     fn a_digest_tells_users_apart_and_names_none() {
-        let told = Told::of(&found(), Users::Digested(DigestKey::new([7; 32])));
+        let told = BucketsReport::of(&found(), Users::Digested(DigestKey::new([7; 32])));
         let users: Vec<_> = told.buckets.iter().map(|bucket| bucket.user.as_deref().expect("a user's")).collect();
         assert_eq!((users[0], users[2], users[3]), ("hmac:6a8851c590dd", "hmac:c2be96d8f3f7", users[0]));
-        assert!(told.strangers[0].starts_with("hmac:"), "{:?}", told.strangers);
+        assert!(told.foreign_keys[0].starts_with("hmac:"), "{:?}", told.foreign_keys);
         let text = serde_json::to_string(&told).expect("it can be written");
         assert!(!["lice", "bob", "thv:rl"].iter().any(|told| text.contains(told)), "{text}");
     }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{
+use crate::limiter::{
     key::{ServerId, hash_of, hash_part, user_part},
     policy::{Limit, Scope},
 };

@@ -1,13 +1,13 @@
 //! The port for looking into a store: what buckets hold, without touching them, and making them full again.
 //!
-//! Decisions never wait for any of this, nor does it follow their deadline: it is for people at a terminal. What it tells is true at the
-//! time that it tells, by the store's clock; the next call may change it.
+//! Decisions never wait for any of this, nor does it follow their deadline: it is for people at a terminal. What it returns is
+//! true when the store reads it, by the store's clock; the next call may change it.
 
 use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use super::{
+use crate::limiter::{
     key::ServerId,
     shape::State,
     store::{Cause, StoreError},
@@ -19,13 +19,13 @@ pub trait Inspect: Send + Sync {
     /// What is kept under each of some keys, in their order. It changes nothing, not even how long they live.
     ///
     /// # Errors
-    /// When the store does not tell.
+    /// When the store does not respond, or refuses.
     fn read(&self, keys: &[String]) -> impl Future<Output = Result<Vec<Sample>, InspectError>> + Send;
 
     /// Keys of a server's buckets, each once, in no order. Full buckets need no key, so most are not there.
     ///
     /// # Errors
-    /// When the store does not tell.
+    /// When the store does not respond, or refuses.
     fn list(&self, server: &ServerId, bounds: Bounds) -> impl Future<Output = Result<Listing, InspectError>> + Send;
 
     /// Forgets a bucket, which makes it full; whether there was anything to forget. Doing it twice does no harm.
