@@ -13,13 +13,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde::Deserialize;
 use tokio::{
     sync::{OnceCell, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tracing::{info, warn};
 

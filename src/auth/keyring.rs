@@ -23,14 +23,14 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
 use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tracing::{info, warn};
 

@@ -8,10 +8,11 @@ use std::{
     hash::{Hash, Hasher},
     mem,
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use tokio::time::Instant;
 
 use super::claims::UnixTime;
 

@@ -13,10 +13,9 @@
 //!
 //! Time is an argument; who probes and who logs is elsewhere.
 
-use std::{
-    num::NonZeroU32,
-    time::{Duration, Instant},
-};
+use std::{num::NonZeroU32, time::Duration};
+
+use tokio::time::Instant;
 
 /// Counts failures and lets calls through, or not.
 #[derive(Debug)]

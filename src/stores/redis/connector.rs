@@ -8,11 +8,17 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::{Duration, Instant},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use super::{
     fault,
@@ -30,6 +36,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 pub(super) struct Connector {
     target: Target,
     state: Mutex<State>,
+    /// Attempts that have ended.
+    made: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -53,18 +61,18 @@ enum State {
 #[derive(Clone, Debug)]
 pub(super) struct Connected {
     pub(super) live: Live,
-    made_at: Instant,
+    number: u64,
 }
 
 impl State {
     fn holds(&self, connected: &Connected) -> bool {
-        matches!(self, Self::Connected(current) if current.made_at == connected.made_at)
+        matches!(self, Self::Connected(current) if current.number == connected.number)
     }
 }
 
 impl Connector {
     pub(super) fn new(target: Target) -> Arc<Self> {
-        Arc::new(Self { target, state: Mutex::new(State::Idle) })
+        Arc::new(Self { target, state: Mutex::new(State::Idle), made: AtomicU64::new(0) })
     }
 
     /// The connection, made if need be.
@@ -121,7 +129,8 @@ struct Attempt {
 impl Attempt {
     async fn make(self) {
         let made = self.connector.target.connect().await;
-        let made = made.map(|(live, master)| (Connected { live, made_at: Instant::now() }, master));
+        let number = self.connector.made.fetch_add(1, Ordering::Relaxed);
+        let made = made.map(|(live, master)| (Connected { live, number }, master));
         if let Ok((connected, Some(master))) = &made {
             tokio::spawn(follow(Arc::downgrade(&self.connector), connected.clone(), master.clone()));
         }

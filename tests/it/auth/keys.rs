@@ -2,14 +2,15 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
+use futures_util::FutureExt;
 use serde_json::json;
-use tokio::time::sleep;
 use tollgate::auth::{KeySource, Rejection, Verifier, VerifierSettings, VerifierSettingsError};
 
 use super::{
     issuer::{Issuer, KEYS, OPENID, from_file},
     signer::{AUDIENCE, ISSUER, Signer, key_set},
 };
+use crate::support::time::{StoppedClock, eventually};
 
 #[tokio::test]
 async fn a_url_of_keys_needs_no_discovery() {
@@ -94,17 +95,21 @@ async fn a_file_of_keys_is_followed() {
 
 #[tokio::test]
 async fn a_file_that_goes_bad_leaves_the_keys_in_use() {
+    let clock = StoppedClock::new();
     let signer = Signer::es256("e");
     let (first, folder) = from_file(&[&signer]);
     drop(first);
     let path = folder.path().join("jwks.json");
-    let settings = VerifierSettings::new(ISSUER, AUDIENCE).jwks_file(&path).refresh_every(Duration::from_millis(50));
+    let settings = VerifierSettings::new(ISSUER, AUDIENCE).jwks_file(&path);
     let verifier = Verifier::start(&settings).expect("good settings");
     verifier.settled().await;
     fs::remove_file(&path).expect("it was there");
-    sleep(Duration::from_millis(300)).await;
-    assert!(verifier.verify(&signer.token_of("alice")).await.is_ok());
-    assert_eq!(verifier.verify(&Signer::es256("x").token_of("mallory")).await, Err(Rejection::IssuerAway));
+    clock.pass(Duration::from_secs(10)).await;
+    let stranger = Signer::es256("x").token_of("mallory");
+    let is_away = async || verifier.verify(&stranger).now_or_never().is_some_and(|judged| judged == Err(Rejection::IssuerAway));
+    eventually("reading fails", is_away).await;
+    let alice = verifier.verify(&signer.token_of("alice")).await.expect("the keys stay in use");
+    assert_eq!(alice.subject(), "alice");
 }
 
 #[tokio::test]

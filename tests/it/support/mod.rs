@@ -20,4 +20,5 @@ pub mod redis;
 pub mod sdks;
 pub mod serve;
 pub mod terminal;
+pub mod time;
 pub mod upstream;
