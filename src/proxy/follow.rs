@@ -31,10 +31,21 @@ pub struct Followed {
 pub async fn file(mut followed: Followed, mut in_force: InForce) {
     let mut ticks = interval(POLL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failures: u32 = 0;
     loop {
         ticks.tick().await;
-        // A file that is gone for a moment is being replaced.
-        let Ok(text) = tokio::fs::read_to_string(&followed.path).await else { continue };
+        let text = match tokio::fs::read_to_string(&followed.path).await {
+            Ok(text) => text,
+            Err(error) => {
+                failures = failures.saturating_add(1);
+                // A file that is missing for a moment is being replaced.
+                if failures == 2 {
+                    tracing::warn!(from = %followed.path.display(), %error, "cannot be read any more; the limits stay in force");
+                }
+                continue;
+            }
+        };
+        failures = 0;
         if text != followed.text {
             in_force.read_again(&followed.path.display(), Source::read(&text, followed.name.as_deref(), &followed.namespace));
             followed.text = text;

@@ -1,6 +1,6 @@
 //! The file changes while the proxy runs.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use serde_json::json;
 
@@ -44,8 +44,9 @@ async fn limits_that_cannot_work_leave_the_old_ones_in_force() {
     assert!(proxy.log().contains("TG006 spec.rateLimiting.global.maxTokens"), "{}", proxy.log());
     assert_denied(&ask(&proxy, &[], call(2, "search")).await, 2, "global");
     fs::remove_file(proxy.file()).expect("it is there");
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    proxy.wait_for_log("cannot be read any more; the limits stay in force");
     assert_denied(&ask(&proxy, &[], call(3, "search")).await, 3, "global");
     fs::write(proxy.file(), resource(json!({"global": bucket(50)}))).expect("ours");
     proxy.wait_for_log("other limits are in force");
+    assert_eq!(proxy.log().matches("cannot be read any more").count(), 1, "{}", proxy.log());
 }
