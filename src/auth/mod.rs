@@ -77,6 +77,8 @@ mod token;
 mod url;
 mod verifier;
 mod web;
+#[cfg(test)]
+mod wycheproof;
 
 pub use auth::{Auth, AuthMode};
 pub use challenge::{ProtectedResource, WELL_KNOWN, challenge};
