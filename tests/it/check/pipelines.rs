@@ -148,6 +148,21 @@ fn a_workflow_may_use_the_action_as_the_readme_says() {
     assert!(ran.code == 1 && ran.stdout.contains("input \"no-such\" is not defined in action \"tollgate check\""), "{ran:?}");
 }
 
+#[test]
+fn our_own_workflow_is_clean_and_runs_what_ci_runs() {
+    let workflow = shipped(".github/workflows/ci.yaml");
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/workflows/ci.yaml")).expect("shipped");
+    let folder = folder(&[(".github/workflows/ci.yaml", &text)]);
+    assert_eq!(git(folder.path(), &["init", "-q"]).code, 0);
+    let mut actionlint = clean(&installed("actionlint", "ACTIONLINT_VERSION", "actionlint").display().to_string(), &folder);
+    actionlint.args(["-no-color", "-oneline", "-shellcheck=", "-pyflakes="]);
+    let ran = ran(actionlint);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
+    let steps = workflow["jobs"]["all"]["steps"].as_array().expect("a list");
+    assert!(steps.iter().any(|step| step["run"] == ".ci/run"), "{steps:?}");
+    assert_eq!(workflow["permissions"], serde_json::json!({"contents": "read"}));
+}
+
 /// Runs the steps of the action with its inputs as GitHub fills them in.
 fn action(folder: &TempDir, inputs: &[(&str, &str)]) -> Ran {
     let action = shipped(".github/actions/check/action.yml");
