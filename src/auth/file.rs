@@ -51,6 +51,7 @@ mod tests {
         std::fs::write(&path, vec![b'x'; LARGEST]).expect("written");
         assert_eq!(read_aside(&path).await.map(|read| read.len()), Ok(LARGEST));
         std::fs::write(&path, vec![b'x'; LARGEST + 1]).expect("written");
-        assert!(read_aside(&path).await.is_err());
+        let error = read_aside(&path).await.expect_err("too large").to_string();
+        assert!(error.ends_with(&format!("/file: it is larger than {LARGEST} bytes")), "{error}");
     }
 }

@@ -5,14 +5,11 @@ mod ends;
 mod starts;
 mod watched;
 
-use std::{
-    process::{Output, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::process::{Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::support::process::wait_until;
 use crate::support::serve::command;
 
 /// Runs the binary to its end, which has to come by itself.
@@ -24,14 +21,7 @@ fn run(folder: &TempDir, args: &[&str], environment: &[(&str, &str)]) -> Output 
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while child.try_wait().expect("it is our child").is_none() {
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            panic!("{args:?} does not end: {:?}", child.wait_with_output());
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait_until(&format!("the end of {args:?}"), || child.try_wait().expect("it is our child").is_some());
     child.wait_with_output().expect("it has ended")
 }
 

@@ -12,6 +12,7 @@ use crate::{
     support::{
         https::{Client, get, post},
         serve::Serve,
+        time::eventually,
     },
     webhook_https::{assert_serves, client, good_review, response},
 };
@@ -24,16 +25,11 @@ fn terminate(server: &Serve) {
 
 /// Waits until the server is no longer ready, which follows at once.
 async fn wait_until_unready(server: &Serve) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
+    eventually("the end of readiness", async || {
         let answer = get(server.metrics, "/readyz").await;
-        if answer.text().contains("[-] not stopping\n") {
-            assert_eq!(answer.status, 503);
-            return;
-        }
-        assert!(Instant::now() < deadline, "still ready: {}", answer.text());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        answer.status == 503 && answer.text().contains("[-] not stopping\n")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -77,6 +73,12 @@ async fn a_draining_server_answers_http2_on_old_and_new_connections() {
     farewell.expect("no panic").expect("it ends by agreement");
 }
 
+/// Waits until one review is in flight.
+async fn wait_for_review(server: &Serve) {
+    let is_in_flight = async || get(server.metrics, "/metrics").await.text().contains("tollgate_admission_in_flight 1\n");
+    eventually("a review in flight", is_in_flight).await;
+}
+
 #[tokio::test]
 async fn a_review_under_way_is_finished_before_the_end() {
     let mut server = Serve::start(&[]);
@@ -86,11 +88,9 @@ async fn a_review_under_way_is_finished_before_the_end() {
         format!("POST /validate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
     let mut slow = client(&server).connect().await.expect("a handshake");
     slow.write_all(format!("{head}{first}").as_bytes()).await.expect("written");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !get(server.metrics, "/metrics").await.text().contains("tollgate_admission_in_flight 1\n") {
-        assert!(Instant::now() < deadline, "the review does not begin");
-    }
+    wait_for_review(&server).await;
     terminate(&server);
+    // That it does not end can only be seen for a while.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(server.is_running(), "it did not wait: {}", server.log());
     slow.write_all(rest.as_bytes()).await.expect("the connection is still there");
@@ -132,7 +132,7 @@ async fn a_client_that_never_finishes_does_not_hold_up_the_end() {
     let mut slow = client(&server).connect().await.expect("a handshake");
     let head = "POST /validate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{";
     slow.write_all(head.as_bytes()).await.expect("written");
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    wait_for_review(&server).await;
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0), "{}", server.log());
     assert!(server.log().contains("requests did not end in time; their connections are cut"), "{}", server.log());

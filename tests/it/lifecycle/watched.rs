@@ -1,7 +1,5 @@
 //! What can be watched from outside: health, readiness, metrics, logs.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use x509_parser::pem::parse_x509_pem;
@@ -10,21 +8,16 @@ use crate::{
     support::{
         https::{Answer, get},
         serve::Serve,
+        time::eventually,
     },
     webhook_https::{UID, bucket, client, denied_review, good_review, object, response, review, sample},
 };
 
 /// Asks until the answer has a status.
 pub(super) async fn wait_for_status(server: &Serve, path: &str, status: u16) -> Answer {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let answer = get(server.metrics, path).await;
-        if answer.status == status {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "{path} is not {status} but {}: {}", answer.status, answer.text());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let mut last = None;
+    eventually(&format!("{status} from {path}"), async || last.insert(get(server.metrics, path).await).status == status).await;
+    last.expect("it was asked")
 }
 
 #[tokio::test]

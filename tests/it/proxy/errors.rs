@@ -1,10 +1,11 @@
 //! What errors of the proxy's own say: a code that fits, and a line of the log for each event, whatever objects are called.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use serde_json::json;
 
 use super::{Upstream, ask, assert_passed, assert_refused, bucket, call, proxy, request, resource, send};
+use crate::support::time::eventually;
 use crate::{
     auth::{
         issuer::{Issuer, Mood},
@@ -78,8 +79,11 @@ async fn certificates_are_read_beside_what_serves() {
     fs::remove_file(&files[0]).expect("it is there");
     let made = std::process::Command::new("mkfifo").arg(&files[0]).status().expect("mkfifo is there");
     assert!(made.success());
-    // Longer than the pause between two looks.
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    // Opening it to write ends when the proxy opens it to read, which is its next look; and with this end open, that look does not.
+    let fifo = files[0].clone();
+    let opened = std::thread::spawn(move || fs::OpenOptions::new().write(true).open(fifo));
+    eventually("a look at the files", async || opened.is_finished()).await;
+    let _held = opened.join().expect("no panic").expect("it is open");
     let answer = tokio::time::timeout(super::PATIENCE, client.post("/mcp", call(2, "search"))).await.expect("it still serves");
     assert_passed(&answer, "search");
 }

@@ -10,21 +10,21 @@ use crate::support::{
     link::{Flow, Link},
     proxy::Proxy,
     redis::{Server, Setup},
+    time::eventually,
     upstream::Upstream,
 };
 
 /// The buckets as they are now, however fresh the last look was.
 async fn looked(proxy: &Proxy) -> Answer {
     let began = Instant::now();
-    loop {
+    let mut last = None;
+    eventually("a new look", async || {
         let passed = began.elapsed();
-        let answer = get(proxy.metrics, "/buckets").await;
-        let age = Duration::from_secs_f64(answer.json()["ageSeconds"].as_f64().expect("an age"));
-        if age < passed {
-            return answer;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        let answer = last.insert(get(proxy.metrics, "/buckets").await);
+        Duration::from_secs_f64(answer.json()["ageSeconds"].as_f64().expect("an age")) < passed
+    })
+    .await;
+    last.expect("it was asked")
 }
 
 /// Each limit, its user and the whole tokens that are left.

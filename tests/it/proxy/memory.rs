@@ -1,6 +1,6 @@
 //! Memory: what the bodies of all requests may take up together, what becomes of those for which there is no room, and that it is given back.
 
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
 
 use futures_util::{future::join_all, stream};
 use http_body_util::{BodyExt, StreamBody};
@@ -20,6 +20,7 @@ use crate::support::{
     https::{Client, get, send_plain},
     proxy::Proxy,
     serve::{command, wait_until},
+    time::eventually,
     upstream::Upstream,
 };
 
@@ -63,9 +64,7 @@ async fn assert_bounded(proxy: &Proxy, upstream: &Upstream, before: u64, answers
     let stream = upstream.stream().await;
     let witness = async {
         // Until as many are there as there is room for.
-        while buffered(proxy).await < 14 * MIB - 2 * 4 * MIB {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        eventually("bodies", async || buffered(proxy).await >= 14 * MIB - 2 * 4 * MIB).await;
         for id in 0..10 {
             let (held, used) = (buffered(proxy).await, proxy.memory());
             assert!(held <= 16 * MIB, "{held} bytes of bodies");
@@ -137,9 +136,7 @@ async fn streams_of_http_2_have_the_memory_of_four_bodies() {
         let sent =
             join_all(senders.iter().cloned().map(|mut sender| async move { sender.send_request(endless()).await.expect("an answer") }));
         let witness = async {
-            while buffered(&proxy).await < 6 * MIB {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            eventually("bodies", async || buffered(&proxy).await >= 6 * MIB).await;
             for id in 0..10 {
                 let (held, used) = (buffered(&proxy).await, proxy.memory());
                 assert!(held <= 16 * MIB, "{held} bytes of bodies");

@@ -1,26 +1,16 @@
 //! The README's first try of the proxy, with the files that it names.
 
-use std::{
-    net::TcpStream,
-    path::Path,
-    process::Command,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{net::TcpStream, path::Path, process::Command};
 
-use crate::support::{leash::Leashed, port::free_port, proxy::Proxy, sdks::python};
+use crate::support::{leash::Leashed, port::free_port, process::wait_until, proxy::Proxy, sdks::python};
 
 #[test]
 fn the_files_in_the_readme_do_what_it_says() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let script = |name: &str| root.join("examples/quickstart").join(name).display().to_string();
     let (folder, port) = (tempfile::tempdir().expect("a folder"), free_port());
-    let server = Leashed::start(folder.path(), &python("2"), &[script("server.py"), port.to_string()]);
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < deadline, "{}", server.log_tail());
-        sleep(Duration::from_millis(50));
-    }
+    let _server = Leashed::start(folder.path(), &python("2"), &[script("server.py"), port.to_string()]);
+    wait_until("the server to listen", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     let resource = std::fs::read_to_string(script("mcpserver.yaml")).expect("it is there");
     let proxy = Proxy::start(&format!("http://127.0.0.1:{port}/mcp"), &resource, &["--store", "memory"]);
     let client = Command::new(python("2")).args([script("client.py"), proxy.url()]).output().expect("it starts");

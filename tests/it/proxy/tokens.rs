@@ -1,12 +1,10 @@
 //! Who is calling, by tokens of a real issuer: who comes in, whose calls are counted together, and what everybody else is told.
 
-use std::time::{Duration, Instant};
-
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{PATIENCE, ask, assert_denied, assert_passed, assert_refused, bucket, call, raw, request, resource, send};
+use super::{ask, assert_denied, assert_passed, assert_refused, bucket, call, raw, request, resource, send};
 use crate::{
     auth::{
         issuer::{Issuer, Mood},
@@ -16,6 +14,7 @@ use crate::{
         ca::Ca,
         https::{Answer, get},
         proxy::Proxy,
+        time::eventually,
         upstream::Upstream,
     },
 };
@@ -172,25 +171,16 @@ async fn an_issuer_that_is_away_lets_nobody_in_and_stalls_nobody() {
     let other = once_per_user(&upstream, &trusting(&issuer, &[]));
     assert_refused(&ask_as(&other, &issuer.token(&next, "carol"), 4).await, 503, "the issuer's keys are not to be had");
     issuer.set(Mood::Answers);
-    let deadline = Instant::now() + PATIENCE;
-    while ask_as(&other, &issuer.token(&next, "carol"), 5).await.status == 503 {
-        assert!(Instant::now() < deadline, "the issuer is back, and nobody asks it");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let carol = issuer.token(&next, "carol");
+    eventually("the issuer that is back to be asked", async || ask_as(&other, &carol, 5).await.status != 503).await;
     assert_denied(&ask_as(&other, &issuer.token(&next, "carol"), 6).await, 6, "perUser");
 }
 
 /// Waits for a status of `/readyz`, and gives back what it says.
 async fn readiness(proxy: &Proxy, status: u16) -> String {
-    let deadline = Instant::now() + 2 * PATIENCE;
-    loop {
-        let answer = get(proxy.metrics, "/readyz").await;
-        if answer.status == status {
-            return answer.text();
-        }
-        assert!(Instant::now() < deadline, "{}", answer.text());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let mut last = None;
+    eventually(&format!("readiness with {status}"), async || last.insert(get(proxy.metrics, "/readyz").await).status == status).await;
+    last.expect("it was asked").text()
 }
 
 #[tokio::test]

@@ -179,10 +179,11 @@ mod tests {
     async fn fields_that_make_no_sense_are_errors_but_for_missing_tokens() {
         let server = Server::start().await;
         let go = limiter(&server, None, bucket(2, "1h")).await;
-        for command in ["HSET", "SET"] {
+        for (command, why) in [("HSET", "attempt to perform arithmetic"), ("SET", "WRONGTYPE")] {
             server.ask::<()>(&format!("DEL {ALICE}")).await;
             server.ask::<()>(&format!("{command} {ALICE} tokens{}", if command == "HSET" { " 1" } else { "" })).await;
-            assert!(go.decide("t", Some("alice")).await.is_err(), "{command}");
+            let error = go.decide("t", Some("alice")).await.expect_err(command).to_string();
+            assert!(error.contains(why), "{command}: {error}");
         }
         server.ask::<()>(&format!("DEL {ALICE}")).await;
         server.ask::<()>(&format!("HSET {ALICE} last_refill 5 other field")).await;

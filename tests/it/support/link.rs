@@ -171,7 +171,7 @@ mod tests {
         link.set(Flow::Refused);
         link.cut();
         assert!(incr().await.is_err_and(|error| error.is_connection_dropped()));
-        assert!(connect().await.is_err());
+        assert!(connect().await.is_err_and(|error| error.is_connection_dropped() || error.is_connection_refusal()));
         link.set(Flow::Free);
         assert!(connect().await.is_ok());
     }

@@ -6,8 +6,10 @@ use std::{
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
+
+use super::time::{BETWEEN_LOOKS, LONGEST};
 
 /// A running process, and what it said to stderr.
 #[derive(Debug)]
@@ -68,14 +70,12 @@ impl Process {
 
     /// Waits for the end of the process.
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the process does not end: {}", self.log());
-            thread::sleep(Duration::from_millis(20));
-        }
+        let mut status = None;
+        wait_until(&format!("the end of process {}", self.child.id()), || {
+            status = self.child.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        status.expect("it has ended")
     }
 
     /// Memory that it really has, in bytes.
@@ -92,7 +92,8 @@ impl Process {
     /// For a process that did not begin as it should.
     pub fn give_up(mut self, what: &str) -> ! {
         let status = self.child.wait();
-        thread::sleep(Duration::from_millis(100));
+        // Its last words may still be on their way through the pipe; if they are later, the panic lacks them.
+        thread::sleep(10 * BETWEEN_LOOKS);
         panic!("{what} did not start ({status:?}): {}", self.log());
     }
 }
@@ -104,11 +105,11 @@ impl Drop for Process {
     }
 }
 
-/// Polls until something holds, for at most 30 s.
+/// Polls until something holds, for at most [`LONGEST`]. Where other tasks of the test have to go on meanwhile, [`super::time::eventually`].
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + LONGEST;
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(BETWEEN_LOOKS);
     }
 }

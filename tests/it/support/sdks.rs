@@ -4,7 +4,6 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use serde::Deserialize;
@@ -14,6 +13,7 @@ use super::{
     leash::Leashed,
     port::free_port,
 };
+use crate::support::process::wait_until;
 
 /// What a client went through: a line that it prints.
 #[derive(Debug, Deserialize)]
@@ -122,17 +122,14 @@ impl Server {
         let folder = tempfile::tempdir().expect("a folder").keep();
         let args: Vec<_> = args.into_iter().map(|arg: PathBuf| arg.display().to_string()).collect();
         let leash = Leashed::start(&folder, &program, &args);
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            let log = leash.log_tail();
-            let url = log.lines().find(|line| line.starts_with("http://")).map(str::to_owned);
+        let mut found = None;
+        wait_until(&format!("{self:?} to listen"), || {
+            let url = leash.log_tail().lines().find(|line| line.starts_with("http://")).map(str::to_owned);
             let address = url.as_deref().and_then(|url| url.strip_prefix("http://")?.strip_suffix("/mcp"));
-            if let Some(url) = url.clone().filter(|_| address.is_some_and(|address| TcpStream::connect(address).is_ok())) {
-                return Running { url, _leash: leash };
-            }
-            assert!(Instant::now() < deadline, "{self:?} does not listen: {log}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            found = url.clone().filter(|_| address.is_some_and(|address| TcpStream::connect(address).is_ok()));
+            found.is_some()
+        });
+        Running { url: found.expect("it listens"), _leash: leash }
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
 use futures_util::FutureExt;
 
 /// How long anything is waited for. It bounds a hang; nothing here measures speed, and a busy machine may take its time.
-const LONGEST: Duration = Duration::from_secs(60);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+pub const LONGEST: Duration = Duration::from_secs(60);
+pub const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// Polls until something holds. The pauses are real time, also where tokio's clock stands still: what is waited for is outside of it.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {

@@ -21,6 +21,7 @@ use super::{assert_serves, client, good_review, sample};
 use crate::support::{
     https::{Client, get, post},
     serve::Serve,
+    time::eventually,
 };
 
 /// The head of a review's request over HTTP/1.1; the body follows by hand.
@@ -43,11 +44,7 @@ async fn in_flight(server: &Serve) -> f64 {
 
 /// Waits until so many calls are being answered.
 async fn wait_for_in_flight(server: &Serve, wanted: f64) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while in_flight(server).await != wanted {
-        assert!(Instant::now() < deadline, "waited in vain for {wanted} in flight");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually(&format!("{wanted} in flight"), async || in_flight(server).await == wanted).await;
 }
 
 #[tokio::test]
@@ -172,6 +169,7 @@ async fn more_connections_than_allowed_wait_while_the_others_are_busy() {
         let client = client.clone();
         async move { assert_serves(&client).await }
     });
+    // That it is not served can only be seen for a while.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!waiting.is_finished(), "a third connection was served beside two");
     held[0].write_all(&body.as_bytes()[1..]).await.expect("written");
@@ -283,7 +281,7 @@ async fn a_client_that_never_reads_its_answer_is_cut() {
     deaf.readable().await.expect("it begins to answer");
     let answer = tokio::time::timeout(Duration::from_secs(15), get(address, "/small")).await;
     assert_eq!(answer.expect("the only slot is free again").text(), "small");
-    // Longer than it has to read on.
+    // Longer than it has to read on: its reading is what would be waited for, and must not begin before.
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert!(read_to_the_end(&mut deaf).await.len() < 64 * 1024 * 1024, "the answer was cut");
 }

@@ -1,7 +1,8 @@
 //! A cluster of three masters.
 
-use super::server::{Brand, Server, poll};
+use super::server::{Brand, Server};
 use crate::support::port::free_port_for_cluster;
+use crate::support::time::eventually;
 
 /// Hash slots of any cluster.
 const SLOTS: u16 = 16_384;
@@ -43,7 +44,7 @@ impl Cluster {
         }
         let count = self.nodes.len().to_string();
         for node in &self.nodes {
-            poll("a whole cluster", async || {
+            eventually("a whole cluster", async || {
                 let info: String = node.ask("CLUSTER INFO").await;
                 let has = |line: String| info.lines().any(|other| other == line);
                 has("cluster_state:ok".to_owned()) && has(format!("cluster_known_nodes:{count}")) && has(format!("cluster_size:{count}"))
@@ -79,7 +80,7 @@ impl Cluster {
         let next = (owner + 1) % self.nodes.len();
         let to_id: String = self.nodes[next].ask("CLUSTER MYID").await;
         self.nodes[owner].ask::<()>(&format!("CLUSTER MIGRATESLOTS SLOTSRANGE {slot} {slot} NODE {to_id}")).await;
-        poll("a migrated slot", async || self.nodes[next].try_ask::<u32>(&format!("EXISTS {key}")).await.is_ok()).await;
+        eventually("a migrated slot", async || self.nodes[next].try_ask::<u32>(&format!("EXISTS {key}")).await.is_ok()).await;
         next
     }
 

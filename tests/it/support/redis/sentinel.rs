@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::server::{Brand, Server, Setup, poll};
+use super::server::{Brand, Server, Setup};
+use crate::support::time::eventually;
 
 /// By which Sentinels know the master.
 const MASTER_NAME: &str = "buckets";
@@ -27,7 +28,7 @@ impl Watched {
             watched.sentinels.push(sentinel);
         }
         for sentinel in &watched.sentinels {
-            poll("Sentinels that know each other", async || {
+            eventually("Sentinels that know each other", async || {
                 let state = state(sentinel).await;
                 state["num-slaves"] == "1" && state["num-other-sentinels"] == (sentinels - 1).to_string()
             })
@@ -55,14 +56,15 @@ impl Watched {
     pub async fn fail_over(&self) {
         // Refused until the Sentinel has heard from the replica lately.
         let failover = format!("SENTINEL FAILOVER {MASTER_NAME}");
-        poll("a failover", async || self.sentinels[0].try_ask::<()>(&failover).await.is_ok()).await;
+        eventually("a failover", async || self.sentinels[0].try_ask::<()>(&failover).await.is_ok()).await;
     }
 
     /// Waits until the replica is the master, by its own word and by every Sentinel's.
     pub async fn wait_for_promotion(&self) {
         self.replica.wait_for_info("replication", "role", "master").await;
         for sentinel in &self.sentinels {
-            poll("Sentinels that know the new master", async || state(sentinel).await["port"] == self.replica.port().to_string()).await;
+            eventually("Sentinels that know the new master", async || state(sentinel).await["port"] == self.replica.port().to_string())
+                .await;
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use redis::{
@@ -15,7 +15,7 @@ use redis::{
     aio::MultiplexedConnection,
 };
 
-use crate::support::{ca::Ca, find::neighbour, leash::Leashed, port::free_port, serve::wait_until};
+use crate::support::{ca::Ca, find::neighbour, leash::Leashed, port::free_port, serve::wait_until, time::eventually};
 
 /// For an answer, where there has to be one.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -206,7 +206,7 @@ impl Server {
 
     /// Polls [`Server::info`].
     pub async fn wait_for_info(&self, section: &str, field: &str, value: &str) {
-        poll(&format!("{field}:{value} of the server on port {}", self.port()), async || {
+        eventually(&format!("{field}:{value} of the server on port {}", self.port()), async || {
             self.info(section, field).await.as_deref() == Some(value)
         })
         .await;
@@ -237,12 +237,11 @@ impl Server {
         let args: Vec<_> = std::iter::once(conf).chain(self.setup.sentinel.then(|| "--sentinel".to_owned())).collect();
         let _ = fs::remove_file(self.folder.join("pid"));
         let leashed = Leashed::start(&self.folder, &self.setup.program, &args);
-        let deadline = Instant::now() + Duration::from_secs(30);
         // Whoever answers on the port has to be the process that was started, and have loaded what it kept.
-        while self.pid().is_none() || self.info("server", "process_id").await != self.pid() || self.try_ask::<()>("PING").await.is_err() {
-            assert!(Instant::now() < deadline, "{} does not answer: {}", self.setup.program.display(), leashed.log_tail());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually(&format!("{} to answer; its log is in {}", self.setup.program.display(), self.folder.display()), async || {
+            self.pid().is_some() && self.info("server", "process_id").await == self.pid() && self.try_ask::<()>("PING").await.is_ok()
+        })
+        .await;
         self.runs.lock().expect("no panic while held").push(leashed);
     }
 
@@ -263,13 +262,4 @@ fn cmd(text: &str) -> Cmd {
     let mut cmd = redis::cmd(words.next().unwrap_or_default());
     cmd.arg(words.collect::<Vec<_>>());
     cmd
-}
-
-/// Polls until something holds, for at most 30 s.
-pub(super) async fn poll(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds().await {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

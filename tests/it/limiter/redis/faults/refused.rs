@@ -88,7 +88,8 @@ async fn busy_with_another_script(brand: Brand) {
             tokio::spawn(async move { redis::cmd("EVAL").arg("while true do end").arg(0).query_async::<()>(&mut connection).await });
         sleep(Duration::from_millis(1500)).await;
         server.ask::<()>("SCRIPT KILL").await;
-        assert!(endless.await.expect("no panic").is_err(), "it was killed");
+        let error = endless.await.expect("no panic").expect_err("it was killed").to_string();
+        assert!(error.contains("SCRIPT KILL"), "{error}");
     };
     let figures = load.under("BUSY with another's script for 1.5 s", hog).await;
     figures.check_tokens(&server, Kept::All).await;
