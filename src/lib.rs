@@ -104,7 +104,12 @@ pub mod tower;
 #[doc(hidden)]
 pub mod webhook;
 
-/// The README's examples are run.
+/// The examples in the README are run.
 #[cfg(all(doctest, feature = "cli"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The examples in the library's page are run.
+#[cfg(all(doctest, feature = "cli"))]
+#[doc = include_str!("../docs/library.md")]
+struct LibraryPage;

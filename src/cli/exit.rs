@@ -1,4 +1,4 @@
-//! Exit codes: an interface, documented in the README.
+//! Exit codes: an interface, documented in `--help` and in docs/cli.md.
 
 use std::process::ExitCode;
 

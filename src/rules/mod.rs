@@ -1,7 +1,7 @@
 //! The rules, one row each in [`RULES`]: an id, a sentence, a lesson with an example, a finder that returns every place.
 //!
 //! [`check`] runs them all and reports every violation, sorted by path. Whoever judges limits judges by this table and by nothing else. Ids
-//! and levels are stable; the README has the same table.
+//! and levels are stable; docs/rules.md has the same table.
 
 mod buckets;
 mod lessons;
@@ -31,7 +31,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// As in the README's table.
+    /// As in the table of docs/rules.md.
     pub fn name(self) -> &'static str {
         match self {
             Self::Deny => "deny",

@@ -79,7 +79,7 @@ fn every_rule_is_listed_and_told_in_full() {
         }
         assert!(human.lines().any(|line| line.starts_with("  -") || line.starts_with("  +")), "{human}");
     }
-    // What the README says about the CRDs.
+    // What docs/rules.md says about the CRDs.
     for id in ["TG001", "TG002", "TG003", "TG004", "TG008", "TG009", "TG010"] {
         assert!(explain.human(&[id]).contains("CEL at MCPServer") || id == "TG010", "{id} has a CEL rule");
     }

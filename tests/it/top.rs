@@ -10,6 +10,7 @@ use crate::{
     support::{
         https::get,
         link::{Flow, Link},
+        pages::Page,
         port::free_port,
         process::wait_until,
         proxy::Proxy,
@@ -78,14 +79,13 @@ fn without_times(text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn once_is_what_the_readme_shows() {
+async fn once_is_what_the_docs_show() {
     let scene = Scene::start().await;
     let told = scene.told(&["--once", "--proxy", &scene.url()]);
-    let readme = include_str!("../../README.md");
-    let shown = readme.split_once("$ tollgate top --once\n").and_then(|(_, rest)| rest.split_once("\n```")).expect("the README shows it").0;
+    let shown = Page::read("docs/proxy.md").shown_below("$ tollgate top --once\n");
     // Any other proxy has another digest.
     let told = told.replace(&digest(&scene.proxy).await, "hmac:6a8851c590dd");
-    assert_eq!(without_times(told.trim_end()), without_times(shown), "the README should say\n{told}");
+    assert_eq!(without_times(told.trim_end()), without_times(&shown), "docs/proxy.md should say\n{told}");
 
     let told: Value = serde_json::from_str(&scene.told(&["--once", "--output", "json", "--proxy", &scene.url()])).expect("JSON");
     assert_eq!(told["buckets"][1]["user"], digest(&scene.proxy).await, "{told}");

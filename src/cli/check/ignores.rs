@@ -135,7 +135,7 @@ impl Ignore {
         let ids: Vec<_> = rows().map(|row| row.id).collect();
         if !ids.contains(&entry.rule.as_str()) {
             let advice =
-                spelling::nearest(&entry.rule, &ids).map_or("the README has the ids".to_owned(), |id| format!("did you mean {id}?"));
+                spelling::nearest(&entry.rule, &ids).map_or("docs/rules.md has the ids".to_owned(), |id| format!("did you mean {id}?"));
             bail!("there is no rule {:?}: {advice}", entry.rule);
         }
         ensure!(!entry.reason.trim().is_empty(), "reason is empty: write why {} is ignored", entry.rule);

@@ -17,6 +17,7 @@ use crate::{
     support::{
         api::kubeconfig,
         apiserver::{Cluster, Judging, MAIN, Names, crds},
+        pages::Page,
         port::{free_port, own_address},
         serve::{Serve, TOLLGATE, command, wait_until},
     },
@@ -166,12 +167,12 @@ fn what_is_broken_is_told_and_what_to_do() {
     };
     policy("Ignore");
     let mut told = String::new();
-    wait_until("one problem, of which the README tells", || {
+    wait_until("one problem, as docs/webhook.md shows it", || {
         told = String::from_utf8(ward.doctor(&[]).stdout).expect("text");
         told.ends_with("\n1 problem.\n")
     });
-    let shown = readme_block("$ tollgate doctor\n");
-    assert!(without_dates(told.trim_end()) == without_dates(&shown), "the README should say\n{told}");
+    let shown = Page::read("docs/webhook.md").shown_below("$ tollgate doctor\n");
+    assert!(without_dates(told.trim_end()) == without_dates(&shown), "docs/webhook.md should say\n{told}");
 
     ward.patch(
         "validatingwebhookconfiguration",
@@ -365,13 +366,6 @@ fn an_unreachable_api_server_gets_no_advice_about_rights() {
         assert_eq!(said.notes().count(), 1, "one cause is told once: {said:?}");
         assert!(said.has("unknown", "cluster", says, todo), "{said:?}");
     }
-}
-
-/// What the README shows below a command.
-fn readme_block(command: &str) -> String {
-    let readme = include_str!("../../../README.md");
-    let shown = readme.split_once(command).unwrap_or_else(|| panic!("the README does not show {command}")).1;
-    shown.split("\n```").next().unwrap_or_default().to_owned()
 }
 
 /// Days differ from run to run.

@@ -2,7 +2,7 @@
 
 use std::{net::TcpStream, path::Path, process::Command};
 
-use crate::support::{leash::Leashed, port::free_port, process::wait_until, proxy::Proxy, sdks::python};
+use crate::support::{leash::Leashed, pages::Page, port::free_port, process::wait_until, proxy::Proxy, sdks::python};
 
 #[test]
 fn the_files_in_the_readme_do_what_it_says() {
@@ -17,6 +17,5 @@ fn the_files_in_the_readme_do_what_it_says() {
     let (printed, failed) = (String::from_utf8_lossy(&client.stdout), String::from_utf8_lossy(&client.stderr));
     // A slow machine has waited a part of it before it is told.
     let printed = (1..5).fold(printed.into_owned(), |text, wait| text.replace(&format!("again in {wait} s"), "again in 5 s"));
-    let readme = std::fs::read_to_string(root.join("README.md")).expect("it is there");
-    assert!(!printed.is_empty() && readme.contains(&format!("```text\n{printed}```")), "{printed}{failed}");
+    assert!(!printed.is_empty() && Page::read("README.md").text.contains(&format!("```text\n{printed}```")), "{printed}{failed}");
 }

@@ -1,5 +1,5 @@
 //! The official SDKs on both sides of the proxy: each client lists, calls, is denied, reads the wait, waits, and calls again, in one session.
-//! What they see under each `--reject-status` is the table in the README.
+//! What they see under each `--reject-status` is the table in docs/proxy.md.
 
 use std::thread;
 
@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::resource;
 use crate::support::{
+    pages::Page,
     proxy::Proxy,
     sdks::{Client, Report, Running, Server},
 };
@@ -68,7 +69,7 @@ fn cell(report: &Report) -> String {
 }
 
 #[test]
-fn every_client_lives_under_auto_and_the_table_in_the_readme_is_what_was_seen() {
+fn every_client_lives_under_auto_and_the_table_in_the_docs_is_what_was_seen() {
     let mut rows: Vec<(Client, String, Vec<String>)> = Vec::new();
     for server in [Server::Python1Sse, Server::Python2Sse] {
         let server = server.start();
@@ -97,8 +98,7 @@ fn every_client_lives_under_auto_and_the_table_in_the_readme_is_what_was_seen() 
     assert_eq!((spoken(LAST_WITH_200), spoken("2026-07-28")), (6, 4), "{rows:?}");
     let table: String =
         rows.iter().map(|(client, revision, cells)| format!("| {}, {revision} | {} |\n", client.title(), cells.join(" | "))).collect();
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("it is there");
-    assert!(readme.contains(&table), "the README should say\n{table}");
+    assert!(Page::read("docs/proxy.md").text.contains(&table), "docs/proxy.md should say\n{table}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod https;
 pub mod leash;
 pub mod link;
 pub mod operator;
+pub mod pages;
 pub mod parsers;
 pub mod port;
 pub mod process;
