@@ -24,6 +24,7 @@ mod help;
 mod lifecycle;
 mod limiter;
 mod limits;
+mod links;
 mod manifests;
 mod mcp;
 mod migrate;
