@@ -154,3 +154,22 @@ fn flags_that_are_named_exist() {
         assert!(unknown.is_empty(), "{} names {unknown:?}", page.path);
     }
 }
+
+/// Folders of the repository whose files the pages name in code.
+const FOLDERS: [&str; 6] = ["src/", "tests/", "docs/", "examples/", "manifests/", ".github/"];
+
+#[test]
+fn files_that_are_named_exist() {
+    let mut seen = 0;
+    for page in pages::all() {
+        let prose = page.prose();
+        let spans = prose.split('`').skip(1).step_by(2);
+        // NAME stands for what a contributor adds.
+        let paths = spans.filter(|span| FOLDERS.iter().any(|folder| span.starts_with(folder)) && !span.contains("NAME"));
+        for path in paths {
+            seen += 1;
+            assert!(root().join(path).exists(), "{} names {path}", page.path);
+        }
+    }
+    assert!(seen >= 20, "only {seen} files were found");
+}
