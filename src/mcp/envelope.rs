@@ -16,6 +16,8 @@ pub struct Id(Box<RawValue>);
 pub struct Envelope {
     /// The revision that is spoken.
     pub revision: Revision,
+    /// Whether `MCP-Protocol-Version` named it. A client that does not send this header is a plain HTTP client, or has no session yet.
+    pub is_declared: bool,
     /// The message, or messages.
     pub message: Message,
 }
@@ -47,6 +49,11 @@ impl Envelope {
     /// Whether anybody awaits an answer.
     pub fn is_awaited(&self) -> bool {
         self.parts().iter().any(|part| part.id.is_some())
+    }
+
+    /// The revision of the client's session; `None` for a plain HTTP client.
+    pub fn declared(&self) -> Option<Revision> {
+        Some(self.revision).filter(|_| self.is_declared)
     }
 
     /// All messages, be it one.

@@ -69,6 +69,11 @@ impl<'a> Headers<'a> {
         }
     }
 
+    /// The revision of the client's session, as far as the header names one.
+    pub fn declared(&self) -> Option<Revision> {
+        self.protocol_version.and_then(Revision::parse)
+    }
+
     /// Whether the body is declared to be what it is read as: plain JSON in UTF-8.
     pub(super) fn check_media_type(&self) -> Result<(), Fault> {
         self.check_coding()?;

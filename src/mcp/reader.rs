@@ -75,7 +75,7 @@ impl Reader {
                 Message::Single(self.part(wire).map_err(with_id)?)
             }
         };
-        Ok(Envelope { revision, message })
+        Ok(Envelope { revision, is_declared: headers.protocol_version.is_some(), message })
     }
 
     fn read_batch(&self, body: &str) -> Result<Message, Fault> {

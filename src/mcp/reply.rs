@@ -1,11 +1,11 @@
 //! What a client is told when its request does not go on.
 //!
-//! | `--reject-status` | up to 2025-11-25 | from 2026-07-28 |
-//! |---|---|---|
-//! | `429` | HTTP 429 | HTTP 429 |
-//! | `200` | HTTP 200 | HTTP 200 |
-//! | `auto` | HTTP 200 | HTTP 429 |
-//! | `tool-result` | HTTP 200, a tool's result with `isError` | the same |
+//! | `--reject-status` | no `MCP-Protocol-Version` | up to 2025-11-25 | from 2026-07-28 |
+//! |---|---|---|---|
+//! | `429` | HTTP 429 | HTTP 429 | HTTP 429 |
+//! | `200` | HTTP 200 | HTTP 200 | HTTP 200 |
+//! | `auto` | HTTP 429 | HTTP 200 | HTTP 429 |
+//! | `tool-result` | HTTP 200, a tool's result with `isError` | the same | the same |
 //!
 //! The first three carry a JSON-RPC error:
 //!
@@ -14,8 +14,8 @@
 //!     "data":{"retryAfterSeconds":0.6,"limitType":"perUser","tool":"search"}}}
 //! ```
 //!
-//! `auto` is the default, because Python's SDK 1.x loses its whole session on one HTTP 429 and raises an error that can be caught on 200. A
-//! batch is answered with an array, one error for each of its requests. Where nobody awaits an answer (no id), the HTTP status is an error's
+//! `auto` is the default: a plain HTTP client, which does not send `MCP-Protocol-Version`, understands 429, while Python's SDK 1.x loses its
+//! whole session on one HTTP 429 and raises an error that can be caught on 200. A batch is answered with an array, one error for each of its requests. Where nobody awaits an answer (no id), the HTTP status is an error's
 //! in every mode. All replies carry `Retry-After` when waiting helps, and `Cache-Control: no-store`.
 
 use std::{fmt, time::Duration};
@@ -65,7 +65,7 @@ pub struct DenialForm {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum RejectStatus {
-    /// HTTP 200 up to MCP 2025-11-25, whose clients lose their session on 429; 429 after.
+    /// HTTP 200 in sessions up to MCP 2025-11-25, which 429 can end; HTTP 429 for all others, such as plain HTTP clients.
     #[default]
     Auto,
     /// HTTP 429, as ToolHive.
@@ -108,7 +108,7 @@ impl DenialForm {
 
     fn turn_away(&self, envelope: &Envelope, cause: &Cause<'_>) -> Reply {
         let over_200 = match self.status {
-            RejectStatus::Auto => envelope.revision < Revision::V2026_07_28,
+            RejectStatus::Auto => envelope.declared().is_some_and(|revision| revision < Revision::V2026_07_28),
             RejectStatus::Always429 => false,
             RejectStatus::Always200 | RejectStatus::ToolResult => true,
         };

@@ -67,10 +67,13 @@ fn the_limit_s_tool_is_named_only_where_the_limit_is_the_tool_s() {
 #[test]
 fn status_and_code_follow_the_mode_and_the_revision() {
     let statuses = |revision: &str| MODES.map(|status| mode(status).denied(&enveloped(revision, &call("search")), &after(1)).status);
-    for revision in ["2025-03-26", "2025-06-18", "2025-11-25"] {
+    for revision in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
         assert_eq!(statuses(revision), [200, 429, 200, 200], "{revision}");
     }
     assert_eq!(statuses("2026-07-28"), [429, 429, 200, 200]);
+    let plain = read(call("search")).expect("a call");
+    let statuses = MODES.map(|status| mode(status).denied(&plain, &after(1)).status);
+    assert_eq!(statuses, [429, 429, 200, 200], "a plain HTTP client");
     let code = |code: Option<i64>, revision: &str| {
         let reply = DenialForm { code, status: RejectStatus::Always429 }.denied(&enveloped(revision, &call("search")), &after(1));
         serde_json::from_slice::<Value>(&reply.body).expect("JSON")["error"]["code"].as_i64()
@@ -157,7 +160,8 @@ fn a_store_that_is_away_is_told_apart_from_a_limit() {
     let error = format!(r#"{{"code":-32603,"message":"{message}","data":{{"retryAfterSeconds":1}}}}"#);
     assert_eq!(text(&reply), format!(r#"{{"jsonrpc":"2.0","id":1,"error":{error}}}"#));
     assert_eq!((reply.status, header(&reply, "retry-after")), (503, Some("1")));
-    assert_eq!(DenialForm::default().undecided(&envelope).status, 200, "a session survives");
+    assert_eq!(DenialForm::default().undecided(&envelope).status, 503);
+    assert_eq!(DenialForm::default().undecided(&enveloped("2025-11-25", &call("search"))).status, 200, "a session survives");
     assert!(text(&mode(RejectStatus::ToolResult).undecided(&envelope)).contains(&format!("{message}. Try again in 1 s.")));
 }
 

@@ -143,7 +143,22 @@ async fn who_is_not_named_has_only_what_everyone_shares() {
     }
     assert_denied(&ask(&proxy, &[("x-user", "bob")], call(3, "search")).await, 3, "global");
     let metrics = get(proxy.metrics, "/metrics").await.text();
-    assert!(metrics.contains("tollgate_proxy_requests_total{outcome=\"denied\",status=\"200\"} 1"), "{metrics}");
+    assert!(metrics.contains("tollgate_proxy_requests_total{outcome=\"denied\",status=\"429\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_plain_http_client_gets_429_and_a_session_up_to_2025_11_25_gets_200() {
+    let upstream = Upstream::start().await;
+    let proxy = Proxy::start(&upstream.url(), &resource(json!({"global": bucket(1)})), &["--store", "memory"]);
+    assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
+    for (version, status) in [(None, 429), (Some("2024-11-05"), 200), (Some("2025-06-18"), 200), (Some("2025-11-25"), 200)] {
+        let headers: Vec<_> = version.map(|version| ("mcp-protocol-version", version)).into_iter().collect();
+        let denied = ask(&proxy, &headers, call(2, "search")).await;
+        let told = denied.json();
+        assert_eq!((denied.status, &told["id"], &told["error"]["code"]), (status, &json!(2), &json!(-32029)), "{version:?}: {told}");
+        let wait: u64 = denied.headers["retry-after"].to_str().expect("ASCII").parse().expect("whole seconds");
+        assert!((3590..=3600).contains(&wait), "{wait}");
+    }
 }
 
 #[tokio::test]

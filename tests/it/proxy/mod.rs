@@ -98,10 +98,10 @@ pub fn assert_passed(answer: &Answer, tool: &str) {
     assert_eq!(answer.json()["result"]["content"][0]["text"], tool, "{}", answer.text());
 }
 
-/// That a limit denied a call, under its id.
+/// That a limit denied the call of a plain HTTP client, under its id.
 pub fn assert_denied(answer: &Answer, id: u32, limit_type: &str) {
     let told = answer.json();
-    assert_eq!((answer.status, &told["id"], &told["error"]["code"]), (200, &json!(id), &json!(-32029)), "{told}");
+    assert_eq!((answer.status, &told["id"], &told["error"]["code"]), (429, &json!(id), &json!(-32029)), "{told}");
     assert_eq!(told["error"]["data"]["limitType"], limit_type, "{told}");
 }
 

@@ -141,18 +141,18 @@ fn other_methods() -> Vec<Attempt> {
         attempt("post in lower case", 405, with_body("post", "Connection: close\r\n")),
         attempt(
             "an upgrade to HTTP/2",
-            200,
+            429,
             with_body("POST", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
         ),
-        attempt("an upgrade to WebSocket", 200, with_body("POST", "Connection: Upgrade\r\nUpgrade: websocket\r\n")),
-        attempt("an absolute URI", 200, with_body("POST", "Connection: close\r\n").replacen("/mcp", "http://localhost/mcp", 1)),
+        attempt("an upgrade to WebSocket", 429, with_body("POST", "Connection: Upgrade\r\nUpgrade: websocket\r\n")),
+        attempt("an absolute URI", 429, with_body("POST", "Connection: close\r\n").replacen("/mcp", "http://localhost/mcp", 1)),
         attempt(
             "an absolute URI of somebody else",
             403,
             with_body("POST", "Connection: close\r\n").replacen("/mcp", "http://elsewhere/mcp", 1),
         ),
-        attempt("hop-by-hop Content-Length", 200, with_body("POST", "Connection: close, content-length\r\n")),
-        attempt("hop-by-hop Content-Type", 200, with_body("POST", "Connection: close, content-type, mcp-protocol-version\r\n")),
+        attempt("hop-by-hop Content-Length", 429, with_body("POST", "Connection: close, content-length\r\n")),
+        attempt("hop-by-hop Content-Type", 429, with_body("POST", "Connection: close, content-type, mcp-protocol-version\r\n")),
     ]
 }
 

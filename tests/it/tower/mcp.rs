@@ -107,7 +107,7 @@ async fn each_user_has_tokens_and_nobody_has_none_to_take() {
     };
     assert_eq!(ask(&limiter, by("alice")).await.status(), 202);
     let denied = ask(&limiter, by("alice")).await;
-    assert_eq!((denied.status().as_u16(), &denied.headers()["retry-after"]), (200, &http::HeaderValue::from_static("3600")));
+    assert_eq!((denied.status().as_u16(), &denied.headers()["retry-after"]), (429, &http::HeaderValue::from_static("3600")));
     let denied = json_of(denied).await;
     assert_eq!(
         (&denied["id"], &denied["error"]["code"], &denied["error"]["data"]["limitType"]),
@@ -198,7 +198,7 @@ async fn a_reader_of_one_s_own_decides_what_an_optimizer_is() {
     let denied = async |reader: Reader| {
         let limiter = limiter(1);
         let ask = async || ask_with(&limiter, Mcp::default().reader(reader), post(body.to_string())).await.status();
-        (ask().await, ask().await) == (202.try_into().expect("a status"), 200.try_into().expect("a status"))
+        (ask().await, ask().await) == (202.try_into().expect("a status"), 429.try_into().expect("a status"))
     };
     assert!(denied(Reader::default()).await, "two calls of shared, which has one token");
     assert!(!denied(Reader::default().optimizer(false)).await, "call_tool itself has no limit");
