@@ -104,7 +104,7 @@ impl<const N: usize> Visitor<'_> for NameAmong<N> {
 }
 
 /// Whether some parser may take `name` for `known`, which is in lower case ASCII.
-fn is_variant(name: &str, known: &str) -> bool {
+pub(super) fn is_variant(name: &str, known: &str) -> bool {
     // As good as all names are of ASCII, where cases are simple.
     if name.is_ascii() {
         let folded = name.bytes().take_while(|byte| *byte != 0).filter(|byte| !matches!(byte, b'_' | b'-'));

@@ -51,6 +51,7 @@
 //! | `text`, `members` | the text; one member of one name |
 //! | [`reader`] | bytes in, envelope out |
 //! | [`envelope`] | what is called, under which ids |
+//! | [`id_scan`] | the id of a message that is not read as a whole |
 //! | [`beside`] | what is not a message, by any parser |
 //! | [`refusal`] | why a request goes nowhere |
 //! | [`reply`] | what a client is told |
@@ -60,6 +61,7 @@ pub mod beside;
 pub mod envelope;
 pub mod fields;
 pub mod headers;
+pub mod id_scan;
 mod members;
 pub mod reader;
 pub mod refusal;
@@ -69,6 +71,7 @@ mod text;
 
 pub use envelope::{Envelope, Id, Message, Part};
 pub use headers::Headers;
+pub use id_scan::IdScan;
 pub use reader::Reader;
 pub use refusal::{Fault, Refusal};
 pub use reply::{DenialForm, RejectStatus, Reply};

@@ -55,6 +55,10 @@ impl Reader {
     /// # Errors
     /// A body that some parser could read as another message than this one does, or that is no message. It must go nowhere.
     pub fn read(&self, headers: &Headers<'_>, body: &[u8]) -> Result<Envelope, Refusal> {
+        self.read_certain(headers, body).map_err(|refusal| refusal.with_id_from(body))
+    }
+
+    fn read_certain(&self, headers: &Headers<'_>, body: &[u8]) -> Result<Envelope, Refusal> {
         let revision = headers.revision()?;
         headers.check_media_type()?;
         let body = text::check(body)?;
@@ -204,7 +208,7 @@ fn decode_header(value: &str) -> Result<String, Fault> {
 }
 
 /// An id as it stands. Others than MCP's strings and numbers are not told apart by all parsers, but null is common.
-fn id_of(raw: &RawValue) -> Result<Id, Fault> {
+pub(super) fn id_of(raw: &RawValue) -> Result<Id, Fault> {
     match raw.get().bytes().next() {
         Some(b'"' | b'-' | b'0'..=b'9' | b'n') => Ok(Id::new(raw)),
         _ => Err(Fault::NotJsonRpc("the id is neither a string nor a number")),

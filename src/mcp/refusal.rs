@@ -11,12 +11,14 @@
 //! | headers that disagree with the body, from 2026-07-28 | 400 | -32020 |
 //! | a message at a path that is not MCP's | 400 | -32600 |
 //!
-//! What is refused for other reasons than its body has its code from [`Reply::refused`].
+//! What is refused for other reasons than its body has its code from [`Reply::refused`]. Where the id is known, a session up to 2025-11-25
+//! gets its refusal over HTTP 200, by [`DenialForm::refused`](super::DenialForm::refused).
 
 use thiserror::Error;
 
 use super::{
     envelope::Id,
+    id_scan::IdScan,
     reply::{Reply, error_reply},
     revision::Revision,
 };
@@ -116,6 +118,20 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether the body is text in which an id can be certain all the same. JSON-RPC wants none where the body is not JSON.
+    fn leaves_id(&self) -> bool {
+        matches!(
+            self,
+            Self::LoneSurrogate { .. }
+                | Self::TooDeep { .. }
+                | Self::Ambiguous(..)
+                | Self::Prototype
+                | Self::Nul(_)
+                | Self::NotJsonRpc(_)
+                | Self::NoTool(_)
+        )
+    }
+
     fn row(&self) -> (u16, i64) {
         match self {
             Self::MediaType(_) | Self::ContentEncoding(_) => (415, -32600),
@@ -139,6 +155,12 @@ impl Fault {
 }
 
 impl Refusal {
+    /// With the id of the message, where it is certain although the message is refused.
+    pub(super) fn with_id_from(self, body: &[u8]) -> Self {
+        let id = self.id.or_else(|| if self.fault.leaves_id() { IdScan::of(body) } else { None });
+        Self { id, ..self }
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.fault.row().0

@@ -15,7 +15,8 @@
 //! ```
 //!
 //! `auto` is the default: a plain HTTP client, which does not send `MCP-Protocol-Version`, understands 429, while Python's SDK 1.x loses its
-//! whole session on one HTTP 429 and raises an error that can be caught on 200. A batch is answered with an array, one error for each of its requests. Where nobody awaits an answer (no id), the HTTP status is an error's
+//! whole session on one HTTP error and raises an error that can be caught on 200. So in such a session every refusal of a request whose id
+//! was read is HTTP 200 with the JSON-RPC error, unless the mode is `429`: 400, 413, 502, 503 and 504 too. A batch is answered with an array, one error for each of its requests. Where nobody awaits an answer (no id), the HTTP status is an error's
 //! in every mode. All replies carry `Retry-After` when waiting helps, and `Cache-Control: no-store`.
 
 use std::{fmt, time::Duration};
@@ -25,6 +26,7 @@ use serde_json::value::RawValue;
 
 use super::{
     envelope::{Envelope, Id, Message, Part},
+    refusal::Refusal,
     revision::Revision,
 };
 use crate::limiter::{Denial, Wait};
@@ -46,6 +48,10 @@ const INTERNAL_ERROR: i64 = -32603;
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
+    /// The HTTP status of what happened, also where `status` is 200 for the sake of the client's session.
+    pub cause: u16,
+    /// Whether a request with an id awaits it.
+    pub is_awaited: bool,
     /// Names in lower case.
     pub headers: Vec<(&'static str, String)>,
     /// JSON.
@@ -106,10 +112,26 @@ impl DenialForm {
         self.code.unwrap_or(if revision >= Revision::V2026_07_28 { CODE_FROM_2026_07_28 } else { CODE })
     }
 
+    /// A JSON-RPC error for each request of an envelope, about something else than limits: the upstream is down, or slow.
+    pub fn failed(&self, envelope: &Envelope, status: u16, message: &str) -> Reply {
+        let cause = Cause { http: status, code: INTERNAL_ERROR, message, told: "", wait: None, data: None };
+        let reply = Reply::new(status, None, body_for(envelope, |part| cause.as_error(part.id.as_ref())));
+        Reply { is_awaited: envelope.is_awaited(), ..reply }.over_200(self.spares(envelope.declared()))
+    }
+
+    /// A refusal of a client's request, whose session has this revision, if it has one.
+    pub fn refused(&self, declared: Option<Revision>, refusal: &Refusal) -> Reply {
+        refusal.reply().over_200(self.spares(declared))
+    }
+
+    /// Whether a client's session would not survive an HTTP error, so that requests whose id is known are answered over HTTP 200.
+    pub fn spares(&self, declared: Option<Revision>) -> bool {
+        self.status != RejectStatus::Always429 && declared.is_some_and(|revision| revision < Revision::V2026_07_28)
+    }
+
     fn turn_away(&self, envelope: &Envelope, cause: &Cause<'_>) -> Reply {
         let over_200 = match self.status {
-            RejectStatus::Auto => envelope.declared().is_some_and(|revision| revision < Revision::V2026_07_28),
-            RejectStatus::Always429 => false,
+            RejectStatus::Auto | RejectStatus::Always429 => self.spares(envelope.declared()),
             RejectStatus::Always200 | RejectStatus::ToolResult => true,
         };
         let result_type = (envelope.revision >= Revision::V2026_07_28).then_some("complete");
@@ -117,17 +139,11 @@ impl DenialForm {
             Part { tool: Some(_), id: Some(id) } if self.status == RejectStatus::ToolResult => cause.as_result(id, result_type),
             part => cause.as_error(part.id.as_ref()),
         });
-        Reply::new(if over_200 && envelope.is_awaited() { 200 } else { cause.http }, cause.wait, body)
+        Reply { is_awaited: envelope.is_awaited(), ..Reply::new(cause.http, cause.wait, body) }.over_200(over_200)
     }
 }
 
 impl Reply {
-    /// A JSON-RPC error for each request of an envelope, about something else than limits: the upstream is down, or slow.
-    pub fn failure(envelope: &Envelope, status: u16, message: &str) -> Self {
-        let cause = Cause { http: status, code: INTERNAL_ERROR, message, told: "", wait: None, data: None };
-        Self::new(status, None, body_for(envelope, |part| cause.as_error(part.id.as_ref())))
-    }
-
     /// A JSON-RPC error without an id, for a request that is refused before its body is read, or that has none.
     ///
     /// The code says what the status says: -32600 is for what is wrong with the request itself, -32603 for what is wrong here or behind. Who
@@ -144,14 +160,19 @@ impl Reply {
     fn new(status: u16, wait: Option<Duration>, body: Vec<u8>) -> Self {
         let mut headers = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
         headers.extend(wait.map(|wait| ("retry-after", wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).to_string())));
-        Self { status, headers, body }
+        Self { status, cause: status, is_awaited: false, headers, body }
+    }
+
+    /// Over HTTP 200, where that is wanted and a JSON-RPC error reaches someone.
+    fn over_200(self, is_wanted: bool) -> Self {
+        if is_wanted && self.is_awaited { Self { status: 200, ..self } } else { self }
     }
 }
 
 /// A JSON-RPC error of one message.
 pub(super) fn error_reply(status: u16, id: Option<&Id>, code: i64, message: &str) -> Reply {
     let cause = Cause { http: status, code, message, told: "", wait: None, data: None };
-    Reply::new(status, None, to_json(&cause.as_error(id)))
+    Reply { is_awaited: id.is_some(), ..Reply::new(status, None, to_json(&cause.as_error(id))) }
 }
 
 /// One answer, or for a batch an array with one for each part that awaits one. Where none does, the error stands alone.

@@ -11,7 +11,7 @@ use http::{Method, request::Parts};
 
 use super::{
     Gateway,
-    front::{Turned, headers, method_not_allowed, reply},
+    front::{Turned, headers, method_not_allowed, reply, unread},
     paths::Route,
 };
 use crate::{mcp::beside::no_message, server::Peer};
@@ -30,12 +30,12 @@ impl Gateway {
             _ => return Err(Turned::with(method_not_allowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))),
         };
         self.callers.strip(&mut parts.headers, peer, route == Route::Passed || self.callers.pass_token);
-        self.forward(parts, peer, body, None).await
+        self.forward(parts, peer, body).await.map_err(|error| Turned::with(error.without_id()))
     }
 
     /// A whole body that is certainly not a message.
     async fn read_beside(&self, parts: &Parts, body: Body) -> Result<Bytes, Turned> {
-        let body = self.read(parts, body).await?;
+        let body = self.read(parts, body, false).await.map_err(|why| Turned::with(unread(why)))?;
         let checked = headers(parts).and_then(|headers| no_message(&headers, &body));
         checked.map_err(|refusal| Turned::with(reply(refusal.reply())))?;
         Ok(body)

@@ -10,6 +10,9 @@
 //!
 //! In one step, because bodies that each have a part and wait for the rest would wait for each other. In a mapping, because the system has
 //! its pages back when it is dropped, and has not given any for bytes that never came; an allocator would keep them for the next body.
+//!
+//! Of a body that is too large, nothing is kept. Where its client needs the message's id in order to read the refusal, the rest is still
+//! received, for that alone.
 
 use std::{io, time::Duration};
 
@@ -17,14 +20,19 @@ use axum::body::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
 use memmap2::MmapMut;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::server::budget::{Budget, Charge};
+use crate::{
+    mcp::{Id, IdScan},
+    server::budget::{Budget, Charge},
+};
 
 /// The largest body that is in a vector, and may use the reserve.
 const SMALL: usize = 64 * 1024;
 /// The first vector of a body whose length is not known.
 const FIRST: usize = 1024;
+/// How many times as much as the largest body is received in order to find the id of a message that is too large.
+const SCANNED: usize = 16;
 
 /// How bodies are read.
 #[derive(Debug)]
@@ -37,10 +45,10 @@ pub(super) struct Bodies {
 }
 
 /// Why a body was not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// Larger than this many bytes.
-    TooLarge(usize),
+    /// Larger than this many bytes, and the message's id, where it was wanted and could be found.
+    TooLarge(usize, Option<Id>),
     /// It ended before its end.
     Broken,
     /// It was not there within this time.
@@ -62,10 +70,18 @@ impl Bodies {
         self.budget.used()
     }
 
-    /// The whole body, whose length may have been announced.
-    pub(super) async fn read(&self, announced: Option<u64>, body: impl Body<Data = Bytes> + Unpin) -> Result<Bytes, Unread> {
+    /// The whole body, whose length may have been announced. `wants_id` if its client reads a refusal only by the message's id.
+    pub(super) async fn read(
+        &self,
+        announced: Option<u64>,
+        mut body: impl Body<Data = Bytes> + Unpin,
+        wants_id: bool,
+    ) -> Result<Bytes, Unread> {
+        let mut scan = Scan { id: wants_id.then(IdScan::default), left: self.largest.saturating_mul(SCANNED) };
         if announced.is_some_and(|length| length > self.largest as u64) {
-            return Err(Unread::TooLarge(self.largest));
+            let is_short = announced.is_some_and(|length| length <= scan.left as u64);
+            let id = if is_short { timeout(self.within, scan.rest(&mut body)).await.ok().flatten() } else { None };
+            return Err(Unread::TooLarge(self.largest, id));
         }
         let mut buffer = Buffer {
             bodies: self,
@@ -74,12 +90,60 @@ impl Bodies {
             stored: Stored::Small(Vec::new()),
             waited: false,
         };
-        match timeout(self.within, buffer.fill(body)).await {
-            Ok(filled) => filled.map(|()| buffer.done()),
+        let deadline = Instant::now() + self.within;
+        match timeout_at(deadline, buffer.fill(&mut body)).await {
+            Ok(Ok(())) => Ok(buffer.done()),
+            Ok(Err(Over::Much(last))) => {
+                scan.feed(buffer.stored.as_ref());
+                drop(buffer);
+                scan.feed(&last);
+                drop(last);
+                Err(Unread::TooLarge(self.largest, timeout_at(deadline, scan.rest(&mut body)).await.ok().flatten()))
+            }
+            Ok(Err(Over::Unread(why))) => Err(why),
             Err(_) if buffer.waited => Err(Unread::NoRoom),
             Err(_) => Err(Unread::Late(self.within)),
         }
     }
+}
+
+/// The way to the id of a message that is too large.
+struct Scan {
+    id: Option<IdScan>,
+    /// How many bytes are still received for it.
+    left: usize,
+}
+
+impl Scan {
+    fn feed(&mut self, piece: &[u8]) {
+        match (self.left.checked_sub(piece.len()), &mut self.id) {
+            (Some(left), Some(id)) => {
+                self.left = left;
+                id.feed(piece);
+            }
+            _ => self.id = None,
+        }
+        self.id.take_if(|id| id.is_lost());
+    }
+
+    /// The id, after what is left of the body.
+    async fn rest(mut self, body: &mut (impl Body<Data = Bytes> + Unpin)) -> Option<Id> {
+        while self.id.is_some()
+            && let Some(frame) = body.frame().await
+        {
+            if let Ok(data) = frame.ok()?.into_data() {
+                self.feed(&data);
+            }
+        }
+        self.id?.finish()
+    }
+}
+
+/// Why a body was not filled.
+enum Over {
+    /// It is too large: with the bytes that do not fit.
+    Much(Bytes),
+    Unread(Unread),
 }
 
 /// A body that is being read.
@@ -105,11 +169,15 @@ struct Held {
 }
 
 impl Buffer<'_> {
-    async fn fill(&mut self, mut body: impl Body<Data = Bytes> + Unpin) -> Result<(), Unread> {
+    async fn fill(&mut self, body: &mut (impl Body<Data = Bytes> + Unpin)) -> Result<(), Over> {
         while let Some(frame) = body.frame().await {
             // Trailers go nowhere.
-            if let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() {
-                self.make_room(data.len()).await?;
+            if let Ok(data) = frame.map_err(|_| Over::Unread(Unread::Broken))?.into_data() {
+                let needed = self.stored.as_ref().len().saturating_add(data.len());
+                if needed > self.bodies.largest {
+                    return Err(Over::Much(data));
+                }
+                self.make_room(needed).await.map_err(Over::Unread)?;
                 self.stored.push(&data);
             }
         }
@@ -117,11 +185,7 @@ impl Buffer<'_> {
     }
 
     /// Charges more bytes, and has memory for them.
-    async fn make_room(&mut self, more: usize) -> Result<(), Unread> {
-        let needed = self.stored.as_ref().len().saturating_add(more);
-        if needed > self.bodies.largest {
-            return Err(Unread::TooLarge(self.bodies.largest));
-        }
+    async fn make_room(&mut self, needed: usize) -> Result<(), Unread> {
         let room = match self.announced {
             Some(length) if length <= SMALL || needed > SMALL => length.max(needed),
             None if needed > SMALL => self.bodies.largest,
@@ -130,7 +194,7 @@ impl Buffer<'_> {
         let more = room.saturating_sub(self.charge.held());
         if more > 0 && self.charge.try_grow(more).is_err() {
             self.waited = true;
-            self.charge.grow(more).await.map_err(|_| Unread::TooLarge(self.bodies.largest))?;
+            self.charge.grow(more).await.map_err(|_| Unread::NoRoom)?;
         }
         self.stored.grow_to(room).map_err(|_| Unread::NoRoom)
     }
@@ -224,7 +288,7 @@ mod tests {
         for len in [0, 1, FIRST, FIRST + 1, SMALL, SMALL + 1, 4 * MIB] {
             let whole: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
             for announced in [Some(len as u64), None] {
-                let read = bodies.read(announced, Full::from(whole.clone())).await.expect("room");
+                let read = bodies.read(announced, Full::from(whole.clone()), false).await.expect("room");
                 assert!(read == whole, "{len} {announced:?}");
                 let charged = bodies.held();
                 assert!((len..=len.next_power_of_two().max(FIRST)).contains(&charged), "{charged} for {len} {announced:?}");
@@ -241,7 +305,7 @@ mod tests {
     async fn what_is_only_announced_costs_nothing() {
         let bodies = bodies();
         let (sender, body) = sent();
-        let read = bodies.read(Some(4 * MIB as u64), body);
+        let read = bodies.read(Some(4 * MIB as u64), body, false);
         let sending = async {
             sender.send(10).expect("it is read");
             tokio::time::sleep(WITHIN / 3).await;
@@ -254,31 +318,65 @@ mod tests {
     #[tokio::test]
     async fn too_large_is_said_at_once_or_when_it_shows() {
         let bodies = bodies();
-        assert_eq!(bodies.read(Some(4 * MIB as u64 + 1), sent().1).await, Err(Unread::TooLarge(4 * MIB)));
-        assert_eq!(bodies.read(None, Full::from(vec![0; 4 * MIB + 1])).await, Err(Unread::TooLarge(4 * MIB)));
+        assert_eq!(bodies.read(Some(4 * MIB as u64 + 1), sent().1, false).await, Err(Unread::TooLarge(4 * MIB, None)));
+        assert_eq!(bodies.read(None, Full::from(vec![0; 4 * MIB + 1]), false).await, Err(Unread::TooLarge(4 * MIB, None)));
         let few = Bodies::new(0, 10, WITHIN);
-        assert_eq!(few.read(None, Full::from("0123456789")).await.expect("room for one"), "0123456789");
-        assert_eq!(few.read(None, Full::from("0123456789a")).await, Err(Unread::TooLarge(10)));
+        assert_eq!(few.read(None, Full::from("0123456789"), false).await.expect("room for one"), "0123456789");
+        assert_eq!(few.read(None, Full::from("0123456789a"), false).await, Err(Unread::TooLarge(10, None)));
+    }
+
+    #[tokio::test]
+    async fn the_id_of_a_message_that_is_too_large_is_found_without_keeping_it() {
+        let bodies = bodies();
+        let message =
+            |arguments: usize| format!(r#"{{"method":"tools/call","params":"{}","jsonrpc":"2.0","id":7}}"#, "x".repeat(arguments));
+        for arguments in [4 * MIB, 8 * MIB] {
+            let large = message(arguments);
+            for announced in [Some(large.len() as u64), None] {
+                let read = bodies.read(announced, Full::from(large.clone()), true).await;
+                assert!(matches!(&read, Err(Unread::TooLarge(_, Some(id))) if id.as_str() == "7"), "{read:?}");
+            }
+        }
+        assert_eq!(bodies.held(), 0);
+        let few = Bodies::new(0, 100, WITHIN);
+        let (sender, body) = sent();
+        let pieces = async {
+            sender.send(90).expect("it is read");
+            sender.send(20).expect("it is read");
+        };
+        assert_eq!(
+            tokio::join!(few.read(None, body, true), pieces).0,
+            Err(Unread::TooLarge(100, None)),
+            "what is no message is not awaited"
+        );
+        let (_sender, body) = sent();
+        assert_eq!(few.read(Some(200), body, true).await, Err(Unread::TooLarge(100, None)), "nor longer than any other body");
+        let large = message(100 * SCANNED);
+        assert_eq!(
+            few.read(Some(large.len() as u64), Full::from(large), true).await,
+            Err(Unread::TooLarge(100, None)),
+            "or without bounds"
+        );
     }
 
     #[tokio::test]
     async fn without_room_large_bodies_wait_and_small_ones_do_not() {
         let bodies = bodies();
         let large = || Full::from(vec![b'x'; 4 * MIB]);
-        let first = bodies.read(Some(4 * MIB as u64), large()).await.expect("room");
-        let second = bodies.read(None, large()).await.expect("room");
+        let first = bodies.read(Some(4 * MIB as u64), large(), false).await.expect("room");
+        let second = bodies.read(None, large(), false).await.expect("room");
         assert_eq!(bodies.held(), 8 * MIB);
-        assert_eq!(bodies.read(Some(4 * MIB as u64), large()).await, Err(Unread::NoRoom));
-        assert_eq!(bodies.read(None, large()).await, Err(Unread::NoRoom));
+        assert_eq!(bodies.read(Some(4 * MIB as u64), large(), false).await, Err(Unread::NoRoom));
+        assert_eq!(bodies.read(None, large(), false).await, Err(Unread::NoRoom));
         for announced in [Some(SMALL as u64), None] {
-            assert!(bodies.read(announced, Full::from(vec![b'x'; SMALL])).await.is_ok(), "{announced:?}");
+            assert!(bodies.read(announced, Full::from(vec![b'x'; SMALL]), false).await.is_ok(), "{announced:?}");
         }
         assert_eq!(bodies.held(), 8 * MIB, "who gave up is not charged");
         let leaves = async {
             tokio::time::sleep(WITHIN / 10).await;
             drop(first);
         };
-        assert!(tokio::join!(bodies.read(Some(4 * MIB as u64), large()), leaves).0.is_ok());
+        assert!(tokio::join!(bodies.read(Some(4 * MIB as u64), large(), false), leaves).0.is_ok());
         drop(second);
     }
 
@@ -295,7 +393,7 @@ mod tests {
                 }
                 drop(sender);
             };
-            tokio::join!(bodies.read(Some(40 * 100 * 1024), body), chunks).0.map(drop)
+            tokio::join!(bodies.read(Some(40 * 100 * 1024), body, false), chunks).0.map(drop)
         });
         assert!(futures_util::future::join_all(reads).await.iter().all(Result::is_ok));
         assert_eq!(bodies.held(), 0);

@@ -15,7 +15,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 
 use super::{
     Gateway,
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     auth::Caller,
     limiter::{Call, Decision, StoreError},
-    mcp::{Envelope, Headers, Refusal, Reply, fields},
+    mcp::{Envelope, Fault, Headers, Refusal, Reply, Revision, fields},
     server::Peer,
 };
 
@@ -38,6 +38,9 @@ const PASSED: [Method; 4] = [Method::GET, Method::HEAD, Method::DELETE, Method::
 
 /// When a client for whose body there was no room may try again.
 const RETRY_AFTER_SECONDS: &str = "5";
+
+/// Header fields for an answer.
+type Fields = Vec<(HeaderName, HeaderValue)>;
 
 /// An answer of our own instead of the server's.
 pub(super) struct Turned(Box<Response>);
@@ -52,12 +55,17 @@ impl Turned {
     }
 }
 
+/// The HTTP status of what happened, where a session is answered over HTTP 200: an extension of the response.
+#[derive(Clone, Copy)]
+struct Cause(StatusCode);
+
 /// Serves one request.
 pub(super) async fn serve(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let mut access = Access::begin(request.method(), gateway.access_log);
     let (parts, body) = request.into_parts();
     let response = gateway.respond(parts, body, &mut access).await;
-    gateway.metrics.answered(&access, response.status());
+    let cause = response.extensions().get::<Cause>().map_or(response.status(), |Cause(status)| *status);
+    gateway.metrics.answered(&access, cause);
     access.end(response.status());
     response
 }
@@ -92,19 +100,36 @@ impl Gateway {
             self.metrics.sign_in_refused(rejection);
             self.callers.unknown(rejection)
         })?;
-        let body = match &parts.method {
-            &Method::POST => self.read(&parts, body).await?,
-            method if PASSED.contains(method) => Bytes::new(),
-            _ => return Err(Turned::with(method_not_allowed("GET, HEAD, POST, DELETE, OPTIONS"))),
-        };
-        let mut told = Vec::new();
-        let mut envelope = None;
-        if parts.method == Method::POST {
-            let read = self.envelope(&parts, &body).map_err(|refusal| Turned::with(reply(refusal.reply())))?;
-            told = self.decide(&read, caller.as_deref().map(Caller::subject), access).await?;
-            envelope = Some(read);
+        match &parts.method {
+            &Method::POST => self.post(parts, peer.as_ref(), body, caller.as_deref().map(Caller::subject), access).await,
+            method if PASSED.contains(method) => {
+                self.forward(parts, peer.as_ref(), Bytes::new()).await.map_err(|error| Turned::with(error.without_id()))
+            }
+            _ => Err(Turned::with(method_not_allowed("GET, HEAD, POST, DELETE, OPTIONS"))),
         }
-        let mut response = self.forward(parts, peer.as_ref(), body, envelope.as_ref()).await?;
+    }
+
+    /// A message: read, decided, and passed on.
+    async fn post(
+        &self,
+        parts: Parts,
+        peer: Option<&Peer>,
+        body: Body,
+        user: Option<&str>,
+        access: &mut Access,
+    ) -> Result<Response, Turned> {
+        let declared = declared(&parts);
+        let refused = |refusal: Refusal| Turned::with(reply(self.rejection.refused(declared, &refusal)));
+        let body = self.read(&parts, body, self.rejection.spares(declared)).await.map_err(|why| match why {
+            Unread::TooLarge(limit, id @ Some(_)) => refused(Refusal { fault: Fault::TooLarge { limit }, id }),
+            why => Turned::with(unread(why)),
+        })?;
+        let envelope = self.envelope(&parts, &body).map_err(refused)?;
+        let told = self.decide(&envelope, user, access).await.map_err(|(turned, told)| Turned::with(with(reply(turned), told)))?;
+        let mut response = self.forward(parts, peer, body).await.map_err(|error| {
+            error.log();
+            Turned::with(reply(self.rejection.failed(&envelope, error.status(), &error.to_string())))
+        })?;
         for (name, value) in told {
             response.headers_mut().insert(name, value);
         }
@@ -112,16 +137,10 @@ impl Gateway {
     }
 
     /// Passes a request on; the answer leads nowhere past this proxy.
-    pub(super) async fn forward(
-        &self,
-        parts: Parts,
-        peer: Option<&Peer>,
-        body: Bytes,
-        envelope: Option<&Envelope>,
-    ) -> Result<Response, Turned> {
+    pub(super) async fn forward(&self, parts: Parts, peer: Option<&Peer>, body: Bytes) -> Result<Response, NoAnswer> {
         let streaming_at = (parts.method == Method::GET).then(|| parts.uri.path().to_owned());
         let head = self.head(parts, peer);
-        let mut response = self.upstream.pass(head, body).await.map_err(|error| Turned::with(no_answer(&error, envelope)))?;
+        let mut response = self.upstream.pass(head, body).await?;
         self.origin.hide(response.headers_mut(), |path| self.paths.is_named(path));
         if let Some(path) = streaming_at {
             response = self.paths.announced.watch(&path, &self.origin, response);
@@ -130,9 +149,9 @@ impl Gateway {
     }
 
     /// The whole body, within bounds of size, time and memory.
-    pub(super) async fn read(&self, parts: &Parts, body: Body) -> Result<Bytes, Turned> {
+    pub(super) async fn read(&self, parts: &Parts, body: Body, wants_id: bool) -> Result<Bytes, Unread> {
         let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        self.bodies.read(announced, body).await.map_err(|why| Turned::with(unread(why)))
+        self.bodies.read(announced, body, wants_id).await
     }
 
     fn envelope(&self, parts: &Parts, body: &[u8]) -> Result<Envelope, Refusal> {
@@ -140,8 +159,8 @@ impl Gateway {
         self.served.load().reader.read(&headers, body)
     }
 
-    /// Decides what is called; header fields for the answer when it may go on.
-    async fn decide(&self, envelope: &Envelope, user: Option<&str>, access: &mut Access) -> Result<Vec<(HeaderName, HeaderValue)>, Turned> {
+    /// Decides what is called; header fields for the answer, and if it may not go on, the answer itself.
+    async fn decide(&self, envelope: &Envelope, user: Option<&str>, access: &mut Access) -> Result<Fields, (Reply, Fields)> {
         let tools = envelope.tools();
         if tools.is_empty() {
             return Ok(Vec::new());
@@ -152,13 +171,13 @@ impl Gateway {
         let told = self.tell(&tools, user, decision.as_ref().ok());
         match decision {
             Ok(Decision::Allowed { .. }) => Ok(told),
-            Ok(Decision::Denied(denial)) => Err(Turned::with(with(reply(self.rejection.denied(envelope, &denial)), told))),
-            Err(StoreError { .. }) => Err(Turned::with(reply(self.rejection.undecided(envelope)))),
+            Ok(Decision::Denied(denial)) => Err((self.rejection.denied(envelope, &denial), told)),
+            Err(StoreError { .. }) => Err((self.rejection.undecided(envelope), told)),
         }
     }
 
     /// `RateLimit` and `RateLimit-Policy`, where they are switched on.
-    fn tell(&self, tools: &[&str], user: Option<&str>, decision: Option<&Decision>) -> Vec<(HeaderName, HeaderValue)> {
+    fn tell(&self, tools: &[&str], user: Option<&str>, decision: Option<&Decision>) -> Fields {
         let (true, Some(decision)) = (self.rate_limit_fields, decision) else { return Vec::new() };
         let policy = self.limiter.policy();
         let call = Call::batch(tools).by_known(user);
@@ -190,6 +209,11 @@ pub(super) fn headers(parts: &Parts) -> Result<Headers<'_>, Refusal> {
     Headers::collect(fields).map_err(|fault| Refusal { fault, id: None })
 }
 
+/// The revision of the client's session, if it has one.
+fn declared(parts: &Parts) -> Option<Revision> {
+    headers(parts).ok()?.declared()
+}
+
 /// What the client called: the authority of the target, which is all that HTTP/2 has, or else `Host`.
 fn host(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
     let authority = uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
@@ -198,19 +222,28 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// An answer as the envelope's module wrote it.
 pub(super) fn reply(reply: Reply) -> Response {
-    Response::from(reply).map(Body::new)
+    let cause = StatusCode::from_u16(reply.cause).map(Cause);
+    let mut response = Response::from(reply).map(Body::new);
+    if let Ok(cause) = cause {
+        response.extensions_mut().insert(cause);
+    }
+    response
 }
 
-fn with(mut response: Response, fields: Vec<(HeaderName, HeaderValue)>) -> Response {
+fn with(mut response: Response, fields: Fields) -> Response {
     response.headers_mut().extend(fields);
     response
 }
 
-fn no_answer(error: &NoAnswer, envelope: Option<&Envelope>) -> Response {
-    tracing::debug!(error = %super::chain(error), "no answer from the MCP server");
-    match envelope {
-        Some(envelope) => reply(Reply::failure(envelope, error.status(), &error.to_string())),
-        None => plain(error.status(), &error.to_string()),
+impl NoAnswer {
+    fn log(&self) {
+        tracing::debug!(error = %super::chain(self), "no answer from the MCP server");
+    }
+
+    /// The answer to a request that has no id.
+    pub(super) fn without_id(&self) -> Response {
+        self.log();
+        plain(self.status(), &self.to_string())
     }
 }
 
@@ -219,9 +252,9 @@ pub(super) fn plain(status: u16, message: &str) -> Response {
     reply(Reply::refused(status, message))
 }
 
-fn unread(why: Unread) -> Response {
+pub(super) fn unread(why: Unread) -> Response {
     match why {
-        Unread::TooLarge(largest) => plain(413, &format!("the body is larger than {largest} bytes")),
+        Unread::TooLarge(largest, _) => plain(413, &format!("the body is larger than {largest} bytes")),
         Unread::Broken => plain(400, "the body ended before its end"),
         Unread::Late(within) => plain(408, &format!("the body did not come within {within:?}")),
         Unread::NoRoom => {

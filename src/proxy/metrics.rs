@@ -64,7 +64,11 @@ impl Metrics {
             registry: Registry::default(),
         };
         let ours = registry.sub_registry_with_prefix("tollgate_proxy");
-        ours.register("requests", "Requests by what the limits said and the HTTP status", metrics.requests.clone());
+        ours.register(
+            "requests",
+            "Requests by what the limits said and the HTTP status, or what it would be where a session gets 200",
+            metrics.requests.clone(),
+        );
         ours.register_with_unit("request_duration", "Until the head of the answer", Unit::Seconds, metrics.duration.clone());
         ours.register_with_unit("buffered", "Bodies of requests in memory", Unit::Bytes, metrics.buffered.clone());
         ours.register("streams", "Answers that are still being passed on", metrics.streams.clone());

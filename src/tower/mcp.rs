@@ -9,7 +9,7 @@ use super::{
     Body,
     classify::{Calls, Classified, Classify},
 };
-use crate::mcp::{Envelope, Fault, Headers, Reader, Refusal};
+use crate::mcp::{DenialForm, Envelope, Fault, Headers, Reader, Refusal, Revision};
 
 /// How much of a body is read unless told otherwise: 4 MiB.
 pub const MOST_BYTES: usize = 4 << 20;
@@ -18,6 +18,7 @@ pub const MOST_BYTES: usize = 4 << 20;
 #[derive(Clone, Copy, Debug)]
 pub struct Mcp<U = fn(&Parts) -> Option<String>> {
     reader: Reader,
+    denial_form: DenialForm,
     most_bytes: usize,
     user: U,
 }
@@ -25,7 +26,7 @@ pub struct Mcp<U = fn(&Parts) -> Option<String>> {
 impl Default for Mcp {
     /// For any server; callers are not told apart.
     fn default() -> Self {
-        Self { reader: Reader::default(), most_bytes: MOST_BYTES, user: |_| None }
+        Self { reader: Reader::default(), denial_form: DenialForm::default(), most_bytes: MOST_BYTES, user: |_| None }
     }
 }
 
@@ -33,13 +34,19 @@ impl<U> Mcp<U> {
     /// Who is calling: a verified user, as an outer layer left it in the request's extensions. `None` is nobody: limits per user are left out.
     #[must_use]
     pub fn by<V: Fn(&Parts) -> Option<String>>(self, user: V) -> Mcp<V> {
-        Mcp { reader: self.reader, most_bytes: self.most_bytes, user }
+        Mcp { reader: self.reader, denial_form: self.denial_form, most_bytes: self.most_bytes, user }
     }
 
     /// How bodies are read.
     #[must_use]
     pub fn reader(self, reader: Reader) -> Self {
         Self { reader, ..self }
+    }
+
+    /// How requests that are no messages are answered: over HTTP 200 where a session would not survive an error, and its request's id is known.
+    #[must_use]
+    pub fn denial_form(self, denial_form: DenialForm) -> Self {
+        Self { denial_form, ..self }
     }
 
     /// How large a body may be; a larger one is answered with HTTP 413.
@@ -78,12 +85,16 @@ where
         let (parts, body) = request.into_parts();
         let (envelope, body) = match self.read(&parts, body).await {
             Ok(read) => read,
-            Err(refusal) => return Classified::Refused(refusal.reply().into()),
+            Err(refusal) => return Classified::Refused(self.denial_form.refused(declared(&parts), &refusal).into()),
         };
         let calls = Calls::batch(envelope.tools()).by((self.user)(&parts));
         let request = Request::from_parts(parts, Body::Left(Full::new(body)));
         if calls.tools.is_empty() { Classified::Pass(request) } else { Classified::Counted { request, calls, context: envelope } }
     }
+}
+
+fn declared(parts: &Parts) -> Option<Revision> {
+    Headers::collect(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))).ok()?.declared()
 }
 
 async fn whole<B>(body: B, most_bytes: usize) -> Result<Bytes, Fault>

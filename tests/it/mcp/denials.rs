@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tollgate::{
     limiter::{Call, DecidedBy, Decision, Denial, Limit, Limiter, Policy, Scope, ServerId, Wait},
-    mcp::{DenialForm, Envelope, Reader, RejectStatus, Reply, fields},
+    mcp::{DenialForm, Envelope, Fault, Reader, RejectStatus, Reply, fields},
     model::{
         limits::Limits,
         subject::{Kind, Subject},
@@ -167,9 +167,32 @@ fn a_store_that_is_away_is_told_apart_from_a_limit() {
 
 #[test]
 fn an_upstream_s_failure_carries_the_id() {
-    let reply = Reply::failure(&read(call("search")).expect("a call"), 502, "the upstream is away");
+    let reply = DenialForm::default().failed(&read(call("search")).expect("a call"), 502, "the upstream is away");
     let body = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"the upstream is away"}}"#;
     assert_eq!((reply.status, text(&reply).as_str()), (502, body));
+}
+
+#[test]
+fn a_session_up_to_2025_11_25_survives_every_refusal_of_a_request_with_an_id() {
+    let refusal =
+        tollgate::mcp::Refusal { fault: Fault::TooLarge { limit: 9 }, id: read(call("x")).expect("a call").parts()[0].id.clone() };
+    let without_id = tollgate::mcp::Refusal { id: None, ..refusal.clone() };
+    for (version, statuses) in [(None, [429; 4]), (Some("2026-07-28"), [429; 4]), (Some("2025-11-25"), [200, 429, 200, 200])] {
+        for (status, wanted) in MODES.into_iter().zip(statuses) {
+            let is_200 = wanted == 200;
+            let envelope = match version {
+                None => read(call("search")).expect("a call"),
+                Some(version) => enveloped(version, &call("search")),
+            };
+            let failed = mode(status).failed(&envelope, 504, "late");
+            assert_eq!((failed.status, failed.cause), (if is_200 { 200 } else { 504 }, 504), "{version:?} {status}");
+            let refused = mode(status).refused(envelope.declared(), &refusal);
+            assert_eq!((refused.status, refused.cause), (if is_200 { 200 } else { 413 }, 413), "{version:?} {status}");
+            assert_eq!(mode(status).refused(envelope.declared(), &without_id).status, 413, "nobody could read it");
+        }
+    }
+    let notification = enveloped("2025-11-25", r#"{"jsonrpc":"2.0","method":"notifications/cancelled"}"#);
+    assert_eq!(DenialForm::default().failed(&notification, 502, "down").status, 502);
 }
 
 #[test]

@@ -148,10 +148,31 @@ fn a_refusal_is_a_json_rpc_error_with_the_id_where_that_is_certain() {
     let reply = refused(&headers(None), r#"{"jsonrpc":"2.0","id":1.50,"method":"tools/call"}"#).reply();
     let body = r#"{"jsonrpc":"2.0","id":1.50,"error":{"code":-32602,"message":"the tool to call cannot be told: params.name is missing"}}"#;
     let headers_sent = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
-    assert_eq!(reply, Reply { status: 400, headers: headers_sent, body: body.as_bytes().to_vec() });
+    let wanted = Reply { status: 400, cause: 400, is_awaited: true, headers: headers_sent, body: body.as_bytes().to_vec() };
+    assert_eq!(reply, wanted);
     let reply = refused(&headers(None), r#"{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}"#).reply();
     let body = r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"\"method\" could be read as \"method\"; send \"method\" once and spelled so"}}"#;
     assert_eq!(String::from_utf8_lossy(&reply.body), body);
+}
+
+#[test]
+fn a_refused_message_keeps_its_id_where_no_parser_could_read_another() {
+    let deep = format!("{}{}", "[".repeat(2000), "]".repeat(2000));
+    for params in
+        [r#"{"name":"a","Name":"b"}"#, r#"{"name":"a\u0000"}"#, r#"{"name":"a","__proto__":1}"#, r#"{"name":"\ud800"}"#, &deep, "[]"]
+    {
+        let body = format!(r#"{{"method":"tools/call","params":{params},"jsonrpc":"2.0","id":"x"}}"#);
+        let refusal = refused(&headers(None), &body);
+        assert_eq!(refusal.id.map(|id| id.as_str().to_owned()).as_deref(), Some("\"x\""), "{body}");
+    }
+    for body in [
+        r#"{"jsonrpc":"2.0","id":1,"method":"a","METHOD":"b"}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"a",}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{},"method":"a"}"#,
+        r#"[{"jsonrpc":"2.0","id":1,"method":"a"},{}]"#,
+    ] {
+        assert_eq!(refused(&headers(None), body).id, None, "{body}");
+    }
 }
 
 #[test]

@@ -11,7 +11,12 @@ use crate::{
         issuer::{Issuer, Mood},
         signer::{AUDIENCE, Signer},
     },
-    support::{ca::Ca, https::Client, port::free_port, proxy::Proxy},
+    support::{
+        ca::Ca,
+        https::{Client, get},
+        port::free_port,
+        proxy::Proxy,
+    },
 };
 
 #[tokio::test]
@@ -38,6 +43,61 @@ async fn an_error_is_an_invalid_request_only_where_the_request_is_invalid() {
         assert_refused(&answer, status, "");
         assert_eq!(answer.json()["error"]["code"], code, "{}", answer.text());
         assert_eq!(answer.headers["cache-control"], "no-store", "{}", answer.text());
+    }
+}
+
+/// Python's SDK 1.x ends its session at the first HTTP error.
+#[tokio::test]
+async fn a_session_reads_every_refusal_after_its_id_over_http_200() {
+    let upstream = Upstream::start().await;
+    let limits = resource(json!({"global": bucket(9)}));
+    let down = Proxy::start(&format!("http://127.0.0.1:{}/mcp", free_port()), &limits, &["--store", "memory"]);
+    let strict = proxy(&upstream, 9, &["--max-body", "300", "--upstream-timeout", "300ms"]);
+    let undecided = Proxy::start(&upstream.url(), &limits, &["--redis-url", "redis://127.0.0.1:1", "--on-store-error", "closed"]);
+    let nameless = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call"}).to_string();
+    let twice = r#"{"method":"tools/call","params":{"name":"a","name":"b"},"jsonrpc":"2.0","id":7}"#;
+    let large = format!(r#"{{"method":"tools/call","params":{{"name":"{}"}},"jsonrpc":"2.0","id":7}}"#, "x".repeat(4000));
+    let cases = [
+        (400, -32602, &strict, nameless),
+        (400, -32600, &strict, twice.to_owned()),
+        (413, -32600, &strict, large),
+        (502, -32603, &strict, call(7, "broken")),
+        (502, -32603, &down, call(7, "search")),
+        (503, -32603, &undecided, call(7, "search")),
+        (504, -32603, &strict, call(7, "slow")),
+    ];
+    for (status, code, proxy, body) in cases {
+        for (version, sent) in [(Some("2025-06-18"), 200), (Some("2025-11-25"), 200), (None, status)] {
+            let headers: Vec<_> = version.map(|version| ("mcp-protocol-version", version)).into_iter().collect();
+            let answer = ask(proxy, &headers, body.clone()).await;
+            assert_refused(&answer, sent, "");
+            assert_eq!(answer.json()["error"]["code"], code, "{}", answer.text());
+            assert!(sent != 200 || answer.json()["id"] == 7, "{}", answer.text());
+        }
+    }
+    let metrics = get(down.metrics, "/metrics").await.text();
+    assert!(metrics.contains("tollgate_proxy_requests_total{outcome=\"allowed\",status=\"502\"} 3"), "what happened is counted: {metrics}");
+}
+
+#[tokio::test]
+async fn a_session_s_refusals_before_its_id_keep_their_status() {
+    let (upstream, signer) = (Upstream::start().await, Signer::es256("e"));
+    let issuer = Issuer::start(&[&signer]).await;
+    let open = proxy(&upstream, 9, &["--max-body", "300"]);
+    let signed_in = proxy(&upstream, 9, &["--oidc-issuer", &issuer.url, "--oidc-audience", AUDIENCE]);
+    let session = ("mcp-protocol-version", "2025-11-25");
+    let notification = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"message": "x".repeat(400)}}).to_string();
+    let answers = [
+        (401, ask(&signed_in, &[session], call(1, "search")).await),
+        (403, ask(&open, &[session, ("origin", "http://evil.example")], call(1, "search")).await),
+        (404, send(&open, request("POST", "/other", &[session], call(1, "search"))).await),
+        (415, ask(&open, &[session, ("content-encoding", "gzip")], call(1, "search")).await),
+        (400, ask(&open, &[session], r#"{"jsonrpc":"2.0","id":1,"method":"ping",}"#).await),
+        (413, ask(&open, &[session], notification).await),
+        (413, ask(&open, &[session], " ".repeat(400)).await),
+    ];
+    for (status, answer) in answers {
+        assert_refused(&answer, status, "");
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::resource;
 use crate::support::{
     pages::Page,
+    outage::{Outage, relay},
     proxy::Proxy,
     sdks::{Client, Report, Running, Server},
 };
@@ -96,6 +97,49 @@ fn every_client_lives_under_auto_and_the_table_in_the_docs_is_what_was_seen() {
     }
     let spoken = |revision: &str| rows.iter().filter(|(_, spoken, _)| spoken == revision).count();
     assert_eq!((spoken(LAST_WITH_200), spoken("2026-07-28")), (6, 4), "{rows:?}");
+    let table: String =
+        rows.iter().map(|(client, revision, cells)| format!("| {}, {revision} | {} |\n", client.title(), cells.join(" | "))).collect();
+    assert!(Page::read("docs/proxy.md").text.contains(&table), "docs/proxy.md should say\n{table}");
+}
+
+/// One run in which the server fails the third call.
+fn run_with_outage(client: Client, server: &Running, outage: Outage) -> Report {
+    let server = server.url.strip_prefix("http://").and_then(|url| url.strip_suffix("/mcp")).expect("its URL");
+    let limits = resource(json!({"global": {"maxTokens": 100, "refillPeriod": "1m0s"}}));
+    let upstream = format!("http://{}/mcp", relay(server.parse().expect("an address"), outage));
+    let proxy = Proxy::start(&upstream, &limits, &["--store", "memory", "--upstream-timeout", "1s"]);
+    client.run(&proxy.url())
+}
+
+#[test]
+fn every_session_up_to_2025_11_25_survives_a_server_that_is_down_or_slow() {
+    let mut rows: Vec<(Client, String, Vec<String>)> = Vec::new();
+    for server in [Server::Python1Sse, Server::Python2Sse] {
+        let server = server.start();
+        for outage in [Outage::Down, Outage::Slow] {
+            let reports = thread::scope(|scope| {
+                let server = &server;
+                let runs = Client::ALL.map(|client| (client, scope.spawn(move || run_with_outage(client, server, outage))));
+                runs.map(|(client, run)| (client, run.join().expect("its panic is told above")))
+            });
+            for (client, report) in reports {
+                let revision = report.revision.clone().expect("every session has one");
+                assert!(report.error.is_some() && report.calls == 2, "{client:?}, {outage:?}: {report:?}");
+                if revision.as_str() <= LAST_WITH_200 {
+                    assert_lives(client, &report);
+                    assert!(report.error.as_deref().is_some_and(|error| error.contains("-32603")), "{client:?}, {outage:?}: {report:?}");
+                }
+                let place = rows.iter().position(|(known, spoken, _)| (*known, spoken) == (client, &revision)).unwrap_or(rows.len());
+                if place == rows.len() {
+                    rows.push((client, revision, Vec::new()));
+                }
+                if rows[place].2.len() < 2 {
+                    let end = if report.alive && report.again { "" } else { ", **session lost**" };
+                    rows[place].2.push(format!("{}{end}", report.error.as_deref().unwrap_or_default()));
+                }
+            }
+        }
+    }
     let table: String =
         rows.iter().map(|(client, revision, cells)| format!("| {}, {revision} | {} |\n", client.title(), cells.join(" | "))).collect();
     assert!(Page::read("docs/proxy.md").text.contains(&table), "docs/proxy.md should say\n{table}");

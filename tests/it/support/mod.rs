@@ -13,6 +13,7 @@ pub mod leash;
 pub mod link;
 pub mod operator;
 pub mod pages;
+pub mod outage;
 pub mod parsers;
 pub mod port;
 pub mod process;
