@@ -9,13 +9,15 @@
 //! after that as long as there is room, for clients that come to another stream of the same path. A proxy that has seen no stream with a path
 //! knows nothing of it, so with several replicas a client has to stay with one. A URL with the server's own name in it loses that name.
 //!
+//! Path and query together are one stream's, into which answers of the proxy's own go ([`events`](super::events)).
+//!
 //! Only what comes before the first event is held back, and no client acts on half an event.
 
 use std::{
     collections::HashMap,
     mem::take,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -23,59 +25,111 @@ use axum::{
     body::{Body, Bytes},
     response::Response,
 };
-use http::{StatusCode, header};
+use http::{StatusCode, Uri, header};
 use hyper::body::{Body as HttpBody, Frame};
 
-use super::{location::Origin, paths::is_clean};
+use super::{
+    events::{Events, open_to},
+    location::Origin,
+    paths::is_clean,
+};
 
 /// Paths of streams that have ended, at most.
 const MOST_ENDED: usize = 1024;
 /// What comes before the first event, at most. Comments, mostly.
 const LONGEST_HEAD: usize = 16 * 1024;
-const LONGEST_PATH: usize = 1024;
+const LONGEST_URL: usize = 1024;
 
-/// Paths that streams have announced, with how many of these go on.
+/// What streams have announced.
 #[derive(Debug, Default)]
-pub(super) struct Announced(Mutex<HashMap<Box<str>, usize>>);
+pub(super) struct Announced(Mutex<Streams>);
+
+#[derive(Debug, Default)]
+struct Streams {
+    /// Paths, with how many of their streams go on.
+    paths: HashMap<Box<str>, usize>,
+    /// Streams that go on, by path and query.
+    open: HashMap<Box<str>, Vec<Open>>,
+}
+
+/// A stream that goes on.
+#[derive(Debug)]
+struct Open {
+    /// Who has opened it.
+    user: Option<Box<str>>,
+    events: Events,
+}
+
+/// What was asked for a stream.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) path: String,
+    pub(super) user: Option<Box<str>>,
+}
 
 impl Announced {
     pub(super) fn has(&self, path: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(path)
+        self.streams().paths.contains_key(path)
     }
 
-    /// Reads what a stream announces, while it is passed on. `asked` is the path that was asked for it.
-    pub(super) fn watch(self: &Arc<Self>, asked: &str, origin: &Origin, response: Response) -> Response {
+    /// The way into the stream of a client that POSTs there: the only one with this URL, opened by the same user.
+    pub(super) fn events(&self, posted: &Uri, user: Option<&str>) -> Option<Events> {
+        let streams = self.streams();
+        match streams.open.get(posted.path_and_query()?.as_str())?.as_slice() {
+            [open] if open.user.as_deref() == user => Some(open.events.clone()),
+            _ => None,
+        }
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what a stream announces, while it is passed on.
+    pub(super) fn watch(self: &Arc<Self>, asked: Asked, origin: &Origin, response: Response) -> Response {
         let content_type = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let is_stream = content_type.get(..17).is_some_and(|essence| essence.eq_ignore_ascii_case(b"text/event-stream"));
         let is_open = response.body().size_hint().exact().is_none() && !response.headers().contains_key(header::CONTENT_ENCODING);
         if response.status() != StatusCode::OK || !is_stream || !is_open {
             return response;
         }
-        let head = Head { held: Vec::new(), asked: asked.to_owned(), origin: origin.clone(), announced: Arc::clone(self) };
-        response.map(|body| Body::new(Watched { body, head: Some(head), next: None, live: None }))
+        let (events, sent) = Events::channel();
+        let head = Head { held: Vec::new(), asked, origin: origin.clone(), announced: Arc::clone(self), events };
+        response.map(|body| open_to(sent, Watched { body, head: Some(head), next: None, live: None }))
     }
 
-    fn begin(self: &Arc<Self>, path: &str) -> Live {
-        let mut paths = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Remembers a stream by its path, and by its path and query.
+    fn begin(self: &Arc<Self>, path: &str, url: String, user: Option<Box<str>>, events: Events) -> Live {
+        let mut streams = self.streams();
+        let paths = &mut streams.paths;
         if paths.len() >= MOST_ENDED && !paths.contains_key(path) {
             paths.retain(|_, streams| *streams > 0);
         }
         *paths.entry(path.into()).or_default() += 1;
-        Live { announced: Arc::clone(self), path: path.into() }
+        let url: Box<str> = url.into();
+        streams.open.entry(url.clone()).or_default().push(Open { user, events: events.clone() });
+        Live { announced: Arc::clone(self), path: path.into(), url, events }
     }
 }
 
-/// A stream that goes on.
+/// Remembers a stream for as long as it goes on.
 struct Live {
     announced: Arc<Announced>,
     path: Box<str>,
+    url: Box<str>,
+    events: Events,
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        let mut paths = self.announced.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(streams) = paths.get_mut(&self.path) {
+        let mut streams = self.announced.streams();
+        if let Some(streams) = streams.paths.get_mut(&self.path) {
             *streams = streams.saturating_sub(1);
+        }
+        let Some(open) = streams.open.get_mut(&self.url) else { return };
+        open.retain(|open| !open.events.is(&self.events));
+        if open.is_empty() {
+            streams.open.remove(&self.url);
         }
     }
 }
@@ -93,9 +147,10 @@ struct Watched {
 /// What came so far and may be a part of the first event.
 struct Head {
     held: Vec<u8>,
-    asked: String,
+    asked: Asked,
     origin: Origin,
     announced: Arc<Announced>,
+    events: Events,
 }
 
 impl HttpBody for Watched {
@@ -169,12 +224,16 @@ impl Head {
         Released { bytes, is_last }
     }
 
-    /// Remembers the path; gives the event as it has to be instead, if it must not stay as it is.
+    /// Remembers the URL; gives the event as it has to be instead, if it must not stay as it is.
     fn announce(&self, url: &str, live: &mut Option<Live>) -> Option<Vec<u8>> {
         let local = self.origin.local(url, |_| false);
         let reference = local.as_deref().unwrap_or(url);
-        let path = path_of(&self.asked, reference).filter(|path| path.len() <= LONGEST_PATH && is_clean(path));
-        *live = path.map(|path| self.announced.begin(&path));
+        let path = path_of(&self.asked.path, reference).filter(|path| reference.len() <= LONGEST_URL && is_clean(path));
+        *live = path.map(|path| {
+            let query = reference.split('#').next().and_then(|reference| reference.split_once('?'));
+            let url = query.map_or_else(|| path.clone(), |(_, query)| format!("{path}?{query}"));
+            self.announced.begin(&path, url, self.asked.user.clone(), self.events.clone())
+        });
         local.map(|local| format!("event: endpoint\ndata: {local}\n\n").into_bytes())
     }
 }
@@ -271,7 +330,7 @@ mod tests {
     fn watched(announced: &Arc<Announced>, pieces: &[&str]) -> Response {
         let body = Body::new(Pieces(pieces.iter().map(|piece| Bytes::from((*piece).to_owned())).collect()));
         let response = Response::builder().header("content-type", "text/event-stream; charset=utf-8").body(body).expect("a response");
-        announced.watch("/sse", &origin(), response)
+        announced.watch(Asked { path: "/sse".to_owned(), user: Some("alice".into()) }, &origin(), response)
     }
 
     async fn passed(announced: &Arc<Announced>, pieces: &[&str]) -> String {
@@ -319,7 +378,7 @@ mod tests {
         ] {
             let announced = Arc::new(Announced::default());
             assert_eq!(passed(&announced, pieces).await, pieces.concat());
-            assert!(announced.0.lock().expect("not poisoned").is_empty(), "{announced:?}");
+            assert!(announced.streams().paths.is_empty() && announced.streams().open.is_empty(), "{announced:?}");
         }
     }
 
@@ -331,6 +390,28 @@ mod tests {
         for other in 0..MOST_ENDED * 3 {
             passed(&announced, &[&format!("event: endpoint\ndata: /messages/{other}\n\n")]).await;
         }
-        assert!(announced.has("/mine") && announced.0.lock().expect("not poisoned").len() <= MOST_ENDED + 1);
+        assert!(announced.has("/mine") && announced.streams().paths.len() <= MOST_ENDED + 1);
+        assert_eq!(announced.streams().open.len(), 1, "streams that have ended take no events");
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_found_by_its_whole_url_and_its_user() {
+        let announced = Arc::new(Announced::default());
+        let find = |url: &str, user| announced.events(&url.parse().expect("a URL"), user).is_some();
+        let mut streams = Vec::new();
+        for url in ["/m?s=1", "http://mcp:8080/m?s=2#x", "?s=3", "/same", "/same"] {
+            let mut body = watched(&announced, &[&format!("event: endpoint\ndata: {url}\n\n")]).into_body();
+            body.frame().await.expect("an event").expect("read");
+            streams.push(body);
+        }
+        for url in ["/m?s=1", "http://localhost/m?s=2", "/sse?s=3"] {
+            assert!(find(url, Some("alice")), "{url}");
+            assert!(!find(url, Some("bob")) && !find(url, None), "{url} is alice's");
+        }
+        for url in ["/m", "/m?s=4", "/m?s=1&t", "/m?s=2#x", "/same"] {
+            assert!(find(url, Some("alice")) == (url == "/m?s=2#x"), "{url}");
+        }
+        streams.clear();
+        assert!(!find("/m?s=1", Some("alice")) && announced.streams().open.is_empty());
     }
 }

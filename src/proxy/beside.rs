@@ -30,7 +30,7 @@ impl Gateway {
             _ => return Err(Turned::with(method_not_allowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))),
         };
         self.callers.strip(&mut parts.headers, peer, route == Route::Passed || self.callers.pass_token);
-        self.forward(parts, peer, body).await.map_err(|error| Turned::with(error.without_id()))
+        self.forward(parts, peer, body, None).await.map_err(|error| Turned::with(error.without_id()))
     }
 
     /// A whole body that is certainly not a message.

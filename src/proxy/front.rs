@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, 
 use super::{
     Gateway,
     access::Access,
+    announced::Asked,
     bodies::Unread,
     forwarded::Hop,
     hop,
@@ -103,7 +104,8 @@ impl Gateway {
         match &parts.method {
             &Method::POST => self.post(parts, peer.as_ref(), body, caller.as_deref().map(Caller::subject), access).await,
             method if PASSED.contains(method) => {
-                self.forward(parts, peer.as_ref(), Bytes::new()).await.map_err(|error| Turned::with(error.without_id()))
+                let user = caller.as_deref().map(Caller::subject);
+                self.forward(parts, peer.as_ref(), Bytes::new(), user).await.map_err(|error| Turned::with(error.without_id()))
             }
             _ => Err(Turned::with(method_not_allowed("GET, HEAD, POST, DELETE, OPTIONS"))),
         }
@@ -118,17 +120,17 @@ impl Gateway {
         user: Option<&str>,
         access: &mut Access,
     ) -> Result<Response, Turned> {
-        let declared = declared(&parts);
-        let refused = |refusal: Refusal| Turned::with(reply(self.rejection.refused(declared, &refusal)));
-        let body = self.read(&parts, body, self.rejection.spares(declared)).await.map_err(|why| match why {
+        let (declared, answers) = (declared(&parts), self.paths.answers(&parts.uri, user));
+        let refused = |refusal: Refusal| Turned::with(answers.give(self.rejection.refused(declared, &refusal)));
+        let body = self.read(&parts, body, self.rejection.spares(declared) || answers.need_id()).await.map_err(|why| match why {
             Unread::TooLarge(limit, id @ Some(_)) => refused(Refusal { fault: Fault::TooLarge { limit }, id }),
             why => Turned::with(unread(why)),
         })?;
         let envelope = self.envelope(&parts, &body).map_err(refused)?;
-        let told = self.decide(&envelope, user, access).await.map_err(|(turned, told)| Turned::with(with(reply(turned), told)))?;
-        let mut response = self.forward(parts, peer, body).await.map_err(|error| {
+        let told = self.decide(&envelope, user, access).await.map_err(|(reply, told)| Turned::with(with(answers.give(reply), told)))?;
+        let mut response = self.forward(parts, peer, body, user).await.map_err(|error| {
             error.log();
-            Turned::with(reply(self.rejection.failed(&envelope, error.status(), &error.to_string())))
+            Turned::with(answers.give(self.rejection.failed(&envelope, error.status(), &error.to_string())))
         })?;
         for (name, value) in told {
             response.headers_mut().insert(name, value);
@@ -137,13 +139,13 @@ impl Gateway {
     }
 
     /// Passes a request on; the answer leads nowhere past this proxy.
-    pub(super) async fn forward(&self, parts: Parts, peer: Option<&Peer>, body: Bytes) -> Result<Response, NoAnswer> {
-        let streaming_at = (parts.method == Method::GET).then(|| parts.uri.path().to_owned());
+    pub(super) async fn forward(&self, parts: Parts, peer: Option<&Peer>, body: Bytes, user: Option<&str>) -> Result<Response, NoAnswer> {
+        let asked = (parts.method == Method::GET).then(|| Asked { path: parts.uri.path().to_owned(), user: user.map(Box::from) });
         let head = self.head(parts, peer);
         let mut response = self.upstream.pass(head, body).await?;
         self.origin.hide(response.headers_mut(), |path| self.paths.is_named(path));
-        if let Some(path) = streaming_at {
-            response = self.paths.announced.watch(&path, &self.origin, response);
+        if let Some(asked) = asked {
+            response = self.paths.announced.watch(asked, &self.origin, response);
         }
         Ok(self.metrics.streaming(response))
     }

@@ -20,12 +20,16 @@
 //! | the MCP server is down, or says nothing in time | 502, 504, with the request's id |
 //! | the store is away and [`OnStoreError::Closed`](crate::stores::OnStoreError) | 503 |
 //!
+//! In a session up to 2025-11-25, which may not survive an HTTP error, what has the request's id is HTTP 200 (`mcp::reply`); on the older
+//! transport it is an event on the session's stream (`events`).
+//!
 //! | file | what lives there |
 //! |---|---|
 //! | `front` | one request, from its head to its answer |
 //! | `bodies` | bodies of requests in memory, and how many |
 //! | [`origin`] | which hosts and origins are served, and what browsers may read |
 //! | [`paths`], `beside`, `announced` | which paths are reached, and what passes unlimited |
+//! | `events` | the proxy's answers on streams of the older transport |
 //! | [`callers`] | who is calling |
 //! | `upstream`, `sending`, `hop` | the server behind, requests that are sent again, and headers from one hop to the next |
 //! | [`forwarded`], `location` | what the server learns about clients, and clients about the server |
@@ -40,6 +44,7 @@ mod beside;
 mod bodies;
 pub mod callers;
 mod digests;
+mod events;
 pub mod follow;
 pub mod forwarded;
 mod front;

@@ -13,11 +13,12 @@
 use std::{str::FromStr, sync::Arc};
 
 use axum::response::Response;
-use http::Method;
+use http::{Method, Uri};
 use thiserror::Error;
 
 use super::{
     announced::Announced,
+    events::Answers,
     front::{Turned, plain},
 };
 
@@ -95,6 +96,14 @@ impl Paths {
             return Ok(Route::Endpoint);
         }
         Err(Turned::with(self.not_found()))
+    }
+
+    /// Where the client of a POST reads the proxy's own answers.
+    pub(super) fn answers(&self, posted: &Uri, user: Option<&str>) -> Answers {
+        match self.announced.events(posted, user) {
+            None if self.is_endpoint(posted.path()) => Answers::Here,
+            events => Answers::Stream(events),
+        }
     }
 
     /// The endpoint, also as a redirect of the server would have it: with or without a slash at its end.

@@ -23,7 +23,8 @@ const LONGEST_WAIT: f64 = 2.0;
 fn run(client: Client, server: &Running, mode: &str) -> Report {
     let limits = resource(json!({"global": {"maxTokens": 2, "refillPeriod": "4s"}}));
     let proxy = Proxy::start(&server.url, &limits, &["--store", "memory", "--reject-status", mode]);
-    let report = client.run(&proxy.url());
+    let path = server.url.rsplit('/').next().unwrap_or_default();
+    let report = client.run(&format!("http://{}/{path}", proxy.address));
     assert!(!proxy.log().contains("panicked"), "{}", proxy.log());
     report
 }
@@ -100,6 +101,27 @@ fn every_client_lives_under_auto_and_the_table_in_the_docs_is_what_was_seen() {
     let table: String =
         rows.iter().map(|(client, revision, cells)| format!("| {}, {revision} | {} |\n", client.title(), cells.join(" | "))).collect();
     assert!(Page::read("docs/proxy.md").text.contains(&table), "docs/proxy.md should say\n{table}");
+}
+
+#[test]
+fn clients_of_the_older_transport_live_in_every_mode() {
+    let server = Server::Python1Older.start();
+    let mut table = String::new();
+    for client in [Client::Python1, Client::TypeScript1, Client::TypeScript2] {
+        let reports = thread::scope(|scope| {
+            let server = &server;
+            MODES.map(|mode| scope.spawn(move || run(client, server, mode))).map(|run| run.join().expect("its panic is told above"))
+        });
+        for report in &reports {
+            assert_was_denied(client, report);
+            assert_lives(client, report);
+            assert_reads_the_wait(client, report);
+        }
+        let cells = reports.each_ref().map(cell).join(" | ");
+        table.push_str(&format!("| {}, HTTP+SSE | {cells} |\n", client.title()));
+    }
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("it is there");
+    assert!(readme.contains(&table), "the README should say\n{table}");
 }
 
 /// One run in which the server fails the third call.

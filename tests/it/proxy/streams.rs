@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use hyper::{Response, body::Incoming};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{PATIENCE, ask, assert_denied, assert_passed, bucket, call, posted, proxy, request, resource};
@@ -113,5 +113,79 @@ async fn the_older_pair_of_endpoints_passes_and_its_calls_are_limited() {
     assert_eq!(upstream.last().path, "/messages/?session_id=7");
     stream.send("event: message\ndata: {}\n\n");
     assert_eq!(next(&mut events).await.as_deref(), Some("event: message\ndata: {}\n\n"));
-    assert_denied(&send(2, "search").await, 2, "global");
+    let denied = send(2, "search").await;
+    assert_eq!((denied.status, denied.text().as_str()), (202, ""), "nobody reads an answer here");
+    let told = message(&next(&mut events).await.expect("an event"));
+    assert_eq!((&told["id"], &told["error"]["data"]["limitType"]), (&json!(2), &json!("global")), "{told}");
+    let elsewhere = super::send(&proxy, request("POST", "/messages/?session_id=8", &[], call(3, "search"))).await;
+    assert_denied(&elsewhere, 3, "global");
+    drop(stream);
+    assert_eq!(next(&mut events).await, None, "the server ended it, and nothing of the other session came");
+    assert_denied(&send(4, "search").await, 4, "global");
+}
+
+/// The message of an event of the proxy's own.
+fn message(event: &str) -> Value {
+    let data = event.strip_prefix("event: message\ndata: ").and_then(|rest| rest.strip_suffix("\n\n")).expect("a whole event");
+    serde_json::from_str(data).expect("JSON")
+}
+
+#[tokio::test]
+async fn the_older_pair_s_clients_read_every_refusal_on_their_stream() {
+    let limits = resource(json!({"tools": [{"name": "search", "global": bucket(1)}]}));
+    for mode in ["auto", "200", "429", "tool-result"] {
+        let upstream = Upstream::start().await;
+        let args = ["--store", "memory", "--reject-status", mode, "--max-body", "300", "--upstream-timeout", "300ms"];
+        let proxy = Proxy::start(&format!("http://{}/sse", upstream.address), &limits, &args);
+        let mut events = send_plain(proxy.address, request("GET", "/sse", &[("accept", "text/event-stream")], "")).await;
+        let stream = upstream.stream().await;
+        stream.send("event: endpoint\r\ndata: /messages?s=1\r\n\r\n");
+        next(&mut events).await.expect("the endpoint");
+        let post = async |version: Option<&str>, body: String| {
+            let headers: Vec<_> = version.map(|version| ("mcp-protocol-version", version)).into_iter().collect();
+            super::send(&proxy, request("POST", "/messages?s=1", &headers, body)).await
+        };
+        assert_passed(&post(None, call(0, "search")).await, "search");
+        let large = format!(r#"{{"method":"tools/call","params":{{"name":"{}"}},"jsonrpc":"2.0","id":7}}"#, "x".repeat(400));
+        let nameless = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call"}).to_string();
+        for version in [None, Some("2025-11-25")] {
+            for (body, text) in [
+                (call(7, "search"), "Rate limit exceeded"),
+                (call(7, "broken"), "the MCP server did not answer"),
+                (call(7, "slow"), "the MCP server did not answer in time"),
+                (nameless.clone(), "params.name is missing"),
+                (large.clone(), "the body is larger than 300 bytes"),
+            ] {
+                let answer = post(version, body).await;
+                assert_eq!((answer.status, answer.text().as_str()), (202, ""), "{mode} {version:?} {text}");
+                let told = message(&next(&mut events).await.expect("an event"));
+                assert_eq!(told["id"], 7, "{told}");
+                assert!(told.to_string().contains(text), "{mode}: {told} does not say {text:?}");
+            }
+            let notification = json!({"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "search"}}).to_string();
+            assert_eq!(post(version, notification).await.status, 429, "nobody awaits an answer");
+            assert_eq!(post(version, "{".to_owned()).await.status, 400, "without an id, no event");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_other_user_s_refusals_come_into_a_stream() {
+    let upstream = Upstream::start().await;
+    let limits = resource(json!({"perUser": bucket(1)}));
+    let args = ["--store", "memory", "--user-header", "x-user", "--user-header-from", "loopback"];
+    let proxy = Proxy::start(&format!("http://{}/sse", upstream.address), &limits, &args);
+    let mut events = send_plain(proxy.address, request("GET", "/sse", &[("x-user", "alice")], "")).await;
+    let stream = upstream.stream().await;
+    stream.send("event: endpoint\ndata: /messages?s=1\n\n");
+    next(&mut events).await.expect("the endpoint");
+    for (user, status) in [("bob", 429), ("alice", 202)] {
+        for (id, status) in [(1, 200), (2, status)] {
+            let asked = request("POST", "/messages?s=1", &[("x-user", user)], call(id, "search"));
+            assert_eq!(super::send(&proxy, asked).await.status, status, "{user}");
+        }
+    }
+    assert_eq!(message(&next(&mut events).await.expect("an event"))["id"], 2);
+    drop(stream);
+    assert_eq!(next(&mut events).await, None);
 }

@@ -44,6 +44,8 @@ pub enum Client {
 pub enum Server {
     Python1Json,
     Python1Sse,
+    /// The older HTTP+SSE.
+    Python1Older,
     Python2Sse,
     Rust,
 }
@@ -116,6 +118,7 @@ impl Server {
         let (program, args) = match self {
             Self::Python1Json => (python("1"), vec![script("server1.py"), port.into(), "json".into()]),
             Self::Python1Sse => (python("1"), vec![script("server1.py"), port.into(), "sse".into()]),
+            Self::Python1Older => (python("1"), vec![script("server1.py"), port.into(), "older".into()]),
             Self::Python2Sse => (python("2"), vec![script("server2.py"), port.into(), "sse".into()]),
             Self::Rust => (rmcp(), vec!["server".into()]),
         };
@@ -125,7 +128,7 @@ impl Server {
         let mut found = None;
         wait_until(&format!("{self:?} to listen"), || {
             let url = leash.log_tail().lines().find(|line| line.starts_with("http://")).map(str::to_owned);
-            let address = url.as_deref().and_then(|url| url.strip_prefix("http://")?.strip_suffix("/mcp"));
+            let address = url.as_deref().and_then(|url| url.strip_prefix("http://")?.split('/').next());
             found = url.clone().filter(|_| address.is_some_and(|address| TcpStream::connect(address).is_ok()));
             found.is_some()
         });

@@ -1,17 +1,19 @@
-"""A client on the Python SDK 1.x: python1.py URL. See ./README.md."""
+"""A client on the Python SDK 1.x: python1.py URL, over the older HTTP+SSE where the URL ends with /sse. See ./README.md."""
 
 import asyncio
 import logging
 import sys
 
 from mcp import ClientSession
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamablehttp_client
 
 from report import Report
 
 
 async def main(report):
-    async with streamablehttp_client(sys.argv[1]) as (reads, writes, _), ClientSession(reads, writes) as session:
+    connect = sse_client if sys.argv[1].endswith("/sse") else streamablehttp_client
+    async with connect(sys.argv[1]) as (reads, writes, *_), ClientSession(reads, writes) as session:
         report.said["revision"] = (await session.initialize()).protocolVersion
 
         async def tools():

@@ -1,4 +1,4 @@
-"""A server on the Python SDK 1.x: server1.py PORT json|sse, which is how it answers calls. See ./README.md."""
+"""A server on the Python SDK 1.x: server1.py PORT json|sse|older, which is how it answers calls. See ./README.md."""
 
 import sys
 
@@ -13,5 +13,5 @@ def search(q: str) -> str:
     return f"found {q}"
 
 
-print(f"http://127.0.0.1:{port}/mcp", flush=True)
-server.run(transport="streamable-http")
+print(f"http://127.0.0.1:{port}/{'sse' if answers == 'older' else 'mcp'}", flush=True)
+server.run(transport="sse" if answers == "older" else "streamable-http")

@@ -1,5 +1,5 @@
 // A client on the TypeScript SDK: node typescript.cjs URL FOLDER PACKAGE, the last two being where which of the SDK's packages is
-// (@modelcontextprotocol/sdk of 1.x, @modelcontextprotocol/client of 2.x). See ./README.md.
+// (@modelcontextprotocol/sdk of 1.x, @modelcontextprotocol/client of 2.x); over the older HTTP+SSE where the URL ends with /sse. See ./README.md.
 
 const { createRequire } = require("node:module");
 const { setTimeout: sleep } = require("node:timers/promises");
@@ -10,7 +10,8 @@ const [url, folder, package] = process.argv.slice(2);
 function sdk() {
   const load = createRequire(`${folder}/`);
   if (package === "@modelcontextprotocol/client") return load(package);
-  return { ...load(`${package}/client/index.js`), ...load(`${package}/client/streamableHttp.js`) };
+  const modules = ["index", "streamableHttp", "sse"].map((name) => load(`${package}/client/${name}.js`));
+  return Object.assign({}, ...modules);
 }
 
 async function inTime(promise) {
@@ -36,11 +37,11 @@ function failed(error) {
 }
 
 async function main() {
-  const { Client, StreamableHTTPClientTransport } = sdk();
+  const { Client, StreamableHTTPClientTransport, SSEClientTransport } = sdk();
   const client = new Client({ name: "neighbour", version: "1" }, { versionNegotiation: { mode: "auto" } });
-  const transport = new StreamableHTTPClientTransport(new URL(url));
+  const transport = new (url.endsWith("/sse") ? SSEClientTransport : StreamableHTTPClientTransport)(new URL(url));
   await client.connect(transport);
-  report.revision = client.getNegotiatedProtocolVersion?.() ?? transport.protocolVersion;
+  report.revision = client.getNegotiatedProtocolVersion?.() ?? transport.protocolVersion ?? transport._protocolVersion;
   const tools = async () => (await inTime(client.listTools())).tools.map((tool) => tool.name);
   const call = async () => {
     const result = await inTime(client.callTool({ name: "search", arguments: { q: "rust" } }));
