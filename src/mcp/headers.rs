@@ -102,7 +102,8 @@ impl<'a> Headers<'a> {
 fn is_harmless(parameter: &str) -> bool {
     let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
     let value = value.trim().trim_matches('"');
-    !name.trim().eq_ignore_ascii_case("charset") || value.eq_ignore_ascii_case("utf-8")
+    // `utf8` is not registered, but common, and another label of the same in every list of them.
+    !name.trim().eq_ignore_ascii_case("charset") || ["utf-8", "utf8"].iter().any(|label| value.eq_ignore_ascii_case(label))
 }
 
 #[cfg(test)]
@@ -115,7 +116,13 @@ mod tests {
 
     #[test]
     fn json_in_utf8_is_read() {
-        for content_type in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\"; profile=x"] {
+        for content_type in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"; profile=x",
+            "application/json; charset=utf8",
+            "application/json; Charset=\"UTF8\"",
+        ] {
             assert_eq!(typed(content_type), Ok(()), "{content_type}");
         }
     }

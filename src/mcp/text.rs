@@ -4,8 +4,9 @@ use memchr::memchr2;
 
 use super::refusal::Fault;
 
-/// How deep arrays and objects may be nested. serde_json stops at as many; Python, Node and Go at some thousands.
-pub(super) const DEEPEST: usize = 128;
+/// How deep arrays and objects may be nested. Python stops at about as many, Node and Go at some thousands. What is read further is skipped over
+/// by a parser that does not recurse; only the few levels in which members are picked use the stack.
+pub(super) const DEEPEST: usize = 1000;
 
 const HIGH: std::ops::RangeInclusive<u32> = 0xD800..=0xDBFF;
 const LOW: std::ops::RangeInclusive<u32> = 0xDC00..=0xDFFF;

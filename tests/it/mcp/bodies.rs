@@ -206,9 +206,12 @@ pub fn bytes() -> Vec<(Vec<u8>, Is)> {
         (latin_1, Refused(-32700, "is not UTF-8")),
         (overlong, Refused(-32700, "is not UTF-8")),
         (escaped_surrogate, Refused(-32700, "is not UTF-8")),
-        (nested("{\"a\":", 100_000, "}"), Refused(-32700, "nested deeper than 128 levels")),
-        (nested("[", 100_000, "]"), Refused(-32700, "nested deeper than 128 levels")),
-        (nested("[", 120, "]"), Calling(&["deep"])),
+        (nested("{\"a\":", 100_000, "}"), Refused(-32700, "nested deeper than 1000 levels")),
+        (nested("[", 100_000, "]"), Refused(-32700, "nested deeper than 1000 levels")),
+        (nested("[", 998, "]"), Refused(-32700, "nested deeper than 1000 levels")),
+        (nested("[", 997, "]"), Calling(&["deep"])),
+        (nested("{\"a\":", 997, "}"), Calling(&["deep"])),
+        (nested("[{\"a\":", 65, "}]"), Calling(&["deep"])),
     ]
 }
 

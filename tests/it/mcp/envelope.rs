@@ -175,6 +175,20 @@ fn a_refused_message_keeps_its_id_where_no_parser_could_read_another() {
     }
 }
 
+/// On a stack on which no parser that recurses comes far.
+#[test]
+fn depth_costs_no_stack() {
+    let read_deep = |depth: usize| {
+        let arguments = format!("{}1{}", r#"{"a":["#.repeat(depth / 2), "]}".repeat(depth / 2));
+        let params = format!(r#"{{"name":"call_tool","arguments":{{"tool_name":"x","parameters":{arguments}}}}}"#);
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        read(body).map(|envelope| envelope.tools().join(" ")).map_err(|refusal| (refusal.code(), refusal.id.is_some()))
+    };
+    let small = std::thread::Builder::new().stack_size(128 * 1024);
+    let run = small.spawn(move || [130, 996, 998, 1_000_000].map(read_deep)).expect("it starts");
+    assert_eq!(run.join().expect("no overflow"), [Ok("x".to_owned()), Ok("x".to_owned()), Err((-32700, true)), Err((-32700, true))]);
+}
+
 #[test]
 fn messages_repeat_little_of_what_was_sent() {
     let secret = "s3cret".repeat(100);

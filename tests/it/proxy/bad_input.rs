@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{ask, assert_denied, assert_passed, assert_refused, bucket, call, proxy, raw, resource, rest};
+use super::{ask, assert_denied, assert_passed, assert_refused, bucket, call, posted, proxy, raw, resource, rest, send};
 use crate::support::{proxy::Proxy, upstream::Upstream};
 
 /// That another client is served, and that nothing else reached the server.
@@ -17,6 +17,22 @@ async fn assert_undisturbed(proxy: &Proxy, upstream: &Upstream) {
     let called = upstream.called();
     assert!(called.iter().all(|called| called == "witness"), "the server got {called:?}");
     assert!(!proxy.log().contains("panicked"), "{}", proxy.log());
+}
+
+#[tokio::test]
+async fn arguments_may_be_as_deep_as_servers_take_them() {
+    let upstream = Upstream::start().await;
+    let proxy = proxy(&upstream, 9, &[]);
+    let deep = |depth: usize| call(1, "search").replace("{}", &format!(r#"{{"a":{}{}}}"#, "[".repeat(depth), "]".repeat(depth)));
+    for depth in [120, 130, 997] {
+        // The server of the test itself reads no more than 128 levels.
+        assert!(ask(&proxy, &[], deep(depth)).await.status < 300);
+        assert_eq!(upstream.last().body, deep(depth));
+    }
+    assert_refused(&ask(&proxy, &[], deep(998)).await, 400, "nested deeper than 1000 levels");
+    let mut utf8 = posted(&[], call(2, "search"));
+    utf8.headers_mut().insert("content-type", "application/json; charset=utf8".parse().expect("a value"));
+    assert_passed(&send(&proxy, utf8).await, "search");
 }
 
 #[tokio::test]
