@@ -32,13 +32,13 @@
 //! |---|---|
 //! | a request other than `tools/call`, a notification, a response | passed on; [`Envelope::tools`] is empty |
 //! | `tools/call` | counted, also without an id: some servers run it all the same |
-//! | `tools/call` of `call_tool`, an optimizer's | counted as a call of `arguments.tool_name` ([`Reader::optimizer`]) |
+//! | `tools/call` of `call_tool`, an optimizer's | counted as a call of `arguments.tool_name`, or FastMCP's `arguments.name` ([`Reader::optimizer`]) |
 //! | an array under 2025-03-26 | counted with as many calls as are in it, all or none |
 //! | anything that parsers read differently | refused, whatever it is ([`Fault`]) |
 //!
 //! The last row is what makes the others true: were a body read as `ping` here and as `tools/call` by the server, limits would be
 //! fiction. So of the members that decide (`jsonrpc`, `id`, `method`, `params`, `result`, `error`; in `params`: `name`, `uri`, `arguments`;
-//! with an optimizer, its arguments `tool_name` and `parameters`) there is one at most, in exactly this spelling. The text is
+//! with an optimizer, its arguments `tool_name`, `parameters` and `name`) there is one at most, in exactly this spelling. The text is
 //! UTF-8 without a byte order mark, half surrogate pairs or NUL characters in names, and its nesting is bounded. From 2026-07-28
 //! `Mcp-Method` and `Mcp-Name` have to say the same. Tests hold this against the parsers of Python, Node and Go.
 //!

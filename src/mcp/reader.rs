@@ -17,7 +17,7 @@ use super::{
 /// The one method that limits count.
 pub const TOOLS_CALL: &str = "tools/call";
 
-/// vMCP's optimizer offers this tool in place of all others.
+/// vMCP's optimizer and FastMCP's tool search offer this tool in place of all others.
 const CALL_TOOL: &str = "call_tool";
 
 /// Methods whose target `Mcp-Name` repeats, and the parameter that names it.
@@ -43,7 +43,7 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Whether `call_tool` is the optimizer's, which calls the tool named in its arguments. Say no for a server whose own tool happens to
+    /// Whether `call_tool` is that of vMCP's optimizer or of FastMCP's tool search, which call the tool named in its arguments. Say no for a server whose own tool happens to
     /// have this name: its callers could otherwise choose whose tokens they take.
     #[must_use]
     pub fn optimizer(self, optimizer: bool) -> Self {
@@ -104,11 +104,24 @@ impl Reader {
     }
 }
 
-/// The tool that the optimizer calls: `tool_name`, or, as models often write it, the `tool_name` inside `parameters`. It takes the second
-/// only when the first is missing or empty.
+/// The tool that is called in the end: `tool_name` for vMCP's optimizer, `name` for FastMCP's tool search. Which of them is behind is not known
+/// here, so both at once must not differ.
 fn inner_tool(arguments: Option<&RawValue>) -> Result<Option<String>, Fault> {
     let Some(arguments) = arguments.filter(|value| is_object(value)) else { return Ok(None) };
-    let [tool_name, parameters] = pick(arguments.get(), ["tool_name", "parameters"])?;
+    let [tool_name, parameters, name] = pick(arguments.get(), ["tool_name", "parameters", "name"])?;
+    let optimizers = optimizers_tool(tool_name, parameters)?;
+    let name = name.map(|value| plain_text(value, "arguments.name")).transpose()?.flatten().filter(|name| !name.is_empty());
+    match (optimizers, name) {
+        (Some(tool_name), Some(name)) if tool_name != name => {
+            Err(Fault::NoTool("arguments.tool_name and arguments.name are different tools; send one of them"))
+        }
+        (tool_name, name) => Ok(tool_name.or(name)),
+    }
+}
+
+/// The tool that vMCP's optimizer calls: `tool_name`, or, as models often write it, the `tool_name` inside `parameters`. It takes the second
+/// only when the first is missing or empty.
+fn optimizers_tool(tool_name: Option<&RawValue>, parameters: Option<&RawValue>) -> Result<Option<String>, Fault> {
     if let Some(outer) = tool_name.filter(|value| value.get() != "null") {
         let outer = plain_text(outer, "arguments.tool_name")?.ok_or(Fault::NoTool("arguments.tool_name is not a string"))?;
         if !outer.is_empty() {

@@ -117,7 +117,7 @@ pub(in crate::cli) struct ProxyArgs {
     #[arg(long, env = "TOLLGATE_SHADOW")]
     pub(super) shadow: bool,
 
-    /// Count call_tool under its inner tool_name, whatever the resource says
+    /// Count call_tool under its inner tool_name (or name, as in FastMCP's tool search), whatever the resource says
     #[arg(long, env = "TOLLGATE_OPTIMIZER")]
     pub(super) optimizer: bool,
 

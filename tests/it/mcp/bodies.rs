@@ -100,6 +100,44 @@ pub const TEXTS: &[(&str, Is)] = &[
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":{"tool_name":"a","Tool_Name":"b"}}}"#,
         Calling(&["search"]),
     ),
+    // FastMCP's tool search.
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"call_tool","arguments":{"name":"search","arguments":{"name":"x","name":"y"}}}}"#,
+        Calling(&["search"]),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"call_tool","arguments":{"arguments":null,"n\u0061me":"search","tool_name":"search"}}}"#,
+        Calling(&["search"]),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"call_tool","arguments":{"name":"","tool_name":"search"}}}"#,
+        Calling(&["search"]),
+    ),
+    (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"call_tool","arguments":{"name":""}}}"#, Calling(&["call_tool"])),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"call_tool","arguments":{"tool_name":"cheap","name":"search"}}}"#,
+        Refused(-32602, "are different tools"),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"call_tool","arguments":{"parameters":{"tool_name":"cheap"},"name":"search"}}}"#,
+        Refused(-32602, "are different tools"),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"call_tool","arguments":{"name":"a","name":"b"}}}"#,
+        Refused(-32600, r#"could be read as "name""#),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"call_tool","arguments":{"name":"a","Name":"b"}}}"#,
+        Refused(-32600, r#"could be read as "name""#),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"call_tool","arguments":{"name":"a\u0000"}}}"#,
+        Refused(-32600, "arguments.name contains a NUL"),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":{"name":"a","Name":"b"}}}"#,
+        Calling(&["search"]),
+    ),
     // Batches.
     (
         r#"[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}},{"jsonrpc":"2.0","id":2,"method":"ping"},{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"b"}}]"#,

@@ -165,15 +165,19 @@ async fn a_plain_http_client_gets_429_and_a_session_up_to_2025_11_25_gets_200() 
 async fn a_call_through_the_optimizer_counts_as_what_it_calls() {
     let upstream = Upstream::start().await;
     let limits = resource(json!({"tools": [{"name": "search", "global": bucket(1)}]}));
-    let proxy = Proxy::start(&upstream.url(), &limits, &["--store", "memory", "--optimizer"]);
-    let inner = |id: u32| {
-        let params = json!({"name": "call_tool", "arguments": {"tool_name": "search", "parameters": {}}});
-        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()
-    };
-    assert_passed(&ask(&proxy, &[], inner(1)).await, "call_tool");
-    let denied = ask(&proxy, &[], inner(2)).await;
-    assert_denied(&denied, 2, "global");
-    assert_eq!(denied.json()["error"]["data"]["tool"], "search");
+    let vmcp = json!({"tool_name": "search", "parameters": {}});
+    let fastmcp = json!({"name": "search", "arguments": {"q": "rust"}});
+    for arguments in [vmcp, fastmcp] {
+        let proxy = Proxy::start(&upstream.url(), &limits, &["--store", "memory", "--optimizer"]);
+        let inner = |id: u32| {
+            let params = json!({"name": "call_tool", "arguments": arguments});
+            json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()
+        };
+        assert_passed(&ask(&proxy, &[], inner(1)).await, "call_tool");
+        let denied = ask(&proxy, &[], inner(2)).await;
+        assert_denied(&denied, 2, "global");
+        assert_eq!(denied.json()["error"]["data"]["tool"], "search");
+    }
 }
 
 #[tokio::test]

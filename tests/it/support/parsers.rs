@@ -100,7 +100,7 @@ pub fn serde_reading(body: &[u8]) -> Option<Reading> {
 fn serde_tool(params: &Value) -> Option<String> {
     let name = params["name"].as_str()?;
     let arguments = &params["arguments"];
-    let places = [&arguments["tool_name"], &arguments["parameters"]["tool_name"]];
+    let places = [&arguments["tool_name"], &arguments["parameters"]["tool_name"], &arguments["name"]];
     let inner = places.into_iter().filter_map(Value::as_str).find(|inner| !inner.is_empty() && name == "call_tool");
     Some(inner.unwrap_or(name).to_owned())
 }

@@ -25,6 +25,7 @@ type params struct {
 type callTool struct {
 	ToolName   string         `json:"tool_name"`
 	Parameters map[string]any `json:"parameters"`
+	Name       any            `json:"name"`
 }
 
 func wholeBody(body []byte) (json.RawMessage, error) {
@@ -49,8 +50,11 @@ func inner(arguments json.RawMessage) (string, error) {
 	if err := json.Unmarshal(arguments, &input); err != nil || input.ToolName != "" {
 		return input.ToolName, err
 	}
-	nested, _ := input.Parameters["tool_name"].(string)
-	return nested, nil
+	if nested, _ := input.Parameters["tool_name"].(string); nested != "" {
+		return nested, nil
+	}
+	name, _ := input.Name.(string)
+	return name, nil
 }
 
 func tool(raw json.RawMessage) (any, error) {

@@ -24,7 +24,8 @@ const tool = (params) => {
   if (typeof name !== 'string') return null;
   if (name !== 'call_tool') return name.toWellFormed();
   const args = member(params, 'arguments');
-  return (named(args, 'tool_name') || named(member(args, 'parameters'), 'tool_name') || name).toWellFormed();
+  const inner = named(args, 'tool_name') || named(member(args, 'parameters'), 'tool_name');
+  return (inner || named(args, 'name') || name).toWellFormed();
 };
 
 const reading = (reader, body) => {

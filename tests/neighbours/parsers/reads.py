@@ -41,7 +41,8 @@ def tool(params):
         return None
     if name == "call_tool":
         arguments = member(params, "arguments")
-        name = named(arguments, "tool_name") or named(member(arguments, "parameters"), "tool_name") or name
+        inner = named(arguments, "tool_name") or named(member(arguments, "parameters"), "tool_name")
+        name = inner or named(arguments, "name") or name
     return name.encode("utf-8", "replace").decode()
 
 
