@@ -9,8 +9,9 @@ use super::resource;
 use crate::support::{
     pages::Page,
     outage::{Outage, relay},
+    port::free_port,
     proxy::Proxy,
-    sdks::{Client, Report, Running, Server},
+    sdks::{Client, Report, Running, Server, run_oauth, start_oauth},
 };
 
 const MODES: [&str; 4] = ["auto", "200", "429", "tool-result"];
@@ -122,6 +123,22 @@ fn clients_of_the_older_transport_live_in_every_mode() {
     }
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("it is there");
     assert!(readme.contains(&table), "the README should say\n{table}");
+}
+
+/// FastMCP's own sign-in: the client finds it by what the server's 401 and metadata say, registers, is let in, and gets its token, all through
+/// the proxy.
+#[test]
+fn a_client_signs_in_at_a_server_that_is_its_own_oauth_server() {
+    let port = free_port();
+    let limits = resource(json!({"global": {"maxTokens": 2, "refillPeriod": "4s"}}));
+    let upstream = format!("http://127.0.0.1:{port}/mcp");
+    let args = ["--store", "memory", "--pass-path", "/authorize,/token,/register"];
+    let proxy = Proxy::start(&upstream, &limits, &args);
+    let server = start_oauth(port, &format!("http://{}", proxy.address));
+    let report = run_oauth(&proxy.url());
+    assert_was_denied(Client::Python1, &report);
+    assert_lives(Client::Python1, &report);
+    assert_eq!(server.url, upstream);
 }
 
 /// One run in which the server fails the third call.

@@ -78,10 +78,7 @@ impl Client {
     /// # Panics
     /// When it is not there, or does not come to its end.
     pub fn run(self, url: &str) -> Report {
-        let output = self.command(url).stdin(Stdio::null()).output().expect("it starts");
-        let printed = String::from_utf8_lossy(&output.stdout);
-        let report = printed.lines().find_map(|line| serde_json::from_str(line).ok());
-        report.unwrap_or_else(|| panic!("{self:?} says {printed:?}, and {}", String::from_utf8_lossy(&output.stderr)))
+        report(&mut self.command(url))
     }
 
     fn command(self, url: &str) -> Command {
@@ -111,6 +108,41 @@ impl Client {
     }
 }
 
+/// Starts a server that is its own OAuth server, which clients reach at this origin.
+pub fn start_oauth(port: u16, origin: &str) -> Running {
+    listening(&python("1"), vec![script("server1_oauth.py"), port.to_string().into(), origin.into()])
+}
+
+/// Signs in there, and goes through its session.
+pub fn run_oauth(url: &str) -> Report {
+    let mut command = Command::new(python("1"));
+    command.arg(script("python1_oauth.py")).arg(url).env("PYTHONDONTWRITEBYTECODE", "1");
+    report(&mut command)
+}
+
+fn report(command: &mut Command) -> Report {
+    let output = command.stdin(Stdio::null()).output().expect("it starts");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let report = printed.lines().find_map(|line| serde_json::from_str(line).ok());
+    let report: Report = report.unwrap_or_else(|| panic!("{command:?} says {printed:?}, and {}", String::from_utf8_lossy(&output.stderr)));
+    assert!(report.revision.is_some(), "no session: {}", String::from_utf8_lossy(&output.stderr));
+    report
+}
+
+fn listening(program: &Path, args: Vec<PathBuf>) -> Running {
+    let folder = tempfile::tempdir().expect("a folder").keep();
+    let args: Vec<_> = args.into_iter().map(|arg: PathBuf| arg.display().to_string()).collect();
+    let leash = Leashed::start(&folder, program, &args);
+    let mut found = None;
+    wait_until(&format!("{program:?} to listen"), || {
+        let url = leash.log_tail().lines().find(|line| line.starts_with("http://")).map(str::to_owned);
+        let address = url.as_deref().and_then(|url| url.strip_prefix("http://")?.split('/').next());
+        found = url.clone().filter(|_| address.is_some_and(|address| TcpStream::connect(address).is_ok()));
+        found.is_some()
+    });
+    Running { url: found.expect("it listens"), _leash: leash }
+}
+
 impl Server {
     /// Starts it, and waits until it listens.
     pub fn start(self) -> Running {
@@ -122,17 +154,7 @@ impl Server {
             Self::Python2Sse => (python("2"), vec![script("server2.py"), port.into(), "sse".into()]),
             Self::Rust => (rmcp(), vec!["server".into()]),
         };
-        let folder = tempfile::tempdir().expect("a folder").keep();
-        let args: Vec<_> = args.into_iter().map(|arg: PathBuf| arg.display().to_string()).collect();
-        let leash = Leashed::start(&folder, &program, &args);
-        let mut found = None;
-        wait_until(&format!("{self:?} to listen"), || {
-            let url = leash.log_tail().lines().find(|line| line.starts_with("http://")).map(str::to_owned);
-            let address = url.as_deref().and_then(|url| url.strip_prefix("http://")?.split('/').next());
-            found = url.clone().filter(|_| address.is_some_and(|address| TcpStream::connect(address).is_ok()));
-            found.is_some()
-        });
-        Running { url: found.expect("it listens"), _leash: leash }
+        listening(&program, args)
     }
 }
 
