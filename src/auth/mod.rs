@@ -20,7 +20,7 @@
 //! # An example
 //!
 //! ```no_run
-//! use tollgate::auth::{Auth, AuthMode, PeerIdentity, ProtectedResource, VerifierSettings, Verifier, challenge};
+//! use tollgate::callers::{Auth, AuthMode, PeerIdentity, ProtectedResource, VerifierSettings, Verifier, challenge};
 //!
 //! # async fn of_request(headers: http::HeaderMap, ip: std::net::IpAddr) -> Result<(), Box<dyn std::error::Error>> {
 //! let settings = VerifierSettings::new("https://login.example", "https://mcp.example/mcp");
@@ -47,7 +47,7 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `verifier` | tokens in, callers out |
-//! | `auth` | who is calling, by token or by header, and whether they have to be known |
+//! | `callers` | who is calling, by token or by header, and whether they have to be known |
 //! | `peer` | who may name the user in a header |
 //! | `rejection` | the reasons why nobody is let in |
 //! | `challenge` | `WWW-Authenticate`, and RFC 9728's metadata |
@@ -59,7 +59,7 @@
 //! | `fetch`, `web`, `file`, `url` | where keys come from |
 
 mod algorithm;
-mod auth;
+mod callers;
 mod challenge;
 mod claims;
 mod credentials;
@@ -80,7 +80,7 @@ mod web;
 #[cfg(test)]
 mod wycheproof;
 
-pub use auth::{Auth, AuthMode};
+pub use callers::{Auth, AuthMode};
 pub use challenge::{ProtectedResource, WELL_KNOWN, challenge};
 pub use credentials::{Credentials, Secret};
 pub use peer::{PeerIdentity, TrustedPeers, UserHeader};

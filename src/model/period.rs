@@ -3,12 +3,7 @@
 //! ToolHive reads `refillPeriod` with Go's `time.ParseDuration`; this is the same grammar with the same results, without its panics or
 //! anybody else's: other crates' parsers take `""`, round through floats or panic on `1s-5s`.
 
-use std::{
-    fmt,
-    num::{NonZeroU32, NonZeroU64},
-    str::FromStr,
-    time::Duration,
-};
+use std::{fmt, num::NonZeroU64, str::FromStr, time::Duration};
 
 use thiserror::Error;
 
@@ -48,16 +43,11 @@ pub enum BadPeriod {
 
 impl Period {
     /// `1s`.
-    pub const SECOND: Self = Self::seconds(NonZeroU32::MIN);
+    pub const SECOND: Self = Self(NonZeroU64::new(1_000_000_000).unwrap());
     /// `1m0s`.
-    pub const MINUTE: Self = Self::seconds(NonZeroU32::new(60).unwrap());
+    pub const MINUTE: Self = Self(NonZeroU64::new(60 * 1_000_000_000).unwrap());
     /// `1h0m0s`.
-    pub const HOUR: Self = Self::seconds(NonZeroU32::new(3600).unwrap());
-
-    const fn seconds(seconds: NonZeroU32) -> Self {
-        // Less than 2^32 * 10^9 < 2^62.
-        Self(NonZeroU64::new(seconds.get() as u64 * 1_000_000_000).unwrap())
-    }
+    pub const HOUR: Self = Self(NonZeroU64::new(3600 * 1_000_000_000).unwrap());
 
     /// Nanoseconds.
     pub fn as_nanos(self) -> u64 {

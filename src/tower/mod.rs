@@ -73,7 +73,6 @@
 
 pub mod classify;
 mod future;
-#[expect(clippy::module_inception, reason = "the file of this name is where readers of tower layers look first")]
 mod layer;
 pub mod mcp;
 pub mod response;

@@ -14,7 +14,7 @@ pub(super) use self::args::AuditArgs;
 use super::{check::Ignores, exit::Exit, inputs::Input, teller::Teller, wants_color};
 use crate::{
     model::subject::Subject,
-    report::{Finding, Format, Object},
+    report::{Finding, Object},
 };
 
 pub(super) fn run(args: AuditArgs) -> anyhow::Result<Exit> {
@@ -26,7 +26,7 @@ pub(super) fn run(args: AuditArgs) -> anyhow::Result<Exit> {
     // Whoever looks on sees findings as they come.
     let mut out: Box<dyn Write> = if is_terminal { Box::new(io::stdout().lock()) } else { Box::new(BufWriter::new(io::stdout().lock())) };
     let colors = is_terminal && wants_color();
-    let teller = Teller::new(Format::from(args.findings.output).open(&mut out, colors), args.findings.strict);
+    let teller = Teller::new(args.findings.output.open(&mut out, colors), args.findings.strict);
     let mut audit = Audit { teller, ignores };
     if args.inputs.is_empty() {
         // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.

@@ -22,10 +22,7 @@ use super::{
     teller::Teller,
     wants_color,
 };
-use crate::{
-    manifest::Raw,
-    report::{Finding, Format},
-};
+use crate::{manifest::Raw, report::Finding};
 
 pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     let CheckArgs { mut inputs, findings: FindingArgs { output, strict, config }, force_exclude, crd, kubeconfig, context } = args;
@@ -36,7 +33,7 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let colors = io::stdout().is_terminal() && wants_color();
-    let teller = Teller::new(Format::from(output).open(&mut out, colors), strict);
+    let teller = Teller::new(output.open(&mut out, colors), strict);
     let judges_folder = inputs.iter().any(|path| path.is_dir());
     let mut run = Run { teller, ignores, crds };
     let skips = run.ignores.excludes();

@@ -119,7 +119,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
         shadow,
         optimizer,
         needs_store,
-        access_log: access_log,
+        access_log,
         drain,
     };
     Ok(Resolved { proxy, source, followed, store, callers })

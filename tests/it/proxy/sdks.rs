@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::resource;
 use crate::support::{
-    pages::Page,
     outage::{Outage, relay},
+    pages::Page,
     port::free_port,
     proxy::Proxy,
     sdks::{Client, Report, Running, Server, run_oauth, start_oauth},
