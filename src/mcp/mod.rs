@@ -55,12 +55,14 @@
 //! | [`beside`] | what is not a message, by any parser |
 //! | [`refusal`] | why a request goes nowhere |
 //! | [`reply`] | what a client is told |
+//! | [`http`] | the one path of a call over HTTP: methods, decision, replies as responses |
 //! | [`fields`] | `RateLimit` and `RateLimit-Policy` |
 
 pub mod beside;
 pub mod envelope;
 pub mod fields;
 pub mod headers;
+pub mod http;
 pub mod id_scan;
 mod members;
 pub mod reader;

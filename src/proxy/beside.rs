@@ -11,10 +11,13 @@ use http::{Method, request::Parts};
 
 use super::{
     Gateway,
-    front::{Turned, headers, method_not_allowed, reply, unread},
+    front::{Turned, method_not_allowed, reply, unread},
     paths::Route,
 };
-use crate::{mcp::beside::no_message, server::Peer};
+use crate::{
+    mcp::{Refusal, beside::no_message, http::headers},
+    server::Peer,
+};
 
 /// Methods whose bodies are passed on.
 const WITH_BODY: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
@@ -36,7 +39,8 @@ impl Gateway {
     /// A whole body that is certainly not a message.
     async fn read_beside(&self, parts: &Parts, body: Body) -> Result<Bytes, Turned> {
         let body = self.read(parts, body, false).await.map_err(|why| Turned::with(unread(why)))?;
-        let checked = headers(parts).and_then(|headers| no_message(&headers, &body));
+        let headers = headers(&parts.headers).map_err(|fault| Refusal { fault, id: None });
+        let checked = headers.and_then(|headers| no_message(&headers, &body));
         checked.map_err(|refusal| Turned::with(reply(refusal.reply())))?;
         Ok(body)
     }

@@ -15,7 +15,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Uri, header, request::Parts};
 
 use super::{
     Gateway,
@@ -29,19 +29,16 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    limiter::{Call, Decision, StoreError},
-    mcp::{Envelope, Fault, Headers, Refusal, Reply, Revision, fields},
+    limiter::Call,
+    mcp::{
+        Envelope, Fault, Refusal, Reply,
+        http::{ALLOWED, CauseStatus, Decided, Fields, Role, declared, headers},
+    },
     server::Peer,
 };
 
-/// Methods that pass without being looked into; what comes with them is not passed.
-const PASSED: [Method; 4] = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
-
 /// When a client for whose body there was no room may try again.
 const RETRY_AFTER_SECONDS: &str = "5";
-
-/// Header fields for an answer.
-type Fields = Vec<(HeaderName, HeaderValue)>;
 
 /// An answer of our own instead of the server's.
 pub(super) struct Turned(Box<Response>);
@@ -56,16 +53,12 @@ impl Turned {
     }
 }
 
-/// The HTTP status of what happened, where a session is answered over HTTP 200: an extension of the response.
-#[derive(Clone, Copy)]
-struct Cause(StatusCode);
-
 /// Serves one request.
 pub(super) async fn serve(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let mut access = Access::begin(request.method(), gateway.access_log);
     let (parts, body) = request.into_parts();
     let response = gateway.respond(parts, body, &mut access).await;
-    let cause = response.extensions().get::<Cause>().map_or(response.status(), |Cause(status)| *status);
+    let cause = response.extensions().get::<CauseStatus>().map_or(response.status(), |CauseStatus(status)| *status);
     gateway.metrics.answered(&access, cause);
     access.end(response.status());
     response
@@ -101,13 +94,13 @@ impl Gateway {
             self.metrics.sign_in_refused(rejection);
             self.callers.unknown(rejection)
         })?;
-        match &parts.method {
-            &Method::POST => self.post(parts, peer.as_ref(), body, caller.as_deref().map(Caller::subject), access).await,
-            method if PASSED.contains(method) => {
+        match Role::of(&parts.method) {
+            Role::Message => self.post(parts, peer.as_ref(), body, caller.as_deref().map(Caller::subject), access).await,
+            Role::Passing => {
                 let user = caller.as_deref().map(Caller::subject);
                 self.forward(parts, peer.as_ref(), Bytes::new(), user).await.map_err(|error| Turned::with(error.without_id()))
             }
-            _ => Err(Turned::with(method_not_allowed("GET, HEAD, POST, DELETE, OPTIONS"))),
+            Role::NotAllowed => Err(Turned::with(method_not_allowed(ALLOWED))),
         }
     }
 
@@ -120,7 +113,7 @@ impl Gateway {
         user: Option<&str>,
         access: &mut Access,
     ) -> Result<Response, Turned> {
-        let (declared, answers) = (declared(&parts), self.paths.answers(&parts.uri, user));
+        let (declared, answers) = (declared(&parts.headers), self.paths.answers(&parts.uri, user));
         let refused = |refusal: Refusal| Turned::with(answers.give(self.rejection.refused(declared, &refusal)));
         let body = self.read(&parts, body, self.rejection.spares(declared) || answers.need_id()).await.map_err(|why| match why {
             Unread::TooLarge(limit, id @ Some(_)) => refused(Refusal { fault: Fault::TooLarge { limit }, id }),
@@ -157,7 +150,7 @@ impl Gateway {
     }
 
     fn envelope(&self, parts: &Parts, body: &[u8]) -> Result<Envelope, Refusal> {
-        let headers = headers(parts)?;
+        let headers = headers(&parts.headers).map_err(|fault| Refusal { fault, id: None })?;
         self.served.load().reader.read(&headers, body)
     }
 
@@ -165,29 +158,15 @@ impl Gateway {
     async fn decide(&self, envelope: &Envelope, user: Option<&str>, access: &mut Access) -> Result<Fields, (Reply, Fields)> {
         let tools = envelope.tools();
         if tools.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Fields::new());
         }
         let start = Instant::now();
-        let decision = self.limiter.decide(&Call::batch(&tools).by_known(user)).await;
-        access.decided(&tools, &decision, start.elapsed());
-        let told = self.tell(&tools, user, decision.as_ref().ok());
-        match decision {
-            Ok(Decision::Allowed { .. }) => Ok(told),
-            Ok(Decision::Denied(denial)) => Err((self.rejection.denied(envelope, &denial), told)),
-            Err(StoreError { .. }) => Err((self.rejection.undecided(envelope), told)),
+        let decided = Decided::about(&self.limiter, &Call::batch(&tools).by_known(user), self.rate_limit_fields).await;
+        access.decided(&tools, &decided.decision, start.elapsed());
+        match decided.reply(&self.rejection, envelope) {
+            Some(reply) => Err((reply, decided.fields)),
+            None => Ok(decided.fields),
         }
-    }
-
-    /// `RateLimit` and `RateLimit-Policy`, where they are switched on.
-    fn tell(&self, tools: &[&str], user: Option<&str>, decision: Option<&Decision>) -> Fields {
-        let (true, Some(decision)) = (self.rate_limit_fields, decision) else { return Vec::new() };
-        let policy = self.limiter.policy();
-        let call = Call::batch(tools).by_known(user);
-        let plan = policy.plan(&call);
-        let fields = [("ratelimit-policy", fields::rate_limit_policy(&plan)), ("ratelimit", fields::rate_limit(&plan, decision))];
-        let fields =
-            fields.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value?).ok()?)));
-        fields.collect()
     }
 
     /// The head as it goes on.
@@ -205,17 +184,6 @@ impl Gateway {
     }
 }
 
-/// The headers that say how a body is to be read.
-pub(super) fn headers(parts: &Parts) -> Result<Headers<'_>, Refusal> {
-    let fields = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    Headers::collect(fields).map_err(|fault| Refusal { fault, id: None })
-}
-
-/// The revision of the client's session, if it has one.
-fn declared(parts: &Parts) -> Option<Revision> {
-    headers(parts).ok()?.declared()
-}
-
 /// What the client called: the authority of the target, which is all that HTTP/2 has, or else `Host`.
 fn host(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
     let authority = uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
@@ -224,12 +192,7 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// An answer as the envelope's module wrote it.
 pub(super) fn reply(reply: Reply) -> Response {
-    let cause = StatusCode::from_u16(reply.cause).map(Cause);
-    let mut response = Response::from(reply).map(Body::new);
-    if let Ok(cause) = cause {
-        response.extensions_mut().insert(cause);
-    }
-    response
+    http::Response::from(reply).map(Body::new)
 }
 
 fn with(mut response: Response, fields: Fields) -> Response {

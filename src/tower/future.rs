@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -14,9 +15,10 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Body;
+use crate::mcp::http::Fields;
 
-/// A request to go on with, or a response in its place. Boxed, since the store's own future has no name.
-type Deciding<B> = Pin<Box<dyn Future<Output = Result<Request<B>, Response<Full<Bytes>>>> + Send>>;
+/// A request to go on with and header fields for its response, or a response in its place. Boxed, since the store's own future has no name.
+type Deciding<B> = Pin<Box<dyn Future<Output = Result<(Request<B>, Fields), Response<Full<Bytes>>>> + Send>>;
 
 pin_project! {
     /// The response of a [`McpLimit`](super::McpLimit).
@@ -30,7 +32,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<I, F, B> {
         Deciding { deciding: Deciding<B>, inner: I },
-        Inner { #[pin] response: F },
+        Inner { #[pin] response: F, fields: Fields },
     }
 }
 
@@ -49,14 +51,19 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
-            let response = match state.as_mut().project() {
-                StateProjection::Inner { response } => return response.poll(cx).map_ok(|response| response.map(Body::Right)),
+            let (response, fields) = match state.as_mut().project() {
+                StateProjection::Inner { response, fields } => {
+                    return response.poll(cx).map_ok(|mut response| {
+                        response.headers_mut().extend(mem::take(fields));
+                        response.map(Body::Right)
+                    });
+                }
                 StateProjection::Deciding { deciding, inner } => match ready!(deciding.as_mut().poll(cx)) {
-                    Ok(request) => inner.call(request),
+                    Ok((request, fields)) => (inner.call(request), fields),
                     Err(instead) => return Poll::Ready(Ok(instead.map(Body::Left))),
                 },
             };
-            state.set(State::Inner { response });
+            state.set(State::Inner { response, fields });
         }
     }
 }

@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     limiter::{Call, Decision, Limiter, Store},
-    mcp::DenialForm,
+    mcp::{
+        DenialForm,
+        http::{Decided, Fields},
+    },
 };
 
 /// Puts a limiter around services.
@@ -26,6 +29,7 @@ pub(super) struct Gate<S, C, R> {
     limiter: Arc<Limiter<S>>,
     classifier: C,
     responder: R,
+    rate_limit_fields: bool,
 }
 
 impl<S, C> McpLimitLayer<S, C> {
@@ -38,7 +42,18 @@ impl<S, C> McpLimitLayer<S, C> {
 impl<S, C, R> McpLimitLayer<S, C, R> {
     /// The same with other responses: a [`DenialForm`] with other settings, [`Plain`](super::Plain), or an own [`Respond`].
     pub fn with_responder(limiter: Arc<Limiter<S>>, classifier: C, responder: R) -> Self {
-        Self { gate: Arc::new(Gate { limiter, classifier, responder }) }
+        Self { gate: Arc::new(Gate { limiter, classifier, responder, rate_limit_fields: false }) }
+    }
+}
+
+impl<S, C: Clone, R: Clone> McpLimitLayer<S, C, R> {
+    /// Whether responses to counted calls carry `RateLimit` and `RateLimit-Policy`
+    /// ([draft-ietf-httpapi-ratelimit-headers-11](crate::mcp::fields)). By default they do not.
+    #[must_use]
+    pub fn rate_limit_fields(self, wanted: bool) -> Self {
+        let Gate { limiter, classifier, responder, .. } = &*self.gate;
+        let (limiter, classifier, responder) = (Arc::clone(limiter), classifier.clone(), responder.clone());
+        Self { gate: Arc::new(Gate { limiter, classifier, responder, rate_limit_fields: wanted }) }
     }
 }
 
@@ -63,29 +78,33 @@ impl<S, C, R> fmt::Debug for McpLimitLayer<S, C, R> {
 }
 
 impl<S: Store, C, R> Gate<S, C, R> {
-    /// The request to go on with, or what is answered in its place.
-    pub(super) async fn admit<B>(&self, request: Request<B>) -> Result<Request<C::Body>, Response<Full<bytes::Bytes>>>
+    /// The request to go on with and the header fields for its response, or what is answered in its place.
+    pub(super) async fn admit<B>(&self, request: Request<B>) -> Result<(Request<C::Body>, Fields), Response<Full<bytes::Bytes>>>
     where
         C: Classify<B>,
         R: Respond<C::Context>,
     {
         let (mut request, calls, context) = match self.classifier.classify(request).await {
-            Classified::Pass(request) => return Ok(request),
+            Classified::Pass(request) => return Ok((request, Fields::new())),
             Classified::Refused(response) => return Err(response),
             Classified::Counted { request, calls, context } => (request, calls, context),
         };
         let tools: Vec<_> = calls.tools.iter().map(String::as_str).collect();
-        match self.limiter.decide(&Call::batch(&tools).by_known(calls.user.as_deref())).await {
+        let call = Call::batch(&tools).by_known(calls.user.as_deref());
+        let Decided { decision, fields } = Decided::about(&self.limiter, &call, self.rate_limit_fields).await;
+        let mut instead = match decision {
             Ok(Decision::Denied(denial)) => {
                 let mut response = self.responder.denied(&context, &denial);
                 response.extensions_mut().insert(denial);
-                Err(response)
+                response
             }
             Ok(allowed) => {
                 request.extensions_mut().insert(allowed);
-                Ok(request)
+                return Ok((request, fields));
             }
-            Err(error) => Err(self.responder.undecided(&context, &error)),
-        }
+            Err(error) => self.responder.undecided(&context, &error),
+        };
+        instead.headers_mut().extend(fields);
+        Err(instead)
     }
 }

@@ -1,7 +1,7 @@
 //! MCP over HTTP: the body of a POST is read whole, told apart, and passed on byte for byte.
 
 use bytes::Bytes;
-use http::{Method, Request, request::Parts};
+use http::{HeaderValue, Request, Response, header::ALLOW, request::Parts};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 
@@ -9,7 +9,10 @@ use super::{
     Body,
     classify::{Calls, Classified, Classify},
 };
-use crate::mcp::{DenialForm, Envelope, Fault, Headers, Reader, Refusal, Revision};
+use crate::mcp::{
+    DenialForm, Envelope, Fault, Reader, Refusal, Reply,
+    http::{ALLOWED, Role, declared, headers},
+};
 
 /// How much of a body is read unless told otherwise: 4 MiB.
 pub const MOST_BYTES: usize = 4 << 20;
@@ -60,7 +63,7 @@ impl<U> Mcp<U> {
         B: HttpBody,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let headers = Headers::collect(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))?;
+        let headers = headers(&parts.headers)?;
         let body = whole(body, self.most_bytes).await?;
         let envelope = self.reader.read(&headers, &body)?;
         Ok((envelope, body))
@@ -78,14 +81,15 @@ where
     type Context = Envelope;
 
     async fn classify(&self, request: Request<B>) -> Classified<Body<B>, Envelope> {
-        // Nobody reads a body with these. All others are read as if they were POST, since some servers take them for it.
-        if matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS) {
-            return Classified::Pass(request.map(Body::Right));
+        match Role::of(request.method()) {
+            Role::Message => {}
+            Role::Passing => return Classified::Pass(request.map(Body::Right)),
+            Role::NotAllowed => return Classified::Refused(not_allowed()),
         }
         let (parts, body) = request.into_parts();
         let (envelope, body) = match self.read(&parts, body).await {
             Ok(read) => read,
-            Err(refusal) => return Classified::Refused(self.denial_form.refused(declared(&parts), &refusal).into()),
+            Err(refusal) => return Classified::Refused(self.denial_form.refused(declared(&parts.headers), &refusal).into()),
         };
         let calls = Calls::batch(envelope.tools()).by((self.user)(&parts));
         let request = Request::from_parts(parts, Body::Left(Full::new(body)));
@@ -93,8 +97,10 @@ where
     }
 }
 
-fn declared(parts: &Parts) -> Option<Revision> {
-    Headers::collect(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))).ok()?.declared()
+fn not_allowed() -> Response<Full<Bytes>> {
+    let mut response = Response::from(Reply::refused(405, "send POST, GET or DELETE"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALLOWED));
+    response
 }
 
 async fn whole<B>(body: B, most_bytes: usize) -> Result<Bytes, Fault>

@@ -9,7 +9,7 @@ use http_body_util::Full;
 
 use crate::{
     limiter::{Denial, StoreError},
-    mcp::{DenialForm, Envelope, Reply},
+    mcp::{DenialForm, Envelope},
 };
 
 /// Turns denials into responses, given what the classifier knows of the request.
@@ -54,17 +54,4 @@ fn plain(status: StatusCode, retry_after_secs: Option<u64>, text: &'static str) 
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.extend(retry_after_secs.map(|secs| (RETRY_AFTER, HeaderValue::from(secs))));
     response
-}
-
-impl From<Reply> for Response<Full<Bytes>> {
-    fn from(reply: Reply) -> Self {
-        let mut response = Self::new(Full::from(reply.body));
-        *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        for (name, value) in reply.headers {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                response.headers_mut().insert(name, value);
-            }
-        }
-        response
-    }
 }

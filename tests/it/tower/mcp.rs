@@ -139,7 +139,7 @@ async fn what_cannot_be_read_goes_nowhere() {
     let mut put = post("not JSON");
     *put.method_mut() = Method::PUT;
     for (request, status, code) in
-        [(post(twice), 400, -32600), (post("{"), 400, -32700), (two_types, 400, -32600), (put, 400, -32700), (post(""), 400, -32700)]
+        [(post(twice), 400, -32600), (post("{"), 400, -32700), (two_types, 400, -32600), (put, 405, -32600), (post(""), 400, -32700)]
     {
         let response = ask(&limiter, request).await;
         assert_eq!(response.status(), status);
@@ -202,4 +202,23 @@ async fn a_reader_of_one_s_own_decides_what_an_optimizer_is() {
     };
     assert!(denied(Reader::default()).await, "two calls of shared, which has one token");
     assert!(!denied(Reader::default().optimizer(false)).await, "call_tool itself has no limit");
+}
+
+#[tokio::test]
+async fn responses_carry_rate_limit_fields_where_they_are_wanted() {
+    let inner = service_fn(async |_: Request<McpBody<Full<Bytes>>>| Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()))));
+    let service = McpLimitLayer::new(limiter(1), Mcp::default()).rate_limit_fields(true).layer(inner);
+    let fields = |response: &Response<McpBody<Full<Bytes>>>| {
+        let field = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        (field("ratelimit-policy"), field("ratelimit"))
+    };
+    let (allowed, denied) = (service.clone().oneshot(post(call("shared"))).await, service.clone().oneshot(post(call("shared"))).await);
+    let (allowed, denied) = (allowed.expect("infallible"), denied.expect("infallible"));
+    assert_eq!(allowed.status(), 200);
+    let (policy, left) = fields(&allowed);
+    assert!(policy.starts_with("\"tools[shared].global\";q=1") && left == "\"tools[shared].global\";r=0", "{policy} {left}");
+    let (policy, left) = fields(&denied);
+    assert!(policy.starts_with("\"tools[shared].global\";q=1") && left.starts_with("\"tools[shared].global\";r=0;t="), "{policy} {left}");
+    let listed = service.oneshot(post(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#)).await.expect("infallible");
+    assert_eq!(fields(&listed), (String::new(), String::new()));
 }
