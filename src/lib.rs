@@ -11,8 +11,9 @@
 //! ```text
 //! model                                  limits, buckets, periods, field paths, kinds, owners; serde only
 //!
-//! rules  alias  limiter  manifest  crds  TG001..TG107 | shared -> global | buckets, plan, decision, the store port |
-//!                                        YAML and JSON texts, with places | both CRDs
+//! rules  alias  limiter  crds            TG001..TG107 | shared -> global | buckets, plan, decision, the store port | both CRDs
+//!
+//! manifest                               YAML and JSON texts, with places | the limits of a server, and how its callers sign in
 //!
 //! admission  mcp  report  inspect        a review in, a review out | JSON-RPC in and out | findings, for people and machines |
 //!                                        what buckets hold
@@ -40,7 +41,7 @@
 //! |---|---|---|
 //! | `alias` | [`alias`]: the deprecated `shared` becomes `global` | json-patch |
 //! | `admission` | [`admission`]: bytes in, review out | base64 |
-//! | `auth` | [`auth`]: who is calling, by verified tokens | tokio, hyper, rustls, ring |
+//! | `auth` | [`auth`]: who is calling, by verified tokens | granit-parser, tokio, hyper, rustls, ring |
 //! | `limiter` | [`limiter`] and [`stores`]: decisions, with buckets in memory | arc-swap, foldhash, hashbrown, hmac, sha2, smallvec, tracing |
 //! | `mcp` | [`mcp`]: JSON-RPC in and out | base64 |
 //! | `metrics` | [`metrics`]: what the limiter does | prometheus-client |

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::around::Around;
 use crate::{
+    manifest::objects,
     model::{
         bucket::{Bucket, same_meaning},
         path::FieldPath,
@@ -105,7 +106,7 @@ fn run_config(text: &str) -> Option<(Value, Option<i64>)> {
 }
 
 fn vmcp_config(text: &str) -> Option<Value> {
-    let config: Value = serde_saphyr::from_str(text).ok().filter(Value::is_object)?;
+    let [config] = <[Value; 1]>::try_from(objects(text).ok()?).ok()?;
     decoded(config.get(RATE_LIMITING))
 }
 

@@ -52,7 +52,7 @@
 //! | `rejection` | the reasons why nobody is let in |
 //! | `challenge` | `WWW-Authenticate`, and RFC 9728's metadata |
 //! | `settings` | whose tokens are trusted |
-//! | `sign_in` | the same, as a resource says it |
+//! | `sign_in` | the same, from what a resource says ([`SignIn`](crate::manifest::sign_in::SignIn)) |
 //! | `token`, `claims`, `algorithm`, `keys` | a token and a key, pure |
 //! | `keyring`, `remembered` | what is kept |
 //! | `introspection`, `credentials` | tokens that only the issuer can read, and who asks it |
@@ -86,7 +86,7 @@ pub use credentials::{Credentials, Secret};
 pub use peer::{PeerIdentity, TrustedPeers, UserHeader};
 pub use rejection::Rejection;
 pub use settings::{KeySource, VerifierSettings, VerifierSettingsError};
-pub use sign_in::{CLUSTER_TOKEN, Elsewhere, SignIn, SignInError};
+pub use sign_in::SignInError;
 pub use verifier::{LONGEST_TOKEN, Verifier};
 
 /// Somebody who is known.

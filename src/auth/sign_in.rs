@@ -1,18 +1,5 @@
-//! How callers sign in, as a resource says it.
-//!
-//! | where | says | and leaves to |
-//! |---|---|---|
-//! | `MCPServer` `spec.oidcConfig`, type `inline` or `kubernetes` (v1alpha1 before ToolHive v0.21) | everything | |
-//! | the same, type `configMap` | nothing | a ConfigMap |
-//! | `MCPServer` `spec.oidcConfigRef`, `VirtualMCPServer` `spec.incomingAuth.oidcConfigRef` | audience, scopes, the server's URL | an `MCPOIDCConfig` |
-//! | `MCPServer` `spec.externalAuthConfigRef` alone | nothing | an `MCPExternalAuthConfig` |
-//!
-//! What is left to another object is filled in from that object ([`SignIn::described_by`]) or by hand: all fields are open. A resource never
-//! holds the client's secret, with which opaque tokens are introspected: that one is filled in by hand.
+//! From how callers sign in, as a resource says it, to settings to verify tokens with.
 
-use std::path::{Path, PathBuf};
-
-use serde_json::Value;
 use thiserror::Error;
 
 use super::{
@@ -20,55 +7,10 @@ use super::{
     file,
     settings::{VerifierSettings, VerifierSettingsError},
 };
-use crate::model::{
-    GROUP,
-    path::FieldPath,
-    subject::{Kind, RefKind, Subject},
+use crate::{
+    manifest::sign_in::{Elsewhere, SignIn},
+    model::subject::RefKind,
 };
-
-/// How callers sign in, as far as it is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SignIn {
-    /// Who issues tokens.
-    pub issuer: Option<String>,
-    /// For whom.
-    pub audience: Option<String>,
-    /// Where the issuer's keys are, if not where its discovery document says.
-    pub jwks_url: Option<String>,
-    /// The CA of the issuer's certificate, if the system does not trust it.
-    pub ca_file: Option<PathBuf>,
-    /// A file with a token to read keys with.
-    pub bearer_file: Option<PathBuf>,
-    /// The issuer's introspection endpoint, for opaque tokens.
-    pub introspection_url: Option<String>,
-    /// The client ID to use there.
-    pub client_id: Option<String>,
-    /// The client secret, which is never in a resource.
-    pub client_secret: Option<Secret>,
-    /// Where the resource itself names that file; `None` for the file that ToolHive fills in for service accounts.
-    pub bearer_named_at: Option<FieldPath>,
-    /// Whether keys may be read over plain HTTP.
-    pub allow_http: bool,
-    /// The URL that clients call.
-    pub resource_url: Option<String>,
-    /// The scopes that clients should ask for.
-    pub scopes: Vec<String>,
-    /// The object that has the rest, until it is described.
-    pub elsewhere: Option<Elsewhere>,
-    /// The object that has the CA.
-    pub ca_elsewhere: Option<Elsewhere>,
-}
-
-/// An object that says the rest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Elsewhere {
-    /// Where it is named.
-    pub path: FieldPath,
-    /// Its kind.
-    pub kind: &'static str,
-    /// Its name.
-    pub name: String,
-}
 
 /// Why a resource is not enough to verify tokens by.
 #[derive(Debug, Error)]
@@ -97,66 +39,12 @@ pub enum SignInError {
     Settings(#[from] VerifierSettingsError),
 }
 
-/// What ToolHive fills in for service accounts of the cluster.
-const CLUSTER_ISSUER: &str = "https://kubernetes.default.svc";
-const CLUSTER_AUDIENCE: &str = "toolhive";
-const CLUSTER_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
-/// The token of a pod's own service account.
-pub const CLUSTER_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-
 impl SignIn {
-    /// What a resource says. `None` where callers do not sign in.
-    pub fn of(subject: Subject<'_>) -> Option<Self> {
-        if !subject.signs_in() {
-            return None;
-        }
-        let reference: &[&str] = match subject.kind {
-            Kind::McpServer => &["spec", "oidcConfigRef"],
-            Kind::VirtualMcpServer => &["spec", "incomingAuth", "oidcConfigRef"],
-        };
-        let in_place = FieldPath::new(["spec", "oidcConfig"]);
-        let mut sign_in = Self::default();
-        if let Some(found) = FieldPath::new(reference.iter().copied()).find(subject.object) {
-            sign_in.take_shared(found);
-        } else if let Some(config) = in_place.find(subject.object).filter(|_| subject.kind == Kind::McpServer) {
-            sign_in.take_in_place(config, &in_place);
-        }
-        let named = subject.references().into_iter().find(|reference| reference.kind != RefKind::Secret);
-        if let (None, None, Some(named)) = (&sign_in.issuer, &sign_in.elsewhere, named) {
-            sign_in.elsewhere = Some(Elsewhere { path: named.path, kind: named.kind.name(), name: named.name.to_owned() });
-        }
-        Some(sign_in)
-    }
-
-    /// Fills in what the `MCPOIDCConfig` says that is named, of our group; any other object is passed over. Namespaces are for the caller to
-    /// compare.
-    #[must_use]
-    pub fn described_by(mut self, object: &Value) -> Self {
-        let is_named = self.elsewhere.as_ref().is_some_and(|at| {
-            at.kind == RefKind::OidcConfig.name()
-                && text(object, "kind").as_deref() == Some(at.kind)
-                && text(object, "apiVersion").is_some_and(|version| version.split('/').next() == Some(GROUP))
-                && object.pointer("/metadata/name").and_then(Value::as_str) == Some(&at.name)
-        });
-        if !is_named {
-            return self;
-        }
-        let path = FieldPath::new(["spec"]);
-        if let Some(inline) = object.pointer("/spec/inline") {
-            self.elsewhere = None;
-            self.take_issuer(inline, &path.key("inline"));
-        } else if let Some(cluster) = object.pointer("/spec/kubernetesServiceAccount") {
-            self.elsewhere = None;
-            self.take_cluster(cluster);
-        }
-        self
-    }
-
-    /// VerifierSettings to verify tokens by. Reads the CA, if one is named.
+    /// Settings to verify tokens with. Reads the CA, if one is named. The client secret is never in a resource.
     ///
     /// # Errors
     /// When something is missing, with the flag to add.
-    pub fn settings(&self) -> Result<VerifierSettings, SignInError> {
+    pub fn settings(&self, client_secret: Option<&Secret>) -> Result<VerifierSettings, SignInError> {
         let issuer = self.issuer.as_deref().ok_or_else(|| missing("issuer", "--oidc-issuer URL", self.elsewhere.as_ref()))?;
         let audience = self.audience.as_deref();
         // An MCPOIDCConfig has none: it stands beside the reference.
@@ -169,8 +57,8 @@ impl SignIn {
         if let Some(path) = &self.bearer_file {
             settings = settings.bearer_file(path);
         }
-        if let Some(url) = self.introspection_url.as_ref().filter(|_| self.may_introspect()) {
-            let client = self.client_id.as_ref().zip(self.client_secret.clone());
+        if let Some(url) = self.introspection_url.as_ref().filter(|_| self.may_introspect(client_secret.is_some())) {
+            let client = self.client_id.as_ref().zip(client_secret.cloned());
             settings = settings.introspection(url, client.map(|(id, secret)| Credentials::new(id, secret)));
         }
         match (&self.ca_file, &self.ca_elsewhere) {
@@ -180,56 +68,9 @@ impl SignIn {
         }
     }
 
-    /// Whether opaque tokens can be introspected: there is a URL to ask, and the secret of the client that asks, if there is one.
-    pub fn may_introspect(&self) -> bool {
-        self.introspection_url.is_some() && self.client_id.is_some() == self.client_secret.is_some()
-    }
-
-    /// What stands beside a reference or a type: the server's own part.
-    fn take_shared(&mut self, config: &Value) {
-        self.audience = text(config, "audience").or(self.audience.take());
-        self.resource_url = text(config, "resourceUrl").or(self.resource_url.take());
-        let scopes = config.get("scopes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        self.scopes.extend(scopes.iter().filter_map(Value::as_str).map(str::to_owned));
-    }
-
-    fn take_in_place(&mut self, config: &Value, path: &FieldPath) {
-        self.take_shared(config);
-        match text(config, "type").as_deref().unwrap_or("kubernetes") {
-            "inline" => {
-                let inline = config.get("inline").unwrap_or(&Value::Null);
-                self.take_shared(inline);
-                self.take_issuer(inline, &path.key("inline"));
-            }
-            "kubernetes" => {
-                let cluster = config.get("kubernetes").unwrap_or(&Value::Null);
-                self.audience = Some(text(cluster, "audience").unwrap_or_else(|| CLUSTER_AUDIENCE.to_owned()));
-                self.take_cluster(cluster);
-            }
-            _ => self.elsewhere = config_map(config.get("configMap"), path.key("configMap").key("name")),
-        }
-    }
-
-    fn take_issuer(&mut self, inline: &Value, path: &FieldPath) {
-        self.issuer = text(inline, "issuer");
-        self.jwks_url = text(inline, "jwksUrl");
-        self.bearer_file = text(inline, "jwksAuthTokenPath").map(PathBuf::from);
-        self.introspection_url = text(inline, "introspectionUrl");
-        self.client_id = text(inline, "clientId");
-        self.bearer_named_at = self.bearer_file.is_some().then(|| path.key("jwksAuthTokenPath"));
-        self.allow_http = inline.get("insecureAllowHTTP").and_then(Value::as_bool).unwrap_or_default();
-        let ca = path.key("caBundleRef").key("configMapRef").key("name");
-        self.ca_elsewhere = config_map(inline.pointer("/caBundleRef/configMapRef"), ca);
-    }
-
-    fn take_cluster(&mut self, cluster: &Value) {
-        self.issuer = Some(text(cluster, "issuer").unwrap_or_else(|| CLUSTER_ISSUER.to_owned()));
-        self.jwks_url = text(cluster, "jwksUrl");
-        self.introspection_url = text(cluster, "introspectionUrl");
-        if cluster.get("useClusterAuth").and_then(Value::as_bool).unwrap_or(true) {
-            self.ca_file = Some(Path::new(CLUSTER_CA).to_owned());
-            self.bearer_file = Some(Path::new(CLUSTER_TOKEN).to_owned());
-        }
+    /// Whether opaque tokens can be introspected: there is a URL to ask, and a client that asks has its secret.
+    pub fn may_introspect(&self, has_secret: bool) -> bool {
+        self.introspection_url.is_some() && self.client_id.is_some() == has_secret
     }
 }
 
@@ -240,78 +81,34 @@ fn missing(missing: &'static str, flag: &'static str, at: Option<&Elsewhere>) ->
     }
 }
 
-fn config_map(reference: Option<&Value>, path: FieldPath) -> Option<Elsewhere> {
-    Some(Elsewhere { path, kind: "ConfigMap", name: text(reference?, "name")? })
-}
-
-/// A string that is not empty: Go leaves out the others.
-fn text(value: &Value, key: &str) -> Option<String> {
-    value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
 fn same_file(at: &Elsewhere) -> &'static str {
     if at.kind == RefKind::OidcConfig.name() { ", or the object itself to the same file" } else { "" }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::model::subject::{Kind, Subject};
 
     fn server(spec: &Value) -> SignIn {
         SignIn::of(Subject::new(Kind::McpServer, &json!({"spec": spec}))).expect("callers sign in")
     }
 
     fn complaint(sign_in: &SignIn) -> String {
-        sign_in.settings().expect_err("something is missing").to_string()
+        sign_in.settings(None).expect_err("something is missing").to_string()
     }
 
     #[test]
-    fn an_inline_form_says_everything() {
-        let sign_in = server(&json!({"oidcConfig": {"type": "inline", "resourceUrl": "https://mcp.example/mcp", "inline": {
-            "issuer": "http://issuer.example", "audience": "mcp", "jwksUrl": "http://issuer.example/keys", "insecureAllowHTTP": true,
-            "jwksAuthTokenPath": "/token", "scopes": ["tools"], "clientId": "x", "introspectionUrl": "https://x",
+    fn introspection_needs_the_secret_of_its_client() {
+        let sign_in = server(&json!({"oidcConfig": {"type": "inline", "inline": {
+            "issuer": "https://i", "audience": "mcp", "clientId": "x", "introspectionUrl": "https://x",
         }}}));
-        let all = SignIn {
-            issuer: Some("http://issuer.example".to_owned()),
-            audience: Some("mcp".to_owned()),
-            jwks_url: Some("http://issuer.example/keys".to_owned()),
-            ca_file: None,
-            bearer_file: Some(PathBuf::from("/token")),
-            introspection_url: Some("https://x".to_owned()),
-            client_id: Some("x".to_owned()),
-            client_secret: None,
-            bearer_named_at: Some(FieldPath::new(["spec", "oidcConfig", "inline", "jwksAuthTokenPath"])),
-            allow_http: true,
-            resource_url: Some("https://mcp.example/mcp".to_owned()),
-            scopes: vec!["tools".to_owned()],
-            elsewhere: None,
-            ca_elsewhere: None,
-        };
-        assert_eq!(sign_in, all);
-        assert!(sign_in.settings().is_ok_and(|settings| settings.introspection.is_none()), "nobody has the client's secret");
+        assert!(sign_in.settings(None).is_ok_and(|settings| settings.introspection.is_none()), "nobody has the client's secret");
         let secret = Secret::Text("s".to_owned());
-        let credentials = Credentials::new("x", secret.clone());
-        let settings = SignIn { client_secret: Some(secret), ..sign_in }.settings().expect("good");
-        assert_eq!(settings.introspection, Some(("https://x".to_owned(), Some(credentials))));
-    }
-
-    #[test]
-    fn service_accounts_have_the_defaults_of_toolhive() {
-        for spec in [json!({"oidcConfig": {}}), json!({"oidcConfig": {"type": "kubernetes", "kubernetes": {}}})] {
-            let sign_in = server(&spec);
-            assert_eq!((sign_in.issuer.as_deref(), sign_in.audience.as_deref()), (Some(CLUSTER_ISSUER), Some("toolhive")));
-            assert_eq!(sign_in.ca_file.as_deref(), Some(Path::new(CLUSTER_CA)));
-            assert_eq!((sign_in.bearer_file.as_deref(), sign_in.bearer_named_at), (Some(Path::new(CLUSTER_TOKEN)), None));
-        }
-        let own = server(
-            &json!({"oidcConfig": {"type": "kubernetes", "kubernetes": {"useClusterAuth": false, "audience": "a", "issuer": "https://i"}}}),
-        );
-        assert_eq!(
-            (own.issuer.as_deref(), own.audience.as_deref(), own.ca_file, own.bearer_file),
-            (Some("https://i"), Some("a"), None, None)
-        );
+        let settings = sign_in.settings(Some(&secret)).expect("good");
+        assert_eq!(settings.introspection, Some(("https://x".to_owned(), Some(Credentials::new("x", secret)))));
     }
 
     #[test]
@@ -340,12 +137,12 @@ mod tests {
                 (sign_in.resource_url.as_deref(), sign_in.scopes.as_slice()),
                 (Some("https://mcp.example"), &["openid".to_owned()][..])
             );
-            assert!(sign_in.settings().is_ok());
+            assert!(sign_in.settings(None).is_ok());
         }
         let mut cluster = config.clone();
         cluster["spec"] = json!({"kubernetesServiceAccount": {}});
         let sign_in = server(&spec).described_by(&cluster);
-        assert_eq!((sign_in.issuer.as_deref(), sign_in.audience.as_deref()), (Some(CLUSTER_ISSUER), Some("fetch")));
+        assert_eq!((sign_in.issuer.as_deref(), sign_in.audience.as_deref()), (Some("https://kubernetes.default.svc"), Some("fetch")));
     }
 
     #[test]
@@ -359,17 +156,10 @@ mod tests {
         let says = "spec.oidcConfig.configMap.name names the ConfigMap \"m\", which has the issuer: add --oidc-issuer URL";
         assert_eq!(complaint(&config_map), says);
         let with_flags = SignIn { audience: Some("a".to_owned()), ..with_flag(config_map) };
-        assert!(with_flags.settings().is_ok(), "the flags say everything that the ConfigMap would");
+        assert!(with_flags.settings(None).is_ok(), "the flags say everything that the ConfigMap would");
         let ca = json!({"issuer": "https://i", "audience": "a", "caBundleRef": {"configMapRef": {"name": "m", "key": "ca.crt"}}});
         let says = "spec.oidcConfig.inline.caBundleRef.configMapRef.name names the ConfigMap \"m\", which has the CA of the issuer: add --oidc-ca FILE";
         assert_eq!(complaint(&server(&json!({"oidcConfig": {"type": "inline", "inline": ca}}))), says);
         assert_eq!(complaint(&SignIn::default()), "nothing says the issuer that tokens have to have: add --oidc-issuer URL");
-    }
-
-    #[test]
-    fn where_nobody_signs_in_nothing_is_said() {
-        for (kind, spec) in [(Kind::McpServer, json!({})), (Kind::VirtualMcpServer, json!({"incomingAuth": {"type": "anonymous"}}))] {
-            assert_eq!(SignIn::of(Subject::new(kind, &json!({"spec": spec}))), None);
-        }
     }
 }

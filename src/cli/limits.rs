@@ -19,7 +19,7 @@ use crate::{
         report::{BucketsReport, Users},
     },
     limiter::{Call, Limiter, Policy, ServerId},
-    proxy::source::Source,
+    manifest::server::LimitedServer,
     stores::{Redis, redis::LONGEST_BELIEF},
 };
 
@@ -145,7 +145,7 @@ async fn answer(command: LimitsCommand) -> anyhow::Result<()> {
     }
 }
 
-fn open(server: ServerArgs) -> anyhow::Result<(Limiter<Redis>, Source, Output)> {
+fn open(server: ServerArgs) -> anyhow::Result<(Limiter<Redis>, LimitedServer, Output)> {
     let Read { source, .. } = server.source.read()?;
     let redis = Redis::new(&server.redis.resolve(source.storage.as_ref())?)?;
     let policy = Policy::new(&source.server, &source.limits);

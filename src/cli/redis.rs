@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use tracing::warn;
 
 use crate::{
-    proxy::source::{Storage, StorageCa, StorageTls},
+    manifest::server::{Storage, StorageCa, StorageTls},
     stores::redis::RedisSettings,
 };
 

@@ -14,7 +14,7 @@ use super::{
     settings::{ServeSettings, resolve},
     signals::Signals,
 };
-use crate::{certs::DevCerts, webhook::Server};
+use crate::{certs::DevCerts, manifest::objects, webhook::Server};
 
 pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.
@@ -77,9 +77,8 @@ fn example_review() -> Value {
 /// The configurations of `manifests/base/webhooks.yaml`, called by URL instead of through a Service.
 fn registration_by_url(url: &str, ca_bundle: &str) -> anyhow::Result<String> {
     const WEBHOOKS: &str = include_str!("../../manifests/base/webhooks.yaml");
-    let configurations: Vec<Value> = serde_saphyr::from_multiple(WEBHOOKS).context("manifests/base/webhooks.yaml")?;
     let mut out = String::new();
-    for mut configuration in configurations {
+    for mut configuration in objects(WEBHOOKS).context("manifests/base/webhooks.yaml")? {
         let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
         for webhook in webhooks.into_iter().flatten() {
             let path = webhook.pointer("/clientConfig/service/path").and_then(Value::as_str).unwrap_or_default();

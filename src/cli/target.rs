@@ -11,11 +11,9 @@ use clap::ValueEnum;
 
 use super::redis::{Address, RedisArgs};
 use crate::{
+    manifest::server::{LimitedServer, LimitedServerError, Storage},
     model::period::Period,
-    proxy::{
-        follow::Followed,
-        source::{Source, SourceError, Storage},
-    },
+    proxy::follow::Followed,
     stores::{GuardSettings, OnStoreError, redis},
 };
 
@@ -87,7 +85,7 @@ pub(super) enum OnStoreErrorArg {
 /// A resource that was read.
 #[derive(Debug)]
 pub(super) struct Read {
-    pub(super) source: Source,
+    pub(super) source: LimitedServer,
     /// The file, unless it was stdin.
     pub(super) followed: Option<Followed>,
 }
@@ -111,7 +109,7 @@ pub(super) enum StoreSettings {
 #[error("{from}: {error}")]
 pub(super) struct Unworkable {
     from: String,
-    error: SourceError,
+    error: LimitedServerError,
 }
 
 impl SourceArgs {
@@ -126,25 +124,25 @@ impl WhichArgs {
     pub(super) fn read(self, file: PathBuf) -> anyhow::Result<Read> {
         let Self { name, namespace } = self;
         let text = text_of(&file)?;
-        let source = workable(&file.display(), Source::read(&text, name.as_deref(), &namespace))?;
+        let source = workable(&file.display(), LimitedServer::read(&text, name.as_deref(), &namespace))?;
         let followed = (file.as_os_str() != "-").then_some(Followed { path: file, name, namespace, text });
         Ok(Read { source, followed })
     }
 }
 
-fn text_of(file: &Path) -> anyhow::Result<String> {
+fn text_of(file: &Path) -> anyhow::Result<Vec<u8>> {
     if file.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read stdin")?;
+        let mut text = Vec::new();
+        std::io::stdin().read_to_end(&mut text).context("cannot read stdin")?;
         return Ok(text);
     }
-    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// What was read, or an error that says from where.
-pub(super) fn workable(from: &dyn Display, read: Result<Source, SourceError>) -> anyhow::Result<Source> {
+pub(super) fn workable(from: &dyn Display, read: Result<LimitedServer, LimitedServerError>) -> anyhow::Result<LimitedServer> {
     read.map_err(|error| match error {
-        SourceError::Violations(_) => Unworkable { from: from.to_string(), error }.into(),
+        LimitedServerError::Violations(_) => Unworkable { from: from.to_string(), error }.into(),
         error => anyhow::anyhow!("{from}: {error}"),
     })
 }

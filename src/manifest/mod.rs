@@ -7,7 +7,8 @@
 //!
 //! What `kubectl` makes of a text is what the API server gets, so it is followed where it differs from YAML 1.2: `yes` is a boolean, `010`
 //! is eight, `1e3` is the integer 1000, and a merge key (`<<`) takes effect where it stands. Only a key that stands twice is refused here;
-//! `kubectl` would silently take the last.
+//! `kubectl` would silently take the last. Every command reads by this module: [`objects()`] is for those that need no places,
+//! [`server`] for those that need the limits of one server.
 //!
 //! ```
 //! use tollgate::{model::path::FieldPath, manifest::{Piece, Text, read}};
@@ -27,8 +28,12 @@ mod fields;
 pub mod migrate;
 mod node;
 mod object;
+mod objects;
 mod read;
 mod scalar;
+#[cfg(feature = "limiter")]
+pub mod server;
+pub mod sign_in;
 mod split;
 mod template;
 mod text;
@@ -38,6 +43,7 @@ use std::ops::Range;
 pub use self::{
     node::{Content, Entry, Located, Node},
     object::{kind_and_version, unversioned},
+    objects::{Unreadable, objects},
     read::{Broken, Piece, read},
     split::{Raw, Splitter},
     template::template,

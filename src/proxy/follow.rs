@@ -7,10 +7,8 @@ use std::{fmt::Display, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{
-    Gateway, Served,
-    source::{Source, SourceError},
-};
+use super::{Gateway, Served};
+use crate::manifest::server::{LimitedServer, LimitedServerError};
 
 const POLL: Duration = Duration::from_secs(1);
 
@@ -24,7 +22,7 @@ pub struct Followed {
     /// Where a manifest has no namespace.
     pub namespace: String,
     /// Its text, as the proxy began with it.
-    pub text: String,
+    pub text: Vec<u8>,
 }
 
 /// Follows a file for ever.
@@ -34,7 +32,7 @@ pub async fn file(mut followed: Followed, mut in_force: InForce) {
     let mut failures: u32 = 0;
     loop {
         ticks.tick().await;
-        let text = match tokio::fs::read_to_string(&followed.path).await {
+        let text = match tokio::fs::read(&followed.path).await {
             Ok(text) => text,
             Err(error) => {
                 failures = failures.saturating_add(1);
@@ -47,7 +45,7 @@ pub async fn file(mut followed: Followed, mut in_force: InForce) {
         };
         failures = 0;
         if text != followed.text {
-            in_force.read_again(&followed.path.display(), Source::read(&text, followed.name.as_deref(), &followed.namespace));
+            in_force.read_again(&followed.path.display(), LimitedServer::read(&text, followed.name.as_deref(), &followed.namespace));
             followed.text = text;
         }
     }
@@ -57,18 +55,18 @@ pub async fn file(mut followed: Followed, mut in_force: InForce) {
 #[derive(Debug)]
 pub struct InForce {
     gateway: Arc<Gateway>,
-    source: Source,
+    source: LimitedServer,
     /// What was read last, where it could not be used.
-    refused: Option<Result<Source, SourceError>>,
+    refused: Option<Result<LimitedServer, LimitedServerError>>,
 }
 
 impl InForce {
-    pub(super) fn new(gateway: Arc<Gateway>, source: Source) -> Self {
+    pub(super) fn new(gateway: Arc<Gateway>, source: LimitedServer) -> Self {
         Self { gateway, source, refused: None }
     }
 
     /// Takes over what was read anew, unless it is what is in force. What cannot be used is told once, by where it is `from`.
-    pub fn read_again(&mut self, from: &dyn Display, read: Result<Source, SourceError>) {
+    pub fn read_again(&mut self, from: &dyn Display, read: Result<LimitedServer, LimitedServerError>) {
         if self.refused.as_ref() == Some(&read) {
             return;
         }
@@ -87,7 +85,7 @@ impl InForce {
         }
     }
 
-    fn take_over(&mut self, new: Source) {
+    fn take_over(&mut self, new: LimitedServer) {
         for warning in &new.warnings {
             tracing::warn!("{warning}");
         }
@@ -99,21 +97,21 @@ impl InForce {
         self.source = new;
     }
 
-    fn refuse(&mut self, read: Result<Source, SourceError>) {
+    fn refuse(&mut self, read: Result<LimitedServer, LimitedServerError>) {
         self.gateway.metrics.reloaded(false);
         self.refused = Some(read);
     }
 }
 
 /// An error for the log, where each line is an event of its own.
-fn in_a_line(error: &SourceError) -> String {
+fn in_a_line(error: &LimitedServerError) -> String {
     match error {
-        SourceError::Violations(violations) => format!("the limits cannot work: {}", violations.join("; ")),
+        LimitedServerError::Violations(violations) => format!("the limits cannot work: {}", violations.join("; ")),
         other => other.to_string(),
     }
 }
 
 /// Whether all that a proxy has to be started with is the same.
-fn runs_as(new: &Source, old: &Source) -> bool {
+fn runs_as(new: &LimitedServer, old: &LimitedServer) -> bool {
     (&new.server, &new.storage, &new.sign_in) == (&old.server, &old.storage, &old.sign_in)
 }

@@ -33,7 +33,7 @@
 //! | [`callers`] | who is calling |
 //! | `upstream`, `sending`, `hop` | the server behind, requests that are sent again, and headers from one hop to the next |
 //! | [`forwarded`], `location` | what the server learns about clients, and clients about the server |
-//! | [`source`], [`follow`] | where limits come from, and what happens when they change |
+//! | [`follow`] | what happens when limits change |
 //! | [`store`] | where buckets are |
 //! | [`access`], `metrics`, `operations` | what is told about it |
 //! | [`live`], `digests`, `tally` | the buckets as they stand, without names of users, and what became of calls |
@@ -56,7 +56,6 @@ mod operations;
 pub mod origin;
 pub mod paths;
 mod sending;
-pub mod source;
 pub mod store;
 mod tally;
 mod upstream;
@@ -80,7 +79,6 @@ use self::{
     metrics::Metrics,
     origin::Origins,
     paths::{BadPassPath, PassPath, Paths},
-    source::Source,
     store::Buckets,
     tally::Tally,
     upstream::Upstream,
@@ -88,6 +86,7 @@ use self::{
 use crate::{
     inspect::DigestKey,
     limiter::{Limiter, Observer, Policy},
+    manifest::server::LimitedServer,
     mcp::{DenialForm, Reader},
     server::{
         ConnectionLimits, Listener, Phase,
@@ -145,7 +144,7 @@ pub struct ProxySettings {
 #[derive(Debug)]
 pub struct Parts {
     /// The limits, and whose they are.
-    pub source: Source,
+    pub source: LimitedServer,
     /// Where calls are counted.
     pub buckets: Buckets,
     /// Who is calling.
@@ -219,22 +218,22 @@ pub struct Proxy {
     address: SocketAddr,
     metrics_address: SocketAddr,
     drain: Duration,
-    source: Source,
+    source: LimitedServer,
 }
 
 impl Served {
-    fn of(source: &Source, optimizer: bool) -> Self {
+    fn of(source: &LimitedServer, optimizer: bool) -> Self {
         Self { reader: Reader::default().optimizer(optimizer || source.optimizer) }
     }
 }
 
 impl Gateway {
-    fn shadowed(&self, source: &Source) -> Policy {
+    fn shadowed(&self, source: &LimitedServer) -> Policy {
         policy(source, self.shadow)
     }
 }
 
-fn policy(source: &Source, shadow: bool) -> Policy {
+fn policy(source: &LimitedServer, shadow: bool) -> Policy {
     Policy::new(&source.server, &source.limits).shadow(|_| shadow)
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tollgate::{
     limiter::{Call, Limiter, Policy},
-    proxy::source::Source,
+    manifest::server::LimitedServer,
     stores::{Redis, redis::RedisSettings},
 };
 
@@ -34,7 +34,7 @@ impl Scene {
     async fn new() -> Self {
         let (folder, redis) = (tempfile::tempdir().expect("a folder"), Server::start().await);
         std::fs::write(folder.path().join("server.yaml"), RESOURCE).expect("written");
-        let source = Source::read(RESOURCE, None, "default").expect("a good resource");
+        let source = LimitedServer::read(RESOURCE, None, "default").expect("a good resource");
         let store = Redis::new(&RedisSettings::parse(&redis.url()).expect("a URL")).expect("a store");
         let limiter = Limiter::new(Arc::new(store), Policy::new(&source.server, &source.limits));
         for user in ["alice", "\x07bell"] {

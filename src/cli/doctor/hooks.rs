@@ -6,6 +6,7 @@ use super::{
     cluster::{Cluster, items, text},
     report::Notes,
 };
+use crate::manifest::objects;
 
 /// What `manifests/base` installs.
 const WEBHOOKS: &str = include_str!("../../../manifests/base/webhooks.yaml");
@@ -41,8 +42,7 @@ impl Installed {
     /// Reads the configurations of the cluster; notes what is missing.
     pub(super) async fn read(cluster: &Cluster, notes: &mut Notes) -> Self {
         let mut installed = Self::default();
-        let shipped: Vec<Value> = serde_saphyr::from_multiple(WEBHOOKS).unwrap_or_default();
-        for configuration in shipped {
+        for configuration in objects(WEBHOOKS).unwrap_or_default() {
             let kind = text(&configuration, "/kind").to_owned();
             let path = format!("/apis/admissionregistration.k8s.io/v1/{}s", kind.to_lowercase());
             let listed = cluster.list(&path).await;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::text::paragraph;
 use crate::{
     crds::{mcp_server, virtual_mcp_server},
+    manifest::objects,
     model::subject::{Kind, RefKind, Subject},
     rules::{Context, Effect, References, Rule, check},
 };
@@ -120,9 +121,10 @@ impl References for ExampleCluster {
 
 /// What the rules find in an example.
 fn found(yaml: &str) -> anyhow::Result<Vec<String>> {
-    let object: Value = serde_saphyr::from_str(yaml).context("an example")?;
+    let objects = objects(yaml).context("an example")?;
+    let object = objects.first().context("an example without an object")?;
     let kind = object.get("kind").and_then(Value::as_str).and_then(Kind::from_name).context("an example's kind")?;
-    let context = Context::new(Subject::new(kind, &object)).references(Some(&ExampleCluster));
+    let context = Context::new(Subject::new(kind, object)).references(Some(&ExampleCluster));
     Ok(check(&context).iter().map(ToString::to_string).collect())
 }
 

@@ -8,8 +8,9 @@ use tracing::warn;
 
 use super::{args::CallerArgs, trust::Trust};
 use crate::{
-    auth::{self, Auth, AuthMode, ProtectedResource, Secret, SignIn, TrustedPeers, UserHeader, Verifier},
-    proxy::{callers::Callers, source::Source},
+    auth::{self, Auth, AuthMode, ProtectedResource, Secret, TrustedPeers, UserHeader, Verifier},
+    manifest::{server::LimitedServer, sign_in::SignIn},
+    proxy::callers::Callers,
 };
 
 /// How callers will be known.
@@ -26,7 +27,7 @@ pub(super) struct CallerSettings {
 const SECRET_VARIABLES: [&str; 2] = ["TOLLGATE_OIDC_CLIENT_SECRET", "TOOLHIVE_OIDC_CLIENT_SECRET"];
 
 /// Flags come before the resource, which is trusted as far as `trust` says. `asks_certificates` where clients have to show one.
-pub(super) fn resolve(args: CallerArgs, source: &Source, trust: &Trust, asks_certificates: bool) -> anyhow::Result<CallerSettings> {
+pub(super) fn resolve(args: CallerArgs, source: &LimitedServer, trust: &Trust, asks_certificates: bool) -> anyhow::Result<CallerSettings> {
     let CallerArgs {
         auth,
         oidc_issuer,
@@ -55,7 +56,6 @@ pub(super) fn resolve(args: CallerArgs, source: &Source, trust: &Trust, asks_cer
         ca_file: oidc_ca.or(said.ca_file),
         introspection_url: oidc_introspection_url.or(said.introspection_url),
         client_id: oidc_client_id.or(said.client_id),
-        client_secret,
         resource_url: resource_url.or(said.resource_url),
         ..said
     };
@@ -66,13 +66,14 @@ pub(super) fn resolve(args: CallerArgs, source: &Source, trust: &Trust, asks_cer
     };
     let user_header = user_header.map(|name| trusted_header(&name, user_header_from, asks_certificates)).transpose()?;
     let by_header_alone = user_header.is_some() && sign_in.issuer.is_none();
-    let identity = if mode == AuthMode::None || by_header_alone { None } else { Some(trust.settings(&sign_in)?) };
+    let identity = if mode == AuthMode::None || by_header_alone { None } else { Some(trust.settings(&sign_in, client_secret.as_ref())?) };
     if mode == AuthMode::None && user_header.is_none() && source.limits.has_per_user() {
         let why =
-            source.sign_in.as_ref().and_then(|sign_in| sign_in.settings().err()).map(|error| format!(" ({error})")).unwrap_or_default();
+            source.sign_in.as_ref().and_then(|sign_in| sign_in.settings(None).err()).map(|error| format!(" ({error})")).unwrap_or_default();
         warn!("nobody knows who is calling, so limits per user do not apply{why}");
     }
-    warn_of_gaps(&sign_in, mode, source, identity.is_some() && !pass_token);
+    let introspects = sign_in.may_introspect(client_secret.is_some());
+    warn_of_gaps(&sign_in, mode, source, introspects, identity.is_some() && !pass_token);
     let resource = sign_in.resource_url.as_deref().zip(sign_in.issuer.as_deref()).filter(|_| identity.is_some() && !pass_token);
     let resource = resource.map(|(url, issuer)| ProtectedResource::new(url, issuer, &sign_in.scopes)).transpose()?;
     Ok(CallerSettings { mode, identity, user_header, resource: resource.map(Arc::new), pass_token })
@@ -85,18 +86,18 @@ fn secret(file: Option<PathBuf>) -> Option<Secret> {
 }
 
 /// Warns of settings that work but leave a gap. `signs_in`: clients sign in for this proxy, not for the server behind it.
-fn warn_of_gaps(sign_in: &SignIn, mode: AuthMode, source: &Source, signs_in: bool) {
+fn warn_of_gaps(sign_in: &SignIn, mode: AuthMode, server: &LimitedServer, introspects: bool, signs_in: bool) {
     if signs_in && sign_in.resource_url.is_none() {
         warn!(
             "no --resource-url: clients without a token cannot discover the issuer, and MCP clients then try /authorize on this proxy; \
              set it to the URL that clients call"
         );
     }
-    if let (Some(url), false, true) = (&sign_in.introspection_url, sign_in.may_introspect(), mode != AuthMode::None) {
+    if let (Some(url), false, true) = (&sign_in.introspection_url, introspects, mode != AuthMode::None) {
         let missing = if sign_in.client_id.is_some() { "the client's secret (--oidc-client-secret-file)" } else { "--oidc-client-id" };
         warn!("opaque tokens are refused: to introspect them at {url}, {missing} is missing");
     }
-    if mode == AuthMode::Optional && source.limits.has_per_user() {
+    if mode == AuthMode::Optional && server.limits.has_per_user() {
         warn!("--auth optional: callers without a token are not counted by limits per user, only by the global ones");
     }
 }
@@ -147,7 +148,7 @@ mod tests {
             "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPServer", "metadata": {"name": "s"},
             "spec": {"oidcConfigRef": {"name": "sso", "audience": "a"}},
         });
-        let source = Source::of_object(&server).expect("no limits are fine").described_by(&described, "default");
+        let source = LimitedServer::of_object(&server).expect("no limits are fine").described_by(&described, "default");
         let args = CallerArgs {
             auth: None,
             oidc_issuer: None,

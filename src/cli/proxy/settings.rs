@@ -14,11 +14,11 @@ use crate::{
         cluster::Access,
         target::{Read, StoreSettings, WhichArgs},
     },
+    manifest::server::LimitedServer,
     mcp::DenialForm,
     proxy::{
         ProxySettings,
         follow::{self, InForce},
-        source::Source,
     },
     server::{ConnectionLimits, tls::Files},
 };
@@ -26,7 +26,7 @@ use crate::{
 /// Everything that `proxy` needs to know.
 pub(super) struct Resolved {
     pub(super) proxy: ProxySettings,
-    pub(super) source: Source,
+    pub(super) source: LimitedServer,
     pub(super) followed: Followed,
     pub(super) store: StoreSettings,
     pub(super) callers: CallerSettings,
@@ -133,7 +133,7 @@ impl FromArgs {
         access: &Access,
         object: ObjectArgs,
         needs_issuer: bool,
-    ) -> anyhow::Result<(Source, Followed, Trust)> {
+    ) -> anyhow::Result<(LimitedServer, Followed, Trust)> {
         if let Some(named) = self.watch {
             let Found { source, watched, api_servers } = watch::find(&named, access, needs_issuer).await?;
             return Ok((source, Followed::Object(Box::new(watched)), object.trust(api_servers)));

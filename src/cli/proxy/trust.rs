@@ -15,8 +15,9 @@ use anyhow::ensure;
 use http::Uri;
 
 use crate::{
-    auth::{CLUSTER_TOKEN, SignIn, VerifierSettings},
+    auth::{Secret, VerifierSettings},
     cli::redis::Address,
+    manifest::sign_in::{CLUSTER_TOKEN, SignIn},
 };
 
 /// What a watched object may do.
@@ -65,11 +66,11 @@ impl Trust {
         }
     }
 
-    /// VerifierSettings to verify tokens with, within what the resource is allowed.
-    pub(super) fn settings(&self, sign_in: &SignIn) -> anyhow::Result<VerifierSettings> {
-        let Self::Object(confines) = self else { return Ok(sign_in.settings()?) };
+    /// Settings to verify tokens with, within what the resource is allowed.
+    pub(super) fn settings(&self, sign_in: &SignIn, client_secret: Option<&Secret>) -> anyhow::Result<VerifierSettings> {
+        let Self::Object(confines) = self else { return Ok(sign_in.settings(client_secret)?) };
         confines.check_token_path(sign_in)?;
-        Ok(sign_in.settings()?.bearer_only_to(confines.api_servers.clone()))
+        Ok(sign_in.settings(client_secret)?.bearer_only_to(confines.api_servers.clone()))
     }
 }
 
@@ -118,7 +119,7 @@ mod tests {
 
     fn refusal(trust: &Trust, path: &str) -> Option<String> {
         let inline = json!({"issuer": "https://kubernetes.default.svc", "audience": "mcp", "jwksAuthTokenPath": path});
-        trust.settings(&sign_in(json!({"type": "inline", "inline": inline}))).err().map(|error| error.to_string())
+        trust.settings(&sign_in(json!({"type": "inline", "inline": inline})), None).err().map(|error| error.to_string())
     }
 
     #[test]

@@ -20,11 +20,12 @@ use crate::{
         doctor::cluster::Trouble,
         target::workable,
     },
+    manifest::server::LimitedServer,
     model::{
         GROUP,
         subject::{Kind, RefKind},
     },
-    proxy::{follow::InForce, source::Source},
+    proxy::follow::InForce,
     webhook::cluster::connect,
 };
 
@@ -71,7 +72,7 @@ fn kind_of(text: &str) -> anyhow::Result<Kind> {
 
 /// What was found in the cluster.
 pub(super) struct Found {
-    pub(super) source: Source,
+    pub(super) source: LimitedServer,
     pub(super) watched: Watched,
     /// The cluster's API server, by the names that it goes by.
     pub(super) api_servers: Vec<String>,
@@ -93,11 +94,11 @@ pub(super) async fn find(named: &ObjectName, access: &Access, needs_issuer: bool
     Ok(Found { source, watched, api_servers })
 }
 
-async fn look(client: &Client, named: &ObjectName, needs_issuer: bool) -> anyhow::Result<(Source, Watched)> {
+async fn look(client: &Client, named: &ObjectName, needs_issuer: bool) -> anyhow::Result<(LimitedServer, Watched)> {
     let version = newest_version(client).await?;
     let version = version.with_context(|| format!("no version of {GROUP} is served: the CRDs are not installed"))?;
     let server = the_only(client, version, named).await?;
-    let source = workable(&server.label, Source::of_object(&server.value))?;
+    let source = workable(&server.label, LimitedServer::of_object(&server.value))?;
     let sign_in = match sign_in(client, version, &source).await {
         Err(error) if needs_issuer => return Err(error.context("add --oidc-issuer URL, or let nobody sign in with --auth none")),
         Err(error) => {
@@ -136,7 +137,7 @@ async fn the_only(client: &Client, version: &str, named: &ObjectName) -> anyhow:
 }
 
 /// What the server names to say who issues tokens, if it names anything.
-async fn sign_in(client: &Client, version: &str, source: &Source) -> anyhow::Result<Option<Object>> {
+async fn sign_in(client: &Client, version: &str, source: &LimitedServer) -> anyhow::Result<Option<Object>> {
     let (kind, plural) = (RefKind::OidcConfig.name(), RefKind::OidcConfig.plural());
     let Some(sign_in) = &source.sign_in else { return Ok(None) };
     let Some(at) = sign_in.elsewhere.as_ref().filter(|at| at.kind == kind) else { return Ok(None) };
@@ -167,12 +168,12 @@ impl Watched {
                 () = self.server.changed() => {}
                 () = sign_in => {}
             }
-            let read = Source::of_object(&self.server.value).map(|source| self.described(source));
+            let read = LimitedServer::of_object(&self.server.value).map(|source| self.described(source));
             in_force.read_again(&self.server.label, read);
         }
     }
 
-    fn described(&self, source: Source) -> Source {
+    fn described(&self, source: LimitedServer) -> LimitedServer {
         match &self.sign_in {
             Some(sign_in) => source.described_by(&sign_in.value, &sign_in.namespace),
             None => source,

@@ -17,7 +17,7 @@ use self::{
 };
 use crate::{
     cli::cluster,
-    manifest::{Piece, read},
+    manifest::objects,
     model::{GROUP, path::FieldPath, subject::Kind},
     report::{Finding, Severity},
 };
@@ -95,15 +95,8 @@ fn lost(path: FieldPath) -> Finding {
 }
 
 fn from_file(path: &PathBuf) -> anyhow::Result<Vec<Value>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut found = Vec::new();
-    let end = read(&text, &mut |piece| {
-        if let Piece::Object(node) = piece {
-            found.push(node.to_value());
-        }
-    });
-    end.with_context(|| format!("{} cannot be read", path.display()))?;
-    Ok(found)
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    objects(text).with_context(|| format!("{} cannot be read", path.display()))
 }
 
 fn from_cluster(access: &cluster::Access) -> anyhow::Result<Vec<Value>> {

@@ -1,4 +1,4 @@
-//! Where limits come from: an `MCPServer` or `VirtualMCPServer` as applied with kubectl, or ToolHive's middleware JSON.
+//! The limits of one server, and what else a proxy needs to know of it: from an `MCPServer` or `VirtualMCPServer` as applied with kubectl, or ToolHive's middleware JSON.
 //!
 //! Judged by the webhook's own rules, with its messages. A file may hold other documents beside; they are passed over.
 
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::{
-    auth::SignIn,
     limiter::ServerId,
+    manifest::{Unreadable, objects, sign_in::SignIn},
     model::{
         GROUP,
         limits::Limits,
@@ -21,7 +21,7 @@ use crate::{
 
 /// Limits, and what else a proxy needs to know of the server that they are for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct LimitedServer {
     /// Whose limits they are.
     pub server: ServerId,
     /// None of them is fine: everything passes.
@@ -68,10 +68,10 @@ pub enum StorageCa {
 /// Why there are no limits to be had.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SourceError {
-    /// Not YAML, nor JSON.
-    #[error("not YAML: {0}")]
-    Syntax(String),
+pub enum LimitedServerError {
+    /// Neither YAML nor JSON.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     /// Nothing that has limits.
     #[error("holds no MCPServer or VirtualMCPServer of {GROUP}, and no middleware JSON with server_name and config")]
     Nothing,
@@ -86,16 +86,16 @@ pub enum SourceError {
     Violations(Vec<String>),
 }
 
-impl Source {
+impl LimitedServer {
     /// Reads a text. `name` chooses among several servers, `namespace` stands in where a manifest has none.
     ///
     /// # Errors
     /// When it holds no server, several, or one whose limits cannot work.
-    pub fn read(text: &str, name: Option<&str>, namespace: &str) -> Result<Self, SourceError> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| SourceError::Syntax(error.to_string()))?;
+    pub fn read(text: impl AsRef<[u8]>, name: Option<&str>, namespace: &str) -> Result<Self, LimitedServerError> {
+        let documents = objects(text)?;
         let mut servers: Vec<Self> = Vec::new();
         let mut faults = Vec::new();
-        for document in documents.iter().flat_map(items) {
+        for document in &documents {
             match Self::of(document, namespace) {
                 Some(Ok(server)) => servers.push(server),
                 Some(Err((named, fault))) if name.is_none_or(|name| named.as_deref() == Some(name)) => faults.push(fault),
@@ -109,21 +109,18 @@ impl Source {
         let names = servers.iter().map(|server| server.server.name.clone()).collect();
         let mut servers = servers.into_iter();
         match (servers.next(), servers.next()) {
-            (None, _) => Err(SourceError::Nothing),
-            (Some(server), None) => {
-                let others = documents.iter().flat_map(items);
-                Ok(others.fold(server, |server, other| server.described_by(other, namespace)))
-            }
-            (Some(_), Some(_)) => Err(SourceError::Several(names)),
+            (None, _) => Err(LimitedServerError::Nothing),
+            (Some(server), None) => Ok(documents.iter().fold(server, |server, other| server.described_by(other, namespace))),
+            (Some(_), Some(_)) => Err(LimitedServerError::Several(names)),
         }
     }
 
     /// Reads an object that the API server holds.
     ///
     /// # Errors
-    /// As [`Source::read`].
-    pub fn of_object(object: &Value) -> Result<Self, SourceError> {
-        Self::of(object, "default").ok_or(SourceError::Nothing)?.map_err(|(_, fault)| fault)
+    /// As [`LimitedServer::read`].
+    pub fn of_object(object: &Value) -> Result<Self, LimitedServerError> {
+        Self::of(object, "default").ok_or(LimitedServerError::Nothing)?.map_err(|(_, fault)| fault)
     }
 
     /// Fills in how callers sign in from an object that the resource names, in its own namespace; any other object is passed over.
@@ -135,7 +132,7 @@ impl Source {
     }
 
     /// `None` for what is neither; a fault with the server's name.
-    fn of(document: &Value, namespace: &str) -> Option<Result<Self, (Option<String>, SourceError)>> {
+    fn of(document: &Value, namespace: &str) -> Option<Result<Self, (Option<String>, LimitedServerError)>> {
         if document.get("server_name").is_some() && document.get("config").is_some() {
             return Some(Self::of_middleware(document).map_err(|fault| (text(document, "/server_name"), fault)));
         }
@@ -145,9 +142,9 @@ impl Source {
         Some(Self::of_resource(kind, document, namespace).map_err(|fault| (name, fault)))
     }
 
-    fn of_resource(kind: Kind, object: &Value, namespace: &str) -> Result<Self, SourceError> {
+    fn of_resource(kind: Kind, object: &Value, namespace: &str) -> Result<Self, LimitedServerError> {
         let subject = Subject::new(kind, object);
-        let name = text(object, "/metadata/name").filter(|name| !name.is_empty()).ok_or(SourceError::Nameless(kind.name()))?;
+        let name = text(object, "/metadata/name").filter(|name| !name.is_empty()).ok_or(LimitedServerError::Nameless(kind.name()))?;
         let (limits, warnings) = judge(subject, |violation| violation.to_string())?;
         let storage = subject.storage().filter(|storage| text(storage, "/provider").as_deref() == Some("redis"));
         Ok(Self {
@@ -162,7 +159,7 @@ impl Source {
     }
 
     /// What ToolHive's operator writes for its own proxies. That users sign in and that there is Redis is its business, not this text's.
-    fn of_middleware(document: &Value) -> Result<Self, SourceError> {
+    fn of_middleware(document: &Value) -> Result<Self, LimitedServerError> {
         let object = json!({"spec": {
             "oidcConfigRef": {"name": "of-the-proxy"},
             "sessionStorage": {"provider": "redis", "address": "of-the-proxy:6379", "tls": document.get("redis_tls")},
@@ -172,7 +169,7 @@ impl Source {
             let path = violation.path.to_string().replacen("spec.rateLimiting", "config", 1);
             format!("{} {}: {}", violation.rule, path.replacen("spec.sessionStorage.tls", "redis_tls", 1), violation.message)
         })?;
-        let name = text(document, "/server_name").filter(|name| !name.is_empty()).ok_or(SourceError::Nameless("server_name"))?;
+        let name = text(document, "/server_name").filter(|name| !name.is_empty()).ok_or(LimitedServerError::Nameless("server_name"))?;
         Ok(Self {
             server: ServerId::new(text(document, "/namespace").unwrap_or_else(|| "default".to_owned()), name),
             limits,
@@ -206,7 +203,7 @@ impl StorageTls {
 }
 
 /// The limits and the warnings, or the denials.
-fn judge(subject: Subject<'_>, line: impl Fn(&Violation) -> String) -> Result<(Limits, Vec<String>), SourceError> {
+fn judge(subject: Subject<'_>, line: impl Fn(&Violation) -> String) -> Result<(Limits, Vec<String>), LimitedServerError> {
     let line = |violation: &Violation| in_a_line(&line(violation));
     match Limits::of(subject) {
         Ok(limits) => {
@@ -214,7 +211,7 @@ fn judge(subject: Subject<'_>, line: impl Fn(&Violation) -> String) -> Result<(L
             let warnings = found.iter().filter(|violation| violation.level == Effect::Warn).map(line).collect();
             Ok((limits.unwrap_or_default(), warnings))
         }
-        Err(denials) => Err(SourceError::Violations(denials.iter().map(line).collect())),
+        Err(denials) => Err(LimitedServerError::Violations(denials.iter().map(line).collect())),
     }
 }
 
@@ -222,14 +219,6 @@ fn judge(subject: Subject<'_>, line: impl Fn(&Violation) -> String) -> Result<(L
 fn in_a_line(text: &str) -> String {
     let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(escaped).collect()
-}
-
-/// A document, or what a `List` holds.
-fn items(document: &Value) -> Vec<&Value> {
-    match document.get("items").and_then(Value::as_array) {
-        Some(items) if text(document, "/kind").is_some_and(|kind| kind.ends_with("List")) => items.iter().collect(),
-        _ => vec![document],
-    }
 }
 
 fn text(value: &Value, pointer: &str) -> Option<String> {
@@ -244,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_manifest_is_read_whole() {
-        let source = Source::read(PER_USER, None, "elsewhere").expect("a good sample");
+        let source = LimitedServer::read(PER_USER, None, "elsewhere").expect("a good sample");
         assert_eq!(source.server, ServerId::new("tollgate-demo", "github"));
         assert_eq!(source.storage, Some(Storage { address: "redis.tollgate-demo.svc:6379".to_owned(), db: 0, tls: None }));
         assert!(source.limits.tools.contains_key("create_issue") && !source.optimizer);
@@ -254,14 +243,14 @@ mod tests {
     fn middleware_json_is_read_and_judged_as_config() {
         let text = r#"{"namespace": "ns", "server_name": "s", "redis_addr": "r:1", "redis_db": 3,
             "config": {"shared": {"maxTokens": 5, "refillPeriod": "1m0s"}, "perUser": {"maxTokens": 1, "refillPeriod": "1s"}}}"#;
-        let source = Source::read(text, None, "default").expect("it works");
+        let source = LimitedServer::read(text, None, "default").expect("it works");
         assert_eq!(
             (source.server, source.storage),
             (ServerId::new("ns", "s"), Some(Storage { address: "r:1".to_owned(), db: 3, tls: None }))
         );
         assert_eq!(source.limits.global.map(|bucket| bucket.max_tokens.get()), Some(5));
         let bad = text.replace("\"maxTokens\": 5", "\"maxTokens\": 0");
-        let Err(SourceError::Violations(lines)) = Source::read(&bad, None, "default") else { panic!("0 tokens") };
+        let Err(LimitedServerError::Violations(lines)) = LimitedServer::read(&bad, None, "default") else { panic!("0 tokens") };
         assert!(lines.iter().any(|line| line.starts_with("TG006 config.shared.maxTokens: ")), "{lines:?}");
     }
 
@@ -269,13 +258,13 @@ mod tests {
     fn tls_is_tls_wherever_something_is_said_of_it() {
         let of_resource = |tls: &str| {
             let text = PER_USER.replace("redis.tollgate-demo.svc:6379", &format!("redis:6379\n    tls: {tls}"));
-            Source::read(&text, None, "x").map(|source| source.storage.expect("Redis").tls)
+            LimitedServer::read(&text, None, "x").map(|source| source.storage.expect("Redis").tls)
         };
         let of_middleware = |tls: &str| {
             let text = format!(
                 r#"{{"server_name": "s", "redis_addr": "r:1", "redis_tls": {tls}, "config": {{"shared": {{"maxTokens": 5, "refillPeriod": "1m0s"}}}}}}"#
             );
-            Source::read(&text, None, "x").map(|source| source.storage.expect("Redis").tls)
+            LimitedServer::read(&text, None, "x").map(|source| source.storage.expect("Redis").tls)
         };
         let insecure = StorageTls { insecure: true, ca: None };
         for (tls, expected) in [("null", None), ("{}", Some(StorageTls::default())), ("{\"insecureSkipVerify\": true}", Some(insecure))] {
@@ -291,7 +280,7 @@ mod tests {
             (of_middleware("\"yes\""), "TG009 redis_tls: is a string: write {} for TLS"),
             (of_middleware("{\"insecureSkipVerify\": 1}"), "TG009 redis_tls.insecureSkipVerify: is a number: write true or false"),
         ] {
-            let Err(SourceError::Violations(lines)) = read else { panic!("{says}: {read:?}") };
+            let Err(LimitedServerError::Violations(lines)) = read else { panic!("{says}: {read:?}") };
             assert!(lines.iter().any(|line| line.starts_with(says)), "{lines:?}");
         }
     }
@@ -305,7 +294,7 @@ mod tests {
             )
         };
         let issuer = |configs: &[String], namespace| {
-            let source = Source::read(&format!("{PER_USER}{}", configs.concat()), None, namespace).expect("a good sample");
+            let source = LimitedServer::read(format!("{PER_USER}{}", configs.concat()), None, namespace).expect("a good sample");
             source.sign_in.expect("callers sign in").issuer
         };
         let own = config(GROUP, "tollgate-demo", "https://own");
@@ -318,23 +307,37 @@ mod tests {
     }
 
     #[test]
+    fn a_number_means_what_it_means_to_kubectl() {
+        for (number, tokens) in [("010", 8), ("1e3", 1000), ("100.0", 100), ("1_000", 1000), ("0x10", 16)] {
+            let text = format!(
+                "apiVersion: {GROUP}/v1beta1\nkind: MCPServer\nmetadata: {{name: x}}\nspec:\n  \
+                 sessionStorage: {{provider: redis, address: 'redis:6379'}}\n  \
+                 rateLimiting: {{global: {{maxTokens: {number}, refillPeriod: 1m}}}}\n"
+            );
+            let read = LimitedServer::read(&text, None, "x").map(|server| server.limits.global.map(|bucket| bucket.max_tokens.get()));
+            assert_eq!(read, Ok(Some(tokens)), "{number}");
+        }
+    }
+
+    #[test]
     fn several_servers_have_to_be_chosen_from() {
         let text = format!("{PER_USER}---\n{}---\nkind: Service\napiVersion: v1\n", PER_USER.replace("name: github", "name: other"));
-        assert_eq!(Source::read(&text, None, "x"), Err(SourceError::Several(vec!["github".to_owned(), "other".to_owned()])));
-        assert_eq!(Source::read(&text, Some("other"), "x").map(|source| source.server.name), Ok("other".to_owned()));
-        assert_eq!(Source::read(&text, Some("none"), "x"), Err(SourceError::Nothing));
+        assert_eq!(LimitedServer::read(&text, None, "x"), Err(LimitedServerError::Several(vec!["github".to_owned(), "other".to_owned()])));
+        assert_eq!(LimitedServer::read(&text, Some("other"), "x").map(|source| source.server.name), Ok("other".to_owned()));
+        assert_eq!(LimitedServer::read(&text, Some("none"), "x"), Err(LimitedServerError::Nothing));
     }
 
     #[test]
     fn what_cannot_work_says_why() {
         let bad = PER_USER.replace("oidcConfigRef", "other");
-        let Err(SourceError::Violations(lines)) = Source::read(&bad, None, "x") else { panic!("perUser without sign-in") };
+        let Err(LimitedServerError::Violations(lines)) = LimitedServer::read(&bad, None, "x") else { panic!("perUser without sign-in") };
         assert!(lines.iter().any(|line| line.starts_with("TG002 spec.rateLimiting.perUser")), "{lines:?}");
         assert_eq!(
-            Source::read(&PER_USER.replace("  name: github\n", "  labels: {}\n"), None, "x"),
-            Err(SourceError::Nameless("MCPServer"))
+            LimitedServer::read(PER_USER.replace("  name: github\n", "  labels: {}\n"), None, "x"),
+            Err(LimitedServerError::Nameless("MCPServer"))
         );
-        assert!(matches!(Source::read("a: [", None, "x"), Err(SourceError::Syntax(_))));
-        assert_eq!(Source::read("", None, "x"), Err(SourceError::Nothing));
+        let unreadable = LimitedServer::read("a: 1\n---\na: [", None, "x").map_err(|error| error.to_string());
+        assert!(unreadable.as_ref().is_err_and(|error| error.starts_with("line 3, column ")), "{unreadable:?}");
+        assert_eq!(LimitedServer::read("", None, "x"), Err(LimitedServerError::Nothing));
     }
 }
