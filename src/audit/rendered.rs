@@ -106,7 +106,7 @@ fn run_config(text: &str) -> Option<(Value, Option<i64>)> {
 }
 
 fn vmcp_config(text: &str) -> Option<Value> {
-    let [config] = <[Value; 1]>::try_from(objects(text).ok()?).ok()?;
+    let config = objects(text).ok()?.pop().filter(Value::is_object)?;
     decoded(config.get(RATE_LIMITING))
 }
 

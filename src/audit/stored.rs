@@ -45,10 +45,10 @@ pub fn lost(subject: Subject<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     // What is no field of limits at all was a slip of the pen.
-    let typos: Vec<_> = check(&Context::new(said)).into_iter().filter(|violation| violation.rule == "TG011").collect();
+    let typos = check(&Context::new(said)).into_iter().filter(|violation| violation.rule == "TG011");
+    let typos: HashMap<_, _> = typos.map(|typo| (typo.path.clone(), typo)).collect();
     let told = |path: FieldPath| {
-        let typo = typos.iter().find(|typo| typo.path == path);
-        let why = typo.map_or_else(|| LOST.to_owned(), |typo| format!("was applied, and {}", typo.message));
+        let why = typos.get(&path).map_or_else(|| LOST.to_owned(), |typo| format!("was applied, and {}", typo.message));
         found("limits-lost", path, why)
     };
     missing.into_iter().map(told).collect()

@@ -39,7 +39,8 @@ impl Input {
         }
     }
 
-    /// Reads the text document by document; no more than one is held.
+    /// Reads the text document by document; no more than one is held. Stdin without anything in it is an error: a pipeline whose first command
+    /// failed looks like that.
     pub(super) fn each_document(&self, document: &mut dyn FnMut(Raw)) -> io::Result<()> {
         let mut reader: Box<dyn BufRead> = match self {
             Self::Stdin => Box::new(io::stdin().lock()),
@@ -53,6 +54,10 @@ impl Input {
             line.clear();
         }
         document(splitter.end());
+        if matches!(self, Self::Stdin) && !splitter.has_content() {
+            let message = "nothing came in: did the command that writes to it fail?";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+        }
         Ok(())
     }
 }
@@ -63,7 +68,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// The texts that paths stand for: a file is itself, a folder its YAML and JSON files in order, without hidden ones and without those
-/// that are to be skipped.
+/// that are to be skipped. Links to folders are followed, unless they lead back into the folder.
 pub(super) fn expand<'a>(paths: &'a [PathBuf], skips: &'a dyn Fn(&Path) -> bool) -> impl Iterator<Item = Result<Input, Missing>> + 'a {
     paths.iter().flat_map(move |path| -> Box<dyn Iterator<Item = _> + 'a> {
         if path.as_os_str() == DASH {
@@ -80,12 +85,18 @@ pub(super) fn expand<'a>(paths: &'a [PathBuf], skips: &'a dyn Fn(&Path) -> bool)
 }
 
 fn in_folder<'a>(folder: &'a Path, skips: &'a dyn Fn(&Path) -> bool) -> impl Iterator<Item = Result<Input, Missing>> + 'a {
-    let is_wanted = move |entry: &DirEntry| entry.depth() == 0 || !(is_hidden(entry) || skips(entry.path()));
-    let entries = WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(is_wanted);
+    let root = folder.canonicalize().ok();
+    // What a link leads to inside of the folder is read where it is.
+    let leads_back = move |entry: &DirEntry| {
+        let is_link = entry.path_is_symlink() && entry.file_type().is_dir();
+        is_link && root.as_ref().zip(entry.path().canonicalize().ok()).is_some_and(|(root, target)| target.starts_with(root))
+    };
+    let is_wanted = move |entry: &DirEntry| entry.depth() == 0 || !(is_hidden(entry.path()) || skips(entry.path()) || leads_back(entry));
+    let entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter().filter_entry(is_wanted);
     entries.filter_map(move |entry| match entry {
         Ok(entry) if has_ending(entry.path()) => match entry.path().metadata() {
             Ok(there) => there.is_file().then(|| Ok(Input::File(entry.into_path()))),
-            Err(error) => Some(Err(Missing { name: shown(entry.path()), message: format!("leads nowhere: {error}") })),
+            Err(error) => Some(Err(leads_nowhere(entry.path(), &error))),
         },
         Ok(_) => None,
         Err(error) => {
@@ -95,11 +106,22 @@ fn in_folder<'a>(folder: &'a Path, skips: &'a dyn Fn(&Path) -> bool) -> impl Ite
     })
 }
 
-fn is_hidden(entry: &DirEntry) -> bool {
-    entry.file_name().as_encoded_bytes().starts_with(b".")
+fn leads_nowhere(path: &Path, error: &io::Error) -> Missing {
+    Missing { name: shown(path), message: format!("leads nowhere: {error}") }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn has_ending(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
+        // A link to a folder above itself: that one is being read.
+        Err(error) if error.loop_ancestor().is_some() => None,
+        Err(error) if error.path().is_some_and(Path::is_symlink) => {
+            let (path, error) = (error.path()?.to_owned(), error.into_io_error()?);
+            let is_left_out = is_hidden(&path) || skips(&path) || !has_ending(&path);
+            (!is_left_out).then(|| Err(leads_nowhere(&path, &error)))
+        }

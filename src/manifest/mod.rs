@@ -6,7 +6,8 @@
 //! text to point at.
 //!
 //! What `kubectl` makes of a text is what the API server gets, so it is followed where it differs from YAML 1.2: `yes` is a boolean, `010`
-//! is eight, `1e3` is the integer 1000, and a merge key (`<<`) takes effect where it stands. Only a key that stands twice is refused here;
+//! is eight, `1e3` is the integer 1000, a merge key (`<<`) takes effect where it stands, U+0085, U+2028 and U+2029 end a line, JSON objects
+//! may follow each other, and the items of an `MCPServerList` need no kind. Only a key that stands twice is refused here;
 //! `kubectl` would silently take the last. Every command reads by this module: [`objects()`] is for those that need no places,
 //! [`server`] for those that need the limits of one server.
 //!
@@ -23,8 +24,11 @@
 //! # Ok::<(), tollgate::manifest::Broken>(())
 //! ```
 
+mod clean;
 mod decode;
 mod fields;
+mod items;
+mod json;
 pub mod migrate;
 mod node;
 mod object;

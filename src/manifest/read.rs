@@ -6,7 +6,7 @@ use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, S
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Content, Entry, Node, Span, fields::Fields, scalar};
+use super::{Content, Entry, Node, Span, clean::Clean, fields::Fields, items, json, scalar};
 
 /// Aliases may not blow a document up to more than this, nor nest it deeper.
 const MOST_NODES: usize = 1_000_000;
@@ -42,10 +42,21 @@ impl Broken {
 /// # Errors
 /// At the first fault of the text; what came before it has been given.
 pub fn read(text: &str, sink: &mut dyn FnMut(Piece)) -> Result<(), Broken> {
+    match json::objects(text) {
+        Some(objects) => objects.into_iter().try_for_each(|object| {
+            let clean = Clean::json(text.get(object.clone()).unwrap_or_default());
+            read_clean(text, object.start, &clean, sink)
+        }),
+        None => read_clean(text, 0, &Clean::yaml(text), sink),
+    }
+}
+
+/// Reads a part of a text that begins so many bytes into it.
+fn read_clean(text: &str, offset: usize, clean: &Clean<'_>, sink: &mut dyn FnMut(Piece)) -> Result<(), Broken> {
     let mut options: Options = options! { simple_key_max_lookahead: 64 * 1024 };
     options.set_emit_comments(false);
-    let events = Parser::new_from_str_with_options(text, options);
-    let mut reader = Reader { text, events, anchors: HashMap::new() };
+    let events = Parser::new_from_str_with_options(&clean.text, options);
+    let mut reader = Reader { text, offset, clean, events, anchors: HashMap::new() };
     loop {
         let (event, span) = reader.next()?;
         match event {
@@ -58,7 +69,10 @@ pub fn read(text: &str, sink: &mut dyn FnMut(Piece)) -> Result<(), Broken> {
 }
 
 struct Reader<'t> {
+    /// The whole text, which spans are of.
     text: &'t str,
+    offset: usize,
+    clean: &'t Clean<'t>,
     events: Parser<'t, StrInput<'t>>,
     anchors: HashMap<usize, Rc<Node>>,
 }
@@ -71,12 +85,13 @@ struct Used {
 
 impl<'t> Reader<'t> {
     fn next(&mut self) -> Result<(Event<'t>, Span), Broken> {
-        let (event, span) = self
-            .events
-            .next_event()
-            .unwrap_or(Ok((Event::StreamEnd, granit_parser::Span::default())))
-            .map_err(|error| broken(&error, self.text))?;
-        Ok((event, span.byte_range().unwrap_or_default()))
+        let (event, span) =
+            self.events.next_event().unwrap_or(Ok((Event::StreamEnd, granit_parser::Span::default()))).map_err(|error| {
+                let Broken { at, message } = broken(&error, &self.clean.text);
+                Broken { at: self.offset + self.clean.at(at), message }
+            })?;
+        let span = self.clean.original(&span.byte_range().unwrap_or_default());
+        Ok((event, self.offset + span.start..self.offset + span.end))
     }
 
     /// The root of a document.
@@ -88,26 +103,33 @@ impl<'t> Reader<'t> {
             }
             return Ok(());
         };
-        let mut is_list = false;
+        // Items without a kind are held until that of the list is known, which may come after them.
+        let mut untyped = None;
         let root = self.map(anchor, span, &mut |reader, key, event| {
-            let holds_items = key == "items" && matches!(event, Event::SequenceStart(..));
+            let holds_items = key == items::KEY && matches!(event, Event::SequenceStart(..));
             if holds_items {
-                is_list = true;
-                reader.items(sink)?;
+                reader.items(untyped.get_or_insert_default(), sink)?;
             }
             Ok(holds_items)
         })?;
-        sink(if is_list { Piece::List(root) } else { Piece::Object(root) });
+        match untyped {
+            Some(untyped) => {
+                untyped.iter().for_each(|item| items::flatten(&items::typed(item, &root), sink));
+                sink(Piece::List(root));
+            }
+            None => sink(Piece::Object(root)),
+        }
         Ok(())
     }
 
-    fn items(&mut self, sink: &mut dyn FnMut(Piece)) -> Result<(), Broken> {
+    fn items(&mut self, untyped: &mut Vec<Rc<Node>>, sink: &mut dyn FnMut(Piece)) -> Result<(), Broken> {
         loop {
             let (event, span) = self.next()?;
             if event == Event::SequenceEnd {
                 return Ok(());
             }
-            sink(Piece::Object(self.node(event, span)?.node));
+            let node = self.node(event, span)?.node;
+            if items::is_untyped(&node) { untyped.push(node) } else { items::flatten(&node, sink) }
         }
     }
 

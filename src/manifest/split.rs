@@ -24,11 +24,12 @@ pub struct Splitter {
     /// Nothing but directives (`%YAML 1.2`), comments and blank lines so far: the `---` that comes belongs to them.
     is_preamble: bool,
     has_directive: bool,
+    has_content: bool,
 }
 
 impl Default for Splitter {
     fn default() -> Self {
-        Self { gathered: Vec::new(), first_line: 1, offset: 0, lines: 0, is_preamble: true, has_directive: false }
+        Self { gathered: Vec::new(), first_line: 1, offset: 0, lines: 0, is_preamble: true, has_directive: false, has_content: false }
     }
 }
 
@@ -62,6 +63,7 @@ impl Splitter {
     pub fn line(&mut self, line: &[u8]) -> Option<Raw> {
         let begins = begins_document(line) && !self.gathered.is_empty() && !(self.is_preamble && self.has_directive);
         let ended = begins.then(|| self.take());
+        self.has_content |= !is_blank_or_comment(line.strip_prefix(b"---").unwrap_or(line));
         if begins_document(line) {
             self.is_preamble = false;
         } else if line.first() == Some(&b'%') && self.is_preamble {
@@ -72,6 +74,11 @@ impl Splitter {
         self.gathered.extend_from_slice(line);
         self.lines += 1;
         ended
+    }
+
+    /// Whether anything came so far but blank lines, comments and `---`.
+    pub fn has_content(&self) -> bool {
+        self.has_content
     }
 
     /// The last piece.
@@ -128,8 +135,8 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_pointed_at() {
         let mut splitter = Splitter::default();
-        assert!(splitter.line(b"a: \xff\n").is_none());
-        let (text, broken) = splitter.end().text().expect_err("not UTF-8");
-        assert_eq!((text.as_str(), broken.at), ("a: \u{fffd}\n", 3));
+        assert!(splitter.line(b"a: \xff\0\n").is_none());
+        let (text, broken) = splitter.end().text().expect_err("a control character");
+        assert_eq!((text.as_str(), broken.at), ("a: \u{fffd}\0\n", 6));
     }
 }

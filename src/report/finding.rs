@@ -52,7 +52,7 @@ pub struct Row {
 }
 
 /// What is found beside the rules.
-pub const MORE: [Row; 10] = [
+pub const MORE: [Row; 11] = [
     Row {
         id: "crd-pruned",
         severity: Severity::Error,
@@ -97,6 +97,14 @@ pub const MORE: [Row; 10] = [
               is missing at run time, while the object's status says that the limits are valid. Write shared, at the place that is read, or \
               let `tollgate serve` keep both names (--shared-alias auto or mirror). A warning says that the operator has not rendered the \
               object's present generation yet.",
+    },
+    Row {
+        id: "nothing-found",
+        severity: Severity::Unreadable,
+        says: "a folder without any MCPServer or VirtualMCPServer (with --strict)",
+        why: "A folder that holds nothing to check looks like one without faults, though the path may be wrong, the manifests may be generated \
+              later, or everything is excluded. With --strict that is exit code 2. Name the folder that has the manifests, or check what \
+              your tools render: `kubectl kustomize . | tollgate check -`.",
     },
     Row {
         id: "outgoing-auth",
@@ -248,17 +256,20 @@ pub struct Place {
     pub start: Position,
     /// The one after the last, in the same line.
     pub end: Position,
-    /// The line.
-    pub excerpt: Excerpt,
+    /// The line; none where it is longer than [`LONGEST_LINE`].
+    pub excerpt: Option<Excerpt>,
     /// Where an alias or a merge brings that place into the object.
     pub used: Option<Box<Place>>,
 }
+
+/// A line that is longer than this, such as a file of JSON without line ends, is not shown, and not copied for each finding in it.
+pub const LONGEST_LINE: usize = 2_000;
 
 /// A line, and the part of it that is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excerpt {
     /// The line, without its end.
-    pub line: String,
+    pub line: Arc<str>,
     /// Bytes of it.
     pub marked: Span,
 }
@@ -271,9 +282,8 @@ impl Place {
         while !text.as_str().is_char_boundary(end) {
             end += 1;
         }
-        let line = text.as_str().get(around.clone()).unwrap_or_default().to_owned();
-        let marked = span.start - around.start..end - around.start;
-        let excerpt = Excerpt { line, marked };
+        let is_shown = around.len() <= LONGEST_LINE;
+        let excerpt = is_shown.then(|| Excerpt { line: text.line(span.start), marked: span.start - around.start..end - around.start });
         Self { file: file.clone(), start: text.position(span.start), end: text.position(end), excerpt, used: None }
     }
 }
@@ -299,14 +309,27 @@ mod tests {
         let text = Text::new("a:\n  tools: [\n  ]\n".to_owned(), 10, 0);
         let place = Place::new(&"f.yaml".into(), &text, &(5..17));
         assert_eq!((place.start.line, place.start.column, place.end.line, place.end.column), (11, 3, 11, 11));
-        assert_eq!(place.excerpt.line.get(place.excerpt.marked), Some("tools: ["));
+        assert_eq!(marked(&place).as_deref(), Some("tools: ["));
     }
 
     #[test]
     fn a_place_ends_behind_a_character() {
         let text = Text::new("a: é\n".to_owned(), 1, 0);
         let place = Place::new(&"f.yaml".into(), &text, &(3..4));
-        assert_eq!((place.end.column, place.excerpt.line.get(place.excerpt.marked)), (5, Some("é")));
+        assert_eq!((place.end.column, marked(&place).as_deref()), (5, Some("é")));
+    }
+
+    fn marked(place: &Place) -> Option<String> {
+        let Excerpt { line, marked } = place.excerpt.as_ref()?;
+        line.get(marked.clone()).map(str::to_owned)
+    }
+
+    #[test]
+    fn findings_in_one_line_share_it_and_a_long_line_is_not_kept() {
+        let text = Text::new(format!("a: [1, 2]\n{}", "x".repeat(LONGEST_LINE + 1)), 1, 0);
+        let lines = [4, 7, 10].map(|at| Place::new(&"f.yaml".into(), &text, &(at..at + 1)).excerpt.map(|excerpt| excerpt.line));
+        let [Some(first), Some(second), None] = lines else { panic!("{lines:?}") };
+        assert!(Arc::ptr_eq(&first, &second));
     }
 
     #[test]

@@ -7,10 +7,7 @@ use std::{
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::{Finding, FindingCounts, Judged, Place, Report, Severity, Summary};
-
-/// A line that is longer than this, such as a file of JSON without line ends, is not shown.
-const LONGEST_LINE: usize = 2_000;
+use super::{Excerpt, Finding, FindingCounts, Judged, Place, Report, Severity, Summary};
 
 pub(super) struct Human<'w> {
     out: &'w mut dyn Write,
@@ -44,14 +41,15 @@ fn group<'a>(found: &'a Finding, source: &'a str, object: Option<&'a str>) -> Gr
         Severity::Warning => Level::WARNING,
         Severity::Error | Severity::Unreadable => Level::ERROR,
     };
-    let shown = found.place.as_ref().filter(|place| place.excerpt.line.len() <= LONGEST_LINE);
+    let shown = found.place.as_ref().and_then(|place| Some((place, place.excerpt.as_ref()?)));
     let (fault, advice) = found.fault_and_advice();
     let title = if shown.is_some() { fault } else { found.told() };
     let mut group = Group::with_title(level.primary_title(title).id(found.id));
-    if let Some(place) = shown {
-        group = group.element(snippet(place, advice, AnnotationKind::Primary));
+    if let Some((place, excerpt)) = shown {
+        group = group.element(snippet(place, excerpt, advice, AnnotationKind::Primary));
         let used = place.used.as_ref().filter(|used| used.start.line != place.start.line);
-        group = group.elements(used.map(|used| snippet(used, Some("used here"), AnnotationKind::Context)));
+        let used = used.and_then(|used| Some((used, used.excerpt.as_ref()?)));
+        group = group.elements(used.map(|(used, excerpt)| snippet(used, excerpt, Some("used here"), AnnotationKind::Context)));
     } else if let Some(place) = &found.place {
         let origin = annotate_snippets::Origin::path(&*place.file).line(place.start.line).char_column(place.start.column);
         group = group.element(origin);
@@ -62,9 +60,14 @@ fn group<'a>(found: &'a Finding, source: &'a str, object: Option<&'a str>) -> Gr
     group.elements(object.map(|object| Level::NOTE.message(object)))
 }
 
-fn snippet<'a>(place: &'a Place, label: Option<&'a str>, kind: AnnotationKind) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    let snippet = Snippet::source(&place.excerpt.line).line_start(place.start.line).path(&*place.file).fold(false);
-    snippet.annotation(kind.span(place.excerpt.marked.clone()).label(label))
+fn snippet<'a>(
+    place: &'a Place,
+    excerpt: &'a Excerpt,
+    label: Option<&'a str>,
+    kind: AnnotationKind,
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let snippet = Snippet::source(&*excerpt.line).line_start(place.start.line).path(&*place.file).fold(false);
+    snippet.annotation(kind.span(excerpt.marked.clone()).label(label))
 }
 
 /// A line for each namespace; nothing where none are told apart.
@@ -94,7 +97,13 @@ fn totals(summary: &Summary) -> String {
     }
     let counts = [(errors, "error"), (warnings, "warning"), (unreadable, "unreadable"), (ignored, "ignored")];
     let counts: Vec<_> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| counted(*count, word)).collect();
-    said + ": " + &if counts.is_empty() { "no fault".to_owned() } else { counts.join(", ") }
+    said + ": "
+        + &match counts.as_slice() {
+            // Nothing judged is not the same as no fault.
+            [] if judged == 0 => "nothing to check".to_owned(),
+            [] => "no fault".to_owned(),
+            counts => counts.join(", "),
+        }
 }
 
 fn counted(count: usize, word: &str) -> String {

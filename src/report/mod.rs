@@ -31,7 +31,7 @@ use std::{
     io::{self, Write},
 };
 
-pub use self::finding::{Excerpt, Finding, MORE, Object, Place, Row, Severity, rows};
+pub use self::finding::{Excerpt, Finding, LONGEST_LINE, MORE, Object, Place, Row, Severity, rows};
 
 /// What one object, or a text that holds none, gave.
 #[derive(Clone, Copy, Debug)]

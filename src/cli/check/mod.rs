@@ -7,6 +7,7 @@ pub(super) mod judge;
 
 use std::{
     io::{self, BufWriter, IsTerminal},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -48,6 +49,7 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     }
     if judges_folder {
         run.unused_ignores();
+        run.nothing_found(strict, &inputs);
     }
     run.teller.end()
 }
@@ -79,6 +81,16 @@ impl Run<'_> {
         }
         if !verdicts.of_text.is_empty() {
             self.teller.text(name, verdicts.of_text);
+        }
+    }
+
+    /// A folder without anything to check is no proof of anything; single files, as a commit hook names them, often hold other things.
+    fn nothing_found(&mut self, strict: bool, inputs: &[PathBuf]) {
+        let folder = inputs.iter().find(|path| path.is_dir());
+        if let (true, 0, Some(folder)) = (strict, self.teller.summary.judged, folder) {
+            let message =
+                "there is no MCPServer and no VirtualMCPServer in it: name the folder that has them, or check what your tools render";
+            self.teller.text(&folder.display().to_string(), vec![Finding::new("nothing-found", message)]);
         }
     }
 

@@ -130,18 +130,25 @@ fn could_say_shared(text: &str) -> bool {
 /// where nothing can be left to do.
 fn migrated(name: &str, bytes: Vec<u8>) -> Result<Option<Migrated>, Box<Finding>> {
     let file: Arc<str> = name.into();
+    // What is not UTF-8 can be read, as kubectl does, but not be written back byte for byte.
+    let is_exact = std::str::from_utf8(&bytes).is_ok();
     let text = match (Raw { bytes, first_line: 1, offset: 0 }).text() {
         Ok(text) | Err((text, _)) if !could_say_shared(text.as_str()) => return Ok(None),
         Ok(text) => text,
         Err((text, broken)) => return Err(Finding::unreadable(&file, &text, &broken, TEMPLATES).into()),
     };
-    let text = text.as_str();
+    let whole = &text;
+    let text = whole.as_str();
     let (mut migration, mut left) = (Migration::default(), Vec::new());
     for document in documents(text) {
         let here = migrate(document.as_str()).map_err(|broken| Finding::unreadable(&file, &document, &broken, TEMPLATES))?;
         left.extend(here.left.iter().map(|left| finding(&file, &document, left)));
         let moved = here.edits.into_iter().map(|edit| edit.moved_by(document.offset()));
         migration.edits.extend(moved);
+    }
+    if let (false, Some(first)) = (is_exact, migration.edits.first()) {
+        let found = Finding::new("unreadable", "this file is not UTF-8, so that it cannot be changed: save it as UTF-8");
+        return Err(found.at(Place::new(&file, whole, &first.span)).into());
     }
     Ok(Some(Migrated { text: text.to_owned(), migration, left }))
 }

@@ -77,7 +77,7 @@ fn named(mut manifest: Value, name: &str) -> Value {
 fn what_went_wrong_before_anybody_judged_is_found() {
     let stock = Stock::new();
     let cluster = &stock.cluster;
-    assert_eq!(stock.audit(&[]).stdout, "0 judged: no fault\n");
+    assert_eq!(stock.audit(&[]).stdout, "0 judged: nothing to check\n");
 
     // Dropped by a definition that knows no global.
     let lost = named(Place::Server.with("alpha", &json!({"global": bucket(10), "perUser": bucket(1)})), "lost");
@@ -112,8 +112,7 @@ fn what_went_wrong_before_anybody_judged_is_found() {
     assert_eq!(stock.found(&["--namespace", "alpha"]), alpha);
     assert_eq!(stock.found(&["--namespace", "beta", "--namespace", "alpha,beta"]), all);
 
-    let nowhere =
-        "NAMESPACE  OBJECTS  WITH LIMITS  ERRORS  WARNINGS\nalhpa            0            0       0         0\n\n0 judged: no fault\n";
+    let nowhere = "NAMESPACE  OBJECTS  WITH LIMITS  ERRORS  WARNINGS\nalhpa            0            0       0         0\n\n0 judged: nothing to check\n";
     assert_eq!(stock.audit(&["--namespace", "alhpa"]).stdout, nowhere, "a slip of the pen shows");
     let ran = stock.audit(&[]);
     assert!(ran.stdout.contains(": there is no Secret \"redis\" (yet)\n--> MCPServer alpha/outgoing\n"), "{}", ran.stdout);

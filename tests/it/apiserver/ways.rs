@@ -67,7 +67,7 @@ fn every_command_goes_through_the_proxy_that_kubectl_uses() {
         assert!(proxy.asked().iter().all(|target| target == "api.tollgate.invalid:6443"));
         let sample = good_sample().display().to_string();
         for (args, told) in [
-            (["audit", "--namespace", "nowhere"].as_slice(), "0 judged: no fault"),
+            (["audit", "--namespace", "nowhere"].as_slice(), "0 judged: nothing to check"),
             (&["check", "--crd", "cluster", &sample], "no fault"),
             (&["doctor", "--output", "json"], "keep every field of the limits"),
             (

@@ -53,6 +53,62 @@ fn scalars_and_merges_mean_what_they_mean_to_kubectl() {
     assert_eq!(ours.as_object().map(Map::len), theirs.as_object().map(Map::len));
 }
 
+/// What the real kubectl reads of a text, object by object.
+fn kubectl_specs(text: &[u8]) -> Vec<Value> {
+    let mut command = std::process::Command::new(neighbour("kubectl"));
+    let folder = super::folder(&[]);
+    std::fs::write(folder.path().join("f.yaml"), text).expect("a file");
+    let output =
+        command.args(["label", "--local", "-o", "json", "a=b", "-f"]).arg(folder.path().join("f.yaml")).output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let objects = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
+    objects.map(|object| object.expect("JSON")["spec"].clone()).collect()
+}
+
+#[test]
+fn texts_of_odd_tools_are_read_as_kubectl_reads_them() {
+    let yaml = "apiVersion: v1\nkind: Any\nmetadata: {name: x}\nspec:\n  a: 1";
+    let json = r#"{"apiVersion":"v1","kind":"Any","metadata":{"name":"x"},"spec":{"a":"x\u{2028}y"}}"#.replace("\\u{2028}", "\u{2028}");
+    let in_utf_16: Vec<u8> = "\u{feff}".encode_utf16().chain(yaml.encode_utf16()).flat_map(u16::to_be_bytes).collect();
+    for text in [
+        format!("{yaml} # note\u{2028}  b: 2\n").into_bytes(),
+        format!("{yaml} # note\u{2029}  b: 2\n").into_bytes(),
+        format!("{yaml} # note\u{85}  b: 2\n").into_bytes(),
+        format!("\u{feff}{yaml}\n---\n\u{feff}{yaml}\n").into_bytes(),
+        format!("{json}\n{json}{json}\n").into_bytes(),
+        [yaml.as_bytes(), b" # caf\xe9\n  b: 2\n"].concat(),
+        in_utf_16,
+    ] {
+        let shown = String::from_utf8_lossy(&text).into_owned();
+        let ours: Vec<_> = tollgate::manifest::objects(&text).expect("it is read").iter().map(|object| object["spec"].clone()).collect();
+        assert_eq!(ours, kubectl_specs(&text), "{shown:?}");
+    }
+}
+
+#[test]
+fn limits_behind_an_odd_line_end_or_mark_are_seen_where_they_are() {
+    let odd =
+        format!("{}---\n\u{feff}{}", super::bad().replace("  rateLimiting:\n", "  # limits\u{2028}  rateLimiting:\u{85}"), super::bad());
+    let ran = super::check_stdin(&odd, &["--output", "json"]);
+    let found = "TG006 spec.rateLimiting.global.maxTokens";
+    assert_eq!(ran.findings(), [format!("{found} 9:18"), format!("{found} 21:18")]);
+}
+
+#[test]
+fn items_of_a_typed_list_have_its_kind() {
+    let item = "- metadata: {name: a}\n  spec: {rateLimiting: {}}\n";
+    let version = "apiVersion: toolhive.stacklok.dev/v1beta1\n";
+    for list in [format!("{version}kind: MCPServerList\nitems:\n{item}"), format!("{version}items:\n{item}kind: MCPServerList\n")] {
+        let ran = super::check_stdin(&list, &["--output", "json"]);
+        let rules: Vec<_> = ran.findings().iter().map(|found| found.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(rules, ["TG003 spec.rateLimiting", "TG001 spec.sessionStorage"], "{list}");
+        assert_eq!(ran.json()["findings"][0]["object"]["kind"], "MCPServer");
+        let inner: String = list.lines().map(|line| format!("  {line}\n")).collect();
+        let outer = format!("apiVersion: v1\nkind: List\nitems:\n-{}", inner.get(1..).expect("ASCII"));
+        assert_eq!(super::check_stdin(&outer, &["--output", "json"]).findings().len(), 2, "a list in a list");
+    }
+}
+
 /// Equal, where kubectl prints large numbers rounded.
 fn same(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {

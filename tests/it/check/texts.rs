@@ -39,7 +39,7 @@ fn a_broken_text_that_says_nothing_of_ours_is_told_and_no_fault() {
     let told: Vec<_> = [0, 1].map(|at| [&found[at]["source"], &found[at]["severity"], &found[at]["line"]].map(Value::to_string)).into();
     assert_eq!(told, [[r#""noise.yml""#, r#""warning""#, "1"], [r#""typo.yaml""#, r#""warning""#, "1"]], "{found}");
     let says = |at: usize| found[at]["message"].as_str().unwrap_or_default().to_owned();
-    assert_eq!(says(0), "this is no UTF-8 text: it says MCPServer nowhere, and counts as another kind");
+    assert_eq!(says(0), "a control character: it says MCPServer nowhere, and counts as another kind");
     assert!(says(1).ends_with(": it says MCPServer nowhere, and counts as another kind"), "{found}");
     assert_eq!((ran.code, &ran.json()["summary"]["skipped"]), (0, &2.into()));
     assert_eq!(check(&folder, &["--strict", "."]).code, 1);
@@ -49,16 +49,21 @@ fn a_broken_text_that_says_nothing_of_ours_is_told_and_no_fault() {
 fn texts_of_windows_shells_are_told_what_they_are() {
     let units = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
     let (folder, shared) = (folder(&[]), GOOD.replace("global:", "shared:"));
-    fs::write(folder.path().join("marked.yaml"), [vec![0xff, 0xfe], units(&shared)].concat()).expect("a file");
+    let two = format!("{}---\n{shared}", bad());
+    fs::write(folder.path().join("marked.yaml"), [vec![0xff, 0xfe], units(&two)].concat()).expect("a file");
     fs::write(folder.path().join("plain.yaml"), units(GOOD)).expect("a file");
-    let ran = check(&folder, &["."]);
+    let ran = check(&folder, &["--output", "json", "marked.yaml"]);
+    assert_eq!(
+        ran.findings(),
+        ["TG006 spec.rateLimiting.global.maxTokens 10:18", "TG101 spec.rateLimiting.shared 21:5"],
+        "as kubectl reads it"
+    );
+    let ran = check(&folder, &["plain.yaml"]);
     assert_eq!(ran.code, 2, "{ran:?}");
-    assert!(ran.stdout.contains("this is UTF-16 text\n --> marked.yaml:1:1\n"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("^ save it as UTF-8") && ran.stdout.contains("0 judged: 2 unreadable"), "{}", ran.stdout);
-    for command in ["migrate", "explain"] {
-        let ran = super::tollgate(&folder, &[command, "marked.yaml"]);
-        assert!(ran.code == 2 && ran.stderr.contains("this is UTF-16 text"), "{command}: {ran:?}");
-    }
+    assert!(ran.stdout.contains("this is UTF-16 text without a byte order mark\n --> plain.yaml:1:1\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("^ save it as UTF-8") && ran.stdout.contains("0 judged: 1 unreadable"), "{}", ran.stdout);
+    let ran = super::tollgate(&folder, &["migrate", "marked.yaml"]);
+    assert!(ran.code == 2 && ran.stderr.contains("this file is not UTF-8, so that it cannot be changed"), "{ran:?}");
 }
 
 #[test]
@@ -87,7 +92,63 @@ fn links_that_lead_nowhere_or_round_and_round() {
     let sources: Vec<_> = [0, 1].map(|at| found[at]["source"].clone()).into();
     assert_eq!(sources, ["dangling.yaml", "round.yaml"], "{found}");
     assert!(found[0]["message"].as_str().is_some_and(|message| message.starts_with("leads nowhere: ")), "{found}");
-    assert_eq!(ran.json()["summary"]["judged"], 2, "the file and a link to it; folders behind links are not walked");
+    assert_eq!(ran.json()["summary"]["judged"], 2, "the file and a link to it; a link back leads nowhere new");
+}
+
+#[test]
+fn folders_behind_links_are_walked() {
+    let (elsewhere, folder) = (folder(&[("deep/bad.yaml", &bad())]), folder(&[("good.yaml", GOOD)]));
+    symlink(elsewhere.path(), folder.path().join("linked")).expect("a link");
+    let ran = check(&folder, &["--output", "json", "."]);
+    assert_eq!(ran.findings(), ["TG006 spec.rateLimiting.global.maxTokens 10:18"], "{ran:?}");
+    assert_eq!(ran.json()["findings"][0]["source"], "linked/deep/bad.yaml");
+}
+
+#[test]
+fn nothing_to_check_is_not_no_fault() {
+    for nothing in ["", "\n---\n# a chart with everything switched off\n--- # no\n"] {
+        for command_line in [&["check", "-"][..], &["audit", "-"], &["explain", "-"]] {
+            let ran = feed(command(&folder(&[])).args(command_line), nothing);
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(
+                ran.code == 2 && said.contains("nothing came in: did the command that writes to it fail?"),
+                "{command_line:?}: {ran:?}"
+            );
+        }
+    }
+    assert_eq!(check_stdin("kind: List\nitems: []\n", &[]).stdout, "0 judged: nothing to check\n");
+    let folder = folder(&[("values.yaml", "a: 1\n"), ("empty/notes.txt", "")]);
+    assert_eq!(
+        (check(&folder, &["empty"]).code, check(&folder, &["."]).stdout.as_str()),
+        (0, "0 judged, 1 of other kinds: nothing to check\n")
+    );
+    let ran = check(&folder, &["--strict", "--output", "json", "."]);
+    assert_eq!((ran.code, ran.findings()), (2, vec!["nothing-found - null:null".to_owned()]));
+    assert_eq!(check(&folder, &["--strict", "values.yaml"]).code, 0, "a commit hook names files of all kinds");
+}
+
+/// A line of any length costs memory in proportion to the text, not for each finding in it.
+#[test]
+fn a_long_line_with_many_findings_needs_little_memory() {
+    let object = |nth: usize| {
+        format!(
+            "{{\"apiVersion\":\"toolhive.stacklok.dev/v1beta1\",\"kind\":\"MCPServer\",\"metadata\":{{\"name\":\"s{nth}\"}},\"spec\":{{\"sessionStorage\":{{\"provider\":\"redis\",\"address\":\"r:1\"}},\"rateLimiting\":{{\"global\":{{\"maxTokens\":0,\"refillPeriod\":\"1m\"}}}}}}}}"
+        )
+    };
+    let objects: Vec<_> = (0..3_000).map(object).collect();
+    let list = format!("{{\"kind\":\"List\",\"items\":[{}]}}", objects.join(","));
+    let tools: Vec<_> =
+        (0..3_000).map(|nth| format!("{{\"name\":\"t{nth}\",\"global\":{{\"maxTokens\":0,\"refillPeriod\":\"1m\"}}}}")).collect();
+    let one = object(0).replace("\"global\":", &format!("\"tools\":[{}],\"global\":", tools.join(",")));
+    let folder = folder(&[("list.json", &list), ("one.json", &one)]);
+    for (file, errors) in [("list.json", 3_000), ("one.json", 3_001)] {
+        for command in ["check", "audit"] {
+            let script = format!("ulimit -v 400000; exec {} {command} --output json {file}", env!("CARGO_BIN_EXE_tollgate"));
+            let output = std::process::Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().expect("it starts");
+            let ran = super::Ran::of(output);
+            assert_eq!((ran.code, &ran.json()["summary"]["errors"]), (1, &errors.into()), "{command} {file}: {}", ran.stderr);
+        }
+    }
 }
 
 #[test]
@@ -186,16 +247,16 @@ fn aliases_cannot_blow_a_document_up() {
 #[test]
 fn what_cannot_be_opened_or_is_no_text_is_told() {
     let folder = folder(&[("good.yaml", GOOD)]);
-    fs::write(folder.path().join("latin1.yaml"), b"kind: MCPServer\nname: caf\xe9\n").expect("a file");
+    fs::write(folder.path().join("latin1.yaml"), b"kind: MCPServer\nname: caf\xe9\x01\n").expect("a file");
     let ran = check(&folder, &["--output", "json", "gone.yaml", "latin1.yaml", "good.yaml"]);
     assert_eq!(ran.code, 2);
     assert_eq!(ran.json()["findings"][0]["message"], "there is no such file");
     assert_eq!(ran.json()["findings"][0]["source"], "gone.yaml");
-    assert_eq!(ran.json()["findings"][1]["message"], "this is no UTF-8 text");
-    assert_eq!((&ran.json()["findings"][1]["line"], &ran.json()["findings"][1]["column"]), (&2.into(), &10.into()));
+    assert_eq!(ran.json()["findings"][1]["message"], "a control character: this is not YAML");
+    assert_eq!((&ran.json()["findings"][1]["line"], &ran.json()["findings"][1]["column"]), (&2.into(), &11.into()));
     assert_eq!(ran.json()["summary"]["judged"], 1, "the rest is judged all the same");
     let ran = check(&folder, &["latin1.yaml"]);
-    assert!(ran.stdout.contains("2 | name: caf\u{fffd}\n  |          ^\n"), "{ran:?}");
+    assert!(ran.stdout.contains("2 | name: caf\u{fffd}"), "{ran:?}");
 }
 
 #[test]
@@ -213,7 +274,7 @@ fn warnings_are_faults_when_told_so() {
 #[test]
 fn kinds_of_that_name_in_other_groups_are_not_ours() {
     let ran = check_stdin(&bad().replace("toolhive.stacklok.dev/v1beta1", "kagent.dev/v1alpha1"), &[]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "0 judged, 1 of other kinds: no fault\n"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "0 judged, 1 of other kinds: nothing to check\n"));
 }
 
 /// A stream is judged while it comes in: the memory is that of a document, not of the stream.
