@@ -12,6 +12,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod inputs;
+mod kustomize;
 mod limits;
 mod man;
 mod migrate;

@@ -33,6 +33,7 @@ pub mod migrate;
 mod node;
 mod object;
 mod objects;
+mod partial;
 mod read;
 mod scalar;
 #[cfg(feature = "limiter")]
@@ -46,11 +47,12 @@ use std::ops::Range;
 
 pub use self::{
     node::{Content, Entry, Located, Node},
-    object::{kind_and_version, unversioned},
+    object::{kind_and_version, misnamed, unversioned},
     objects::{Unreadable, objects},
+    partial::{holds_placeholders, is_filled_in_later, is_patch},
     read::{Broken, Piece, read},
     split::{Raw, Splitter},
-    template::template,
+    template::{gives_ours, template},
     text::{Position, Text},
 };
 

@@ -1,7 +1,7 @@
 //! Which of a text's objects are ours.
 
 use super::Node;
-use crate::model::{GROUP, subject::Kind};
+use crate::model::{GROUP, VERSIONS, spelling::nearest, subject::Kind};
 
 /// The kind and the version of an object of one of our kinds.
 pub fn kind_and_version(node: &Node) -> Option<(Kind, &str)> {
@@ -13,4 +13,23 @@ pub fn kind_and_version(node: &Node) -> Option<(Kind, &str)> {
 /// The kind of an object that has the name of one of our kinds, and no `apiVersion` to say whose it is.
 pub fn unversioned(node: &Node) -> Option<Kind> {
     Kind::from_name(node.text("kind")?).filter(|_| node.field("apiVersion").is_none())
+}
+
+/// The kind of an object that was meant to be ours and is not, since its API group or its kind is misspelt; the field that is, and what is
+/// wrong with it. Kinds of the same name in groups of other projects are not meant.
+pub fn misnamed(node: &Node) -> Option<(Kind, &'static str, String)> {
+    let (api_version, kind) = (node.text("apiVersion")?, node.text("kind")?);
+    let (group, version) = api_version.split_once('/').unwrap_or((api_version, ""));
+    let meant = Kind::ALL.into_iter().find(|ours| ours.name().eq_ignore_ascii_case(kind))?;
+    if group == GROUP && version.is_empty() {
+        let message = format!("has no version, so this {} is not judged: write {GROUP}/{}", meant.name(), VERSIONS[0]);
+        return Some((meant, "apiVersion", message));
+    }
+    if group == GROUP {
+        let is_misspelt = kind != meant.name();
+        return is_misspelt.then(|| (meant, "kind", format!("is not a kind of {GROUP}: did you mean {}?", meant.name())));
+    }
+    let version = VERSIONS.into_iter().find(|known| *known == version).unwrap_or(VERSIONS[0]);
+    let message = || format!("is not ToolHive's API group, so this {} is not judged: did you mean {GROUP}/{version}?", meant.name());
+    nearest(group, &[GROUP]).map(|_| (meant, "apiVersion", message()))
 }

@@ -87,13 +87,19 @@ fn table(namespaces: &BTreeMap<String, FindingCounts>) -> String {
 const NAMESPACE: &str = "NAMESPACE";
 
 fn totals(summary: &Summary) -> String {
-    let &Summary { judged, skipped, templates, errors, warnings, ignored, unreadable, .. } = summary;
+    let &Summary { judged, skipped, templates, patches, placeholders, errors, warnings, ignored, unreadable, .. } = summary;
     let mut said = format!("{judged} judged");
     if skipped > 0 {
         said += &format!(", {skipped} of other kinds");
     }
     if templates > 0 {
         said += &format!(", {} not looked into", counted(templates, "template"));
+    }
+    if patches > 0 {
+        said += &format!(", {} not judged (check what kustomize renders)", counted(patches, "patch"));
+    }
+    if placeholders > 0 {
+        said += &format!(", {placeholders} with placeholders that could not be judged (check what is applied)");
     }
     let counts = [(errors, "error"), (warnings, "warning"), (unreadable, "unreadable"), (ignored, "ignored")];
     let counts: Vec<_> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| counted(*count, word)).collect();
@@ -107,6 +113,10 @@ fn totals(summary: &Summary) -> String {
 }
 
 fn counted(count: usize, word: &str) -> String {
-    let plural = if count > 1 && matches!(word, "error" | "warning" | "template") { "s" } else { "" };
+    let plural = match word {
+        "error" | "warning" | "template" if count > 1 => "s",
+        "patch" if count > 1 => "es",
+        _ => "",
+    };
     format!("{count} {word}{plural}")
 }

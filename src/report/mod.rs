@@ -51,8 +51,12 @@ pub struct Summary {
     pub judged: usize,
     /// Objects of other kinds.
     pub skipped: usize,
-    /// Templates that do not name our kinds: only what they give can be judged.
+    /// Templates that give none of our kinds: only what they give can be judged.
     pub templates: usize,
+    /// Patches of objects of our kinds: only what is rendered with them can be judged.
+    pub patches: usize,
+    /// Objects that were judged but for placeholders, such as Flux's `${VAR}` and what SOPS encrypted.
+    pub placeholders: usize,
     /// Faults.
     pub errors: usize,
     /// Warnings.

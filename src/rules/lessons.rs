@@ -225,6 +225,22 @@ pub(super) const TG011: Lesson = Lesson {
     ),
 };
 
+pub(super) const TG012: Lesson = Lesson {
+    why: "Limits are read at spec.rateLimiting, and of a VirtualMCPServer at spec.config.rateLimiting too. Under another name or at another \
+          place they limit nothing, and neither does an object whose API group is misspelt: nobody reads it.",
+    crd: "The API server prunes the field before anybody judges the object, as with TG011.",
+    webhook: "The field is gone before a webhook is asked, unless the CRD keeps unknown fields there: it is to be found in the file.",
+    example: Example(
+        " apiVersion: toolhive.stacklok.dev/v1beta1
+ kind: MCPServer
+ spec:
+   sessionStorage: {provider: redis, address: 'redis.default.svc:6379'}
+-  rateLimits:
++  rateLimiting:
+     global: {maxTokens: 100, refillPeriod: 1m0s}",
+    ),
+};
+
 pub(super) const TG101: Lesson = Lesson {
     why: "The limit of all callers together is called global now, the counterpart of perUser. Both names mean the same bucket, down to the \
           key in Redis, so changing the name resets nothing.",

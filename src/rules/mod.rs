@@ -6,6 +6,7 @@
 mod buckets;
 mod lessons;
 mod limits;
+mod misplaced;
 mod names;
 pub mod ratchet;
 mod storage;
@@ -55,7 +56,7 @@ pub struct Rule {
 }
 
 /// Every rule, by id.
-pub static RULES: [Rule; 18] = [
+pub static RULES: [Rule; 19] = [
     deny("TG001", "limits without sessionStorage.provider: redis", &lessons::TG001, storage::limits_without_redis),
     deny("TG002", "perUser without sign-in, so there are no users to count", &lessons::TG002, names::per_user_without_sign_in),
     deny("TG003", "limits with no bucket and no tool", &lessons::TG003, names::empty_block),
@@ -67,6 +68,7 @@ pub static RULES: [Rule; 18] = [
     deny("TG009", "redis storage with an unusable address, db, passwordRef or tls", &lessons::TG009, storage::unusable_storage),
     deny("TG010", "limits at both places of a VirtualMCPServer", &lessons::TG010, names::two_places),
     deny("TG011", "an unknown field inside the limits", &lessons::TG011, names::unknown_fields),
+    deny("TG012", "limits that nobody reads: misspelt, misplaced, or of another API group", &lessons::TG012, misplaced::misplaced_limits),
     warn("TG101", "shared is deprecated: use global", &lessons::TG101, warnings::shared_is_deprecated),
     warn("TG102", "a limit that can never be the one that denies", &lessons::TG102, warnings::never_binds),
     warn("TG103", "a tool name outside MCP's [A-Za-z0-9_.-]{1,128}", &lessons::TG103, warnings::odd_tool_name),

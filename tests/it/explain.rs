@@ -166,7 +166,7 @@ fn what_cannot_be_explained_is_told_by_the_exit_code() {
     assert!(explain.human(&["ours.json"]).contains("ours.json: no MCPServer and no VirtualMCPServer (1 other objects)"));
     for (args, told) in [
         (["TG999"].as_slice(), "there is neither a rule nor a file TG999: `tollgate explain` lists the rules"),
-        (&["tg112"], "there is neither a rule nor a file tg112: did you mean TG102?"),
+        (&["tg113"], "there is neither a rule nor a file tg113: did you mean TG103?"),
         (&["TG2"], "did you mean TG002?"),
         (&["crd-prune"], "did you mean crd-pruned?"),
         (&["absent.yaml"], "there is neither a rule nor a file absent.yaml: "),

@@ -98,6 +98,7 @@ fn reason(id: &str) -> &'static str {
         "TG009" => "SessionStorageInvalid",
         "TG010" => "LimitsAtTwoPlaces",
         "TG011" => "UnknownField",
+        "TG012" => "LimitsMisplaced",
         "limits-lost" => "LimitsLost",
         "not-enforced" => "LimitsNotEnforced",
         _ => OTHER,

@@ -1,12 +1,15 @@
 //! From a document to what is found in its objects.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use serde_json::Value;
 
 use super::crd::Crds;
 use crate::{
-    manifest::{MARK, Node, Piece, Raw, Span, Text, kind_and_version, read, template, unversioned},
+    manifest::{
+        MARK, Node, Piece, Raw, Span, Text, gives_ours, holds_placeholders, is_filled_in_later, is_patch, kind_and_version, misnamed, read,
+        template, unversioned,
+    },
     model::{
         GROUP, VERSIONS,
         path::FieldPath,
@@ -25,8 +28,12 @@ pub(super) struct Verdicts {
     pub(super) objects: Vec<(Object, Vec<Finding>)>,
     /// Objects of other kinds, and texts that hold none of ours.
     pub(super) skipped: usize,
-    /// Templates that do not name our kinds.
+    /// Templates that give none of our kinds.
     pub(super) templates: usize,
+    /// Patches of objects of our kinds.
+    pub(super) patches: usize,
+    /// Objects with faults that are none, or others, once a placeholder is filled in.
+    pub(super) placeholders: usize,
     /// What there is to say of the text itself: why the rest of it could not be read, and whose an object is that does not say so.
     pub(super) of_text: Vec<Finding>,
 }
@@ -39,26 +46,36 @@ pub(super) fn judge(file: &Arc<str>, raw: Raw, crds: Option<&Crds>) -> Verdicts 
             let end = read(text.as_str(), &mut |piece| {
                 let Piece::Object(node) = piece else { return };
                 match kind_and_version(&node) {
+                    Some(_) if is_patch(&node) => verdicts.patches += 1,
                     Some((kind, version)) => {
-                        let found = findings(kind, version, &node.to_value(), crds).into_iter();
-                        let found = found.map(|found| placed(file, &text, &node, found)).collect();
+                        let (found, are_all) = findings(kind, version, &node, crds);
+                        verdicts.placeholders += usize::from(!are_all);
+                        let found = found.into_iter().map(|found| placed(file, &text, &node, found)).collect();
                         verdicts.objects.push((identity(kind, &node), found));
                     }
-                    None => {
-                        verdicts.skipped += 1;
-                        verdicts.of_text.extend(unversioned(&node).map(|kind| nobodys(kind, file, &text, &node)));
-                    }
+                    None => match misnamed(&node) {
+                        Some((kind, field, message)) => {
+                            let found = Finding::new("TG012", message).on(FieldPath::new([field]));
+                            verdicts.objects.push((identity(kind, &node), vec![placed(file, &text, &node, found)]));
+                        }
+                        None => {
+                            verdicts.skipped += 1;
+                            verdicts.of_text.extend(unversioned(&node).map(|kind| nobodys(kind, file, &text, &node)));
+                        }
+                    },
                 }
             });
             (text, end.err())
         }
         Err((text, broken)) => (text, Some(broken)),
     };
+    let is_template = template(text.as_str()).is_some();
+    let may_be_ours = text.as_str().contains(MARK) && (!is_template || gives_ours(text.as_str()));
     match broken {
         None => {}
-        Some(broken) if text.as_str().contains(MARK) => verdicts.of_text.push(Finding::unreadable(file, &text, &broken, TEMPLATES)),
+        Some(broken) if may_be_ours => verdicts.of_text.push(Finding::unreadable(file, &text, &broken, TEMPLATES)),
         // A chart has many of them, and most are somebody else's.
-        Some(_) if template(text.as_str()).is_some() => verdicts.templates += 1,
+        Some(_) if is_template => verdicts.templates += 1,
         Some(broken) => {
             verdicts.skipped += 1;
             verdicts.of_text.push(Finding::unread(file, &text, &broken));
@@ -80,18 +97,42 @@ pub(in crate::cli) fn identity(kind: Kind, node: &Node) -> Object {
     Object { kind: kind.name().to_owned(), namespace: text("namespace"), name: text("name").or_else(|| text("generateName")) }
 }
 
-fn findings(kind: Kind, version: &str, object: &Value, crds: Option<&Crds>) -> Vec<Finding> {
-    let mut found: Vec<_> = check(&Context::new(Subject::new(kind, object))).into_iter().map(Finding::from).collect();
-    for by_crd in crds.map(|crds| crds.judge(kind, version, object)).unwrap_or_default() {
-        // The CRDs that tollgate prints say the same with the same ids; a field that is unknown to everybody is told once.
-        let is_told = |told: &Finding| match by_crd.id {
-            "crd-rule" => by_crd.message.starts_with(told.id),
-            _ => told.id == "TG011" && told.path == by_crd.path,
-        };
-        if !found.iter().any(is_told) {
-            found.push(by_crd);
-        }
+/// What is found in an object, and whether that is all: what a placeholder will be, nobody can judge.
+fn findings(kind: Kind, version: &str, node: &Node, crds: Option<&Crds>) -> (Vec<Finding>, bool) {
+    let object = node.to_value();
+    let mut found = all_findings(kind, version, &object, crds);
+    let before = found.len();
+    if holds_placeholders(node) {
+        found.retain(|found| !is_about_placeholder(found, &object));
     }
+    let are_all = found.len() == before;
+    (found, are_all)
+}
+
+fn is_about_placeholder(found: &Finding, object: &Value) -> bool {
+    let Some(path) = &found.path else { return false };
+    let at = |path: &FieldPath| path.find(object).is_some_and(is_filled_in_later);
+    match found.id {
+        "crd-rule" => true,
+        // About a pair, and found at one of the two.
+        "TG008" => at(&path.steps().iter().take(path.steps().len().saturating_sub(1)).cloned().collect()),
+        // What is wrong with a map is not what is in it.
+        _ => at(path) && path.find(object).is_some_and(Value::is_string),
+    }
+}
+
+fn all_findings(kind: Kind, version: &str, object: &Value, crds: Option<&Crds>) -> Vec<Finding> {
+    let mut found: Vec<_> = check(&Context::new(Subject::new(kind, object))).into_iter().map(Finding::from).collect();
+    let Some(crds) = crds else { return found };
+    // The CRDs that tollgate prints say the same with the same ids; a field that is unknown to everybody is told once.
+    let ids: HashSet<_> = found.iter().map(|told| told.id).collect();
+    let unknown: HashSet<_> =
+        found.iter().filter(|told| matches!(told.id, "TG011" | "TG012")).filter_map(|told| told.path.clone()).collect();
+    let is_told = |by_crd: &Finding| match by_crd.id {
+        "crd-rule" => ids.iter().any(|id| by_crd.message.starts_with(id)),
+        _ => by_crd.path.as_ref().is_some_and(|path| unknown.contains(path)),
+    };
+    found.extend(crds.judge(kind, version, object).into_iter().filter(|by_crd| !is_told(by_crd)));
     found
 }
 

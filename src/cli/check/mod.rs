@@ -20,6 +20,7 @@ use super::{
     cluster::Access,
     exit::Exit,
     inputs::{Input, expand},
+    kustomize::Patches,
     teller::Teller,
     wants_color,
 };
@@ -36,7 +37,7 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     let colors = io::stdout().is_terminal() && wants_color();
     let teller = Teller::new(output.open(&mut out, colors), strict);
     let judges_folder = inputs.iter().any(|path| path.is_dir());
-    let mut run = Run { teller, ignores, crds };
+    let mut run = Run { teller, ignores, crds, patches: Patches::in_folders(&inputs) };
     let skips = run.ignores.excludes();
     for input in expand(&inputs, &*skips) {
         match input {
@@ -59,19 +60,26 @@ struct Run<'w> {
     teller: Teller<'w>,
     ignores: Ignores,
     crds: Option<Crds>,
+    patches: Patches,
 }
 
 impl Run<'_> {
     fn input(&mut self, input: &Input) {
         let name: Arc<str> = input.name().into();
-        let end = input.each_document(&mut |raw| self.document(input, &name, raw));
+        let is_patch = matches!(input, Input::File(path) if self.patches.contain(path));
+        let end = input.each_document(&mut |raw| self.document(input, &name, raw, is_patch));
         if let Err(error) = end {
             self.teller.text(&name, vec![Finding::new("unreadable", error.to_string())]);
         }
     }
 
-    fn document(&mut self, input: &Input, name: &Arc<str>, raw: Raw) {
-        let verdicts = judge::judge(name, raw, self.crds.as_ref());
+    fn document(&mut self, input: &Input, name: &Arc<str>, raw: Raw, is_patch: bool) {
+        let mut verdicts = judge::judge(name, raw, self.crds.as_ref());
+        if is_patch {
+            verdicts.patches += verdicts.objects.drain(..).len();
+        }
+        self.teller.summary.patches += verdicts.patches;
+        self.teller.summary.placeholders += verdicts.placeholders;
         self.teller.summary.judged += verdicts.objects.len();
         self.teller.summary.skipped += verdicts.skipped;
         self.teller.summary.templates += verdicts.templates;

@@ -41,7 +41,7 @@ use super::{
     print,
 };
 use crate::{
-    manifest::{MARK, Piece, Position, Raw, kind_and_version, read},
+    manifest::{MARK, Piece, Position, Raw, gives_ours, kind_and_version, read, template},
     model::{period::Period, subject::Subject},
     report::MORE,
     rules::{RULES, Rule},
@@ -200,7 +200,8 @@ impl FileExplained {
             Err((text, broken)) => (text, Err(broken)),
         };
         match end {
-            Err(broken) if text.as_str().contains(MARK) => Err((text.position(broken.at), broken.message)),
+            Err(broken)
+                if text.as_str().contains(MARK) && (template(text.as_str()).is_none() || gives_ours(text.as_str())) => Err((text.position(broken.at), broken.message)),
             Err(_) => {
                 self.skipped += 1;
                 Ok(())

@@ -23,8 +23,9 @@ use super::{
 };
 use crate::{
     manifest::{
-        MARK, Raw, Splitter, Text,
+        MARK, Raw, Splitter, Text, gives_ours,
         migrate::{Left, Migration, migrate},
+        template,
     },
     model::subject::ScopeKey,
     report::{Finding, Format, Judged, Place, Severity},
@@ -141,7 +142,11 @@ fn migrated(name: &str, bytes: Vec<u8>) -> Result<Option<Migrated>, Box<Finding>
     let text = whole.as_str();
     let (mut migration, mut left) = (Migration::default(), Vec::new());
     for document in documents(text) {
-        let here = migrate(document.as_str()).map_err(|broken| Finding::unreadable(&file, &document, &broken, TEMPLATES))?;
+        let here = match migrate(document.as_str()) {
+            // A template of something else, which only mentions our kinds.
+            Err(_) if template(document.as_str()).is_some() && !gives_ours(document.as_str()) => continue,
+            here => here.map_err(|broken| Finding::unreadable(&file, &document, &broken, TEMPLATES))?,
+        };
         left.extend(here.left.iter().map(|left| finding(&file, &document, left)));
         let moved = here.edits.into_iter().map(|edit| edit.moved_by(document.offset()));
         migration.edits.extend(moved);

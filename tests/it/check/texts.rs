@@ -277,6 +277,66 @@ fn kinds_of_that_name_in_other_groups_are_not_ours() {
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "0 judged, 1 of other kinds: nothing to check\n"));
 }
 
+#[test]
+fn an_api_group_or_kind_that_was_meant_to_be_toolhives_is_a_fault() {
+    let with = |version: &str, kind: &str| {
+        GOOD.replace("toolhive.stacklok.dev/v1beta1", version).replace("kind: MCPServer", &format!("kind: {kind}"))
+    };
+    for (version, kind, place, says) in [
+        ("toolhive.stacklok.com/v1beta1", "MCPServer", "apiVersion 1:13", "did you mean toolhive.stacklok.dev/v1beta1?"),
+        ("toolhive.stacklok.dev", "MCPServer", "apiVersion 1:13", "write toolhive.stacklok.dev/v1beta1"),
+        ("ToolHive.stacklok.dev/v1alpha1", "VirtualMCPServer", "apiVersion 1:13", "did you mean toolhive.stacklok.dev/v1alpha1?"),
+        ("toolhive.stacklok.dev/v1beta1", "McpServer", "kind 2:7", "did you mean MCPServer?"),
+    ] {
+        let ran = check_stdin(&with(version, kind), &["--output", "json"]);
+        assert_eq!((ran.code, ran.findings()), (1, vec![format!("TG012 {place}")]), "{version} {kind}");
+        assert!(ran.json()["findings"][0]["message"].as_str().is_some_and(|message| message.ends_with(says)), "{}", ran.stdout);
+    }
+    for (version, kind) in
+        [("kagent.dev/v1alpha1", "MCPServer"), ("mcp.example.com/v1", "MCPServer"), ("toolhive.stacklok.dev/v1beta1", "MCPGroup")]
+    {
+        assert_eq!(check_stdin(&with(version, kind), &[]).code, 0, "{version} {kind} is somebody else's, or another kind");
+    }
+}
+
+#[test]
+fn what_is_no_whole_object_is_counted_and_not_judged() {
+    let patch = "apiVersion: toolhive.stacklok.dev/v1beta1\nkind: MCPServer\nmetadata: {name: fetch}\nspec: {rateLimiting: {global: {maxTokens: 5}}}\n";
+    let kustomization = "kind: Kustomization\npatches:\n- path: ../patches/more.yaml\npatchesStrategicMerge: [own.yaml]\n";
+    let directive = patch.replace("global: {maxTokens: 5}", "$patch: replace, perUser: {}");
+    let crd = "{{- if .Values.crds }}\nkind: CustomResourceDefinition\nspec: {names: {kind: MCPServer}}\n{{- end }}\n";
+    let folder = folder(&[
+        ("base/good.yaml", GOOD),
+        ("overlay/kustomization.yaml", kustomization),
+        ("overlay/own.yaml", patch),
+        ("patches/more.yaml", patch),
+        ("directive.yaml", &directive),
+        ("chart/templates/crd.yaml", crd),
+    ]);
+    let ran = check(&folder, &["."]);
+    let says = "1 judged, 1 of other kinds, 1 template not looked into, 3 patches not judged (check what kustomize renders): no fault\n";
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, says));
+    assert_eq!(check(&folder, &["overlay/own.yaml"]).code, 0, "by the kustomization beside it");
+    fs::write(folder.path().join("chart/templates/server.yaml"), crd.replace("CustomResourceDefinition", "MCPServer")).expect("a file");
+    assert_eq!(check(&folder, &["chart"]).code, 2, "a template of an MCPServer has limits that nobody saw");
+    let ran = super::tollgate(&folder, &["migrate", "base", "chart/templates/crd.yaml"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn placeholders_are_not_judged_and_everything_else_is() {
+    let flux = bad()
+        .replace("maxTokens: 0", "maxTokens: ${TOKENS}")
+        .replace("refillPeriod: 1m0s", "refillPeriod: ENC[AES256_GCM,data:x,type:str]");
+    let ran = check_stdin(&flux, &[]);
+    let says = "1 judged, 1 with placeholders that could not be judged (check what is applied): no fault\n";
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, says));
+    let ran = check_stdin(&flux.replace("    global:", "    perUser:"), &["--output", "json"]);
+    assert_eq!(ran.findings(), ["TG002 spec.rateLimiting.perUser 9:5"], "that is wrong with any number");
+    let image = bad().replace("spec:\n", "spec:\n  image: ${IMAGE}\n");
+    assert_eq!(check_stdin(&image, &["--output", "json"]).findings(), ["TG006 spec.rateLimiting.global.maxTokens 11:18"]);
+}
+
 /// A stream is judged while it comes in: the memory is that of a document, not of the stream.
 #[test]
 fn a_long_stream_needs_little_memory() {
