@@ -5,7 +5,7 @@
 //! about to be changed is first read back and compared with what it should mean, so that a text which this module misjudges is left
 //! alone, too.
 
-use std::collections::HashMap;
+use std::{cell::OnceCell, collections::HashMap};
 
 use serde_json::Value;
 
@@ -94,11 +94,19 @@ impl Migration {
 /// # Errors
 /// When the text cannot be read, and could hold objects of ours.
 pub fn migrate(text: &str) -> Result<Migration, Broken> {
+    migrate_for(text, &Schema::told(true))
+}
+
+/// The same for CRDs that are known: where they lack `global`, `shared` stays.
+///
+/// # Errors
+/// As [`migrate`].
+pub fn migrate_for(text: &str, schema: &Schema) -> Result<Migration, Broken> {
     if !text.contains(MARK) {
         return Ok(Migration::default());
     }
     let pieces = pieces(text)?;
-    let spots: Vec<_> = pieces.iter().enumerate().flat_map(|(piece, node)| spots(text, piece, node)).collect();
+    let spots: Vec<_> = pieces.iter().enumerate().flat_map(|(piece, node)| spots(text, piece, node, schema)).collect();
     let mut by_key: HashMap<usize, Vec<&Spot>> = HashMap::new();
     spots.iter().for_each(|spot| by_key.entry(spot.key.start).or_default().push(spot));
     let occurrences = occurrences(&pieces);
@@ -156,17 +164,24 @@ enum Action {
 }
 
 /// Every `shared` of an object that the rename's table speaks of.
-fn spots(text: &str, piece: usize, node: &Node) -> Vec<Spot> {
+fn spots(text: &str, piece: usize, node: &Node, schema: &Schema) -> Vec<Spot> {
     let Some((kind, version)) = object::kind_and_version(node) else { return Vec::new() };
     let object = node.to_value();
     let request = Request { kind, versions: &[version], object: &object, old: None, manager: None, force: None };
-    let outcomes = judge(&request, Mode::Rename.into(), &Schema::told(true)).outcomes;
+    let outcomes = judge(&request, Mode::Rename.into(), schema).outcomes;
+    let disagreements = OnceCell::new();
+    let disagreement = |path: &FieldPath| {
+        let told = disagreements.get_or_init(|| disagreements_of(kind, &object)).get(path);
+        told.cloned().unwrap_or_else(|| Kept::Disagrees.to_string())
+    };
     let spots = outcomes.into_iter().map(|outcome| {
         let path = outcome.path.key(ScopeKey::Shared.key());
         let leave = |rule, is_wanted, why| Action::Leave { rule, why, is_wanted };
         let action = match (outcome.case, outcome.fate) {
             (Case::BothEqual, Fate::Renamed(_)) => Action::Remove(removal(text, node, &path)),
-            (_, Fate::Kept(Kept::Disagrees)) => leave("TG008", false, disagreement(kind, &object, &path)),
+            (_, Fate::Kept(Kept::Disagrees)) => leave("TG008", false, disagreement(&path)),
+            (_, Fate::Kept(Kept::CrdLacksGlobal)) => leave("TG101", true, "stays: the given CRD has no global".to_owned()),
+            (_, Fate::Kept(Kept::CrdUnread)) => leave("TG101", false, "stays: no CRD of its kind and version was given".to_owned()),
             (_, Fate::Kept(why)) => leave("TG101", why == Kept::OptedOut, why.to_string()),
             // An object that is being created has nothing else done to it than the rename.
             (_, _) => Action::Rename,
@@ -176,11 +191,10 @@ fn spots(text: &str, piece: usize, node: &Node) -> Vec<Spot> {
     spots.collect()
 }
 
-/// What the rules say of a `shared` that is not the `global` beside it.
-fn disagreement(kind: Kind, object: &Value, path: &FieldPath) -> String {
+/// What the rules say of each `shared` that is not the `global` beside it.
+fn disagreements_of(kind: Kind, object: &Value) -> HashMap<FieldPath, String> {
     let found = check(&Context::new(Subject::new(kind, object)));
-    let told = found.into_iter().find(|found| found.rule == "TG008" && found.path == *path);
-    told.map_or_else(|| Kept::Disagrees.to_string(), |told| told.message)
+    found.into_iter().filter(|found| found.rule == "TG008").map(|found| (found.path, found.message)).collect()
 }
 
 /// How often each `shared` of the text counts, with every alias that brings it somewhere.

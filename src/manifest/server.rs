@@ -158,7 +158,8 @@ impl LimitedServer {
         })
     }
 
-    /// What ToolHive's operator writes for its own proxies. That users sign in and that there is Redis is its business, not this text's.
+    /// What ToolHive's operator writes for its own proxies. That users sign in and that there is Redis is its business, not this text's, and
+    /// so is the name `shared`: it knows no other.
     fn of_middleware(document: &Value) -> Result<Self, LimitedServerError> {
         let object = json!({"spec": {
             "oidcConfigRef": {"name": "of-the-proxy"},
@@ -176,7 +177,7 @@ impl LimitedServer {
             storage: Storage::of(document, "/redis_addr", "/redis_db", "/redis_tls"),
             sign_in: None,
             optimizer: false,
-            warnings,
+            warnings: warnings.into_iter().filter(|warning| !warning.starts_with("TG101 ")).collect(),
         })
     }
 }
@@ -249,6 +250,7 @@ mod tests {
             (ServerId::new("ns", "s"), Some(Storage { address: "r:1".to_owned(), db: 3, tls: None }))
         );
         assert_eq!(source.limits.global.map(|bucket| bucket.max_tokens.get()), Some(5));
+        assert_eq!(source.warnings, [""; 0], "ToolHive's own JSON says shared by necessity");
         let bad = text.replace("\"maxTokens\": 5", "\"maxTokens\": 0");
         let Err(LimitedServerError::Violations(lines)) = LimitedServer::read(&bad, None, "default") else { panic!("0 tokens") };
         assert!(lines.iter().any(|line| line.starts_with("TG006 config.shared.maxTokens: ")), "{lines:?}");

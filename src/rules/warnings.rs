@@ -22,7 +22,8 @@ pub(super) fn shared_is_deprecated(context: &Context<'_>) -> Vec<Found> {
             if may_be_ours || kept == Some(&Kept::Added) {
                 return None;
             }
-            let why = kept.map(|kept| format!(" ({kept})")).unwrap_or_default();
+            // Of an object by itself, nobody knows which CRD it will meet.
+            let why = kept.map_or_else(|| " once the installed CRD has it".to_owned(), |kept| format!(" ({kept})"));
             Some(Found::new(level.path.key(ScopeKey::Shared.key()), format!("deprecated, write global{why}")))
         })
         .collect()

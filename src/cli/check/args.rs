@@ -10,7 +10,7 @@ use crate::report::Format;
 ///
 /// The rules are the webhook's. Texts are read as kubectl reads them: YAML with several documents, anchors and merge keys, JSON, and lists
 /// such as `kubectl get -o yaml` prints. Objects of other kinds are skipped and counted. In a folder, every .yaml, .yml and .json file is
-/// read, hidden ones left out.
+/// read, hidden ones left out. Patches, templates of other things and placeholders such as ${VAR} are counted and not judged.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -47,8 +47,9 @@ pub(in crate::cli) struct CheckArgs {
     #[arg(long, env = "TOLLGATE_FORCE_EXCLUDE")]
     pub(super) force_exclude: bool,
 
-    /// Judge by the CRD that will be installed, too: fields that it drops, and its own rules; a file, or the word cluster; may be repeated
-    #[arg(long, env = "TOLLGATE_CRD", value_name = "FILE|cluster", value_delimiter = ',')]
+    /// Judge by the CRD that will be installed, too: fields that it drops, and its own rules; a file, a folder, or the word cluster; may be
+    /// repeated
+    #[arg(long, env = "TOLLGATE_CRD", value_name = "FILE|DIR|cluster", value_delimiter = ',')]
     pub(super) crd: Vec<PathBuf>,
 
     /// Kubeconfig for --crd cluster, unless kubectl's own

@@ -124,6 +124,15 @@ fn is_about_placeholder(found: &Finding, object: &Value) -> bool {
 fn all_findings(kind: Kind, version: &str, object: &Value, crds: Option<&Crds>) -> Vec<Finding> {
     let mut found: Vec<_> = check(&Context::new(Subject::new(kind, object))).into_iter().map(Finding::from).collect();
     let Some(crds) = crds else { return found };
+    found.retain_mut(|found| {
+        let path = found.path.as_ref().filter(|_| found.id == "TG101");
+        let keep_global = path.and_then(|path| crds.keep_global(kind, version, path));
+        if keep_global == Some(true) {
+            "deprecated, write global".clone_into(&mut found.message);
+        }
+        // Where the CRD lacks global, shared is the name to write.
+        keep_global != Some(false)
+    });
     // The CRDs that tollgate prints say the same with the same ids; a field that is unknown to everybody is told once.
     let ids: HashSet<_> = found.iter().map(|told| told.id).collect();
     let unknown: HashSet<_> =

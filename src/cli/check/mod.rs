@@ -1,7 +1,7 @@
 //! `tollgate check`
 
 mod args;
-mod crd;
+pub(super) mod crd;
 mod ignores;
 pub(super) mod judge;
 

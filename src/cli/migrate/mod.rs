@@ -2,6 +2,7 @@
 
 mod args;
 mod patch;
+mod patches;
 mod write;
 
 use std::{
@@ -11,11 +12,13 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 pub(super) use self::args::MigrateArgs;
+use self::patches::patched_places;
 use super::{
-    check::Ignores,
+    check::{Ignores, crd},
+    cluster::Access,
     exit::Exit,
     inputs::{Input, expand},
     signals::stop_flag,
@@ -24,23 +27,26 @@ use super::{
 use crate::{
     manifest::{
         MARK, Raw, Splitter, Text, gives_ours,
-        migrate::{Left, Migration, migrate},
+        migrate::{Left, Migration, migrate, migrate_for},
         template,
     },
-    model::subject::ScopeKey,
+    model::{schema::Schema, subject::ScopeKey},
     report::{Finding, Format, Judged, Place, Severity},
 };
 
 const TEMPLATES: &str = "write global for shared by hand";
 
 pub(super) fn run(args: MigrateArgs) -> anyhow::Result<Exit> {
-    let MigrateArgs { mut inputs, write, diff, config, force_exclude } = args;
+    let MigrateArgs { mut inputs, write, diff, config, force_exclude, crd, require_crd, kubeconfig, context } = args;
+    ensure!(!require_crd || !crd.is_empty(), "--require-crd needs --crd: a CRD that lacks global would drop the limits that are renamed");
+    let schema = (!crd.is_empty()).then(|| crd::schema(&crd, &Access { kubeconfig, context })).transpose()?;
     let ignores = Ignores::find(config.as_deref())?;
     if force_exclude {
         ignores.leave_out(&mut inputs);
     }
     let skips = ignores.excludes();
-    let mut run = Run { out: BufWriter::new(Box::new(io::stdout().lock())), write, diff: diff || !write, exit: Exit::Clean };
+    let out = BufWriter::new(Box::new(io::stdout().lock()) as Box<dyn Write>);
+    let mut run = Run { out, write, diff: diff || !write, exit: Exit::Clean, schema, has_renamed: false };
     // A run that writes ends behind a file, and leaves nothing beside it.
     let stop = write.then(stop_flag).transpose()?;
     for input in expand(&inputs, &*skips) {
@@ -61,12 +67,15 @@ struct Run<'w> {
     write: bool,
     diff: bool,
     exit: Exit,
+    /// What the CRDs keep, where they are known.
+    schema: Option<Schema>,
+    has_renamed: bool,
 }
 
 impl Run<'_> {
     fn file(&mut self, path: &Path, name: &str) -> anyhow::Result<()> {
         let bytes = fs::read(path).map_err(|error| Box::new(Finding::new("unreadable", error.to_string())));
-        let migrated = bytes.and_then(|bytes| migrated(name, bytes));
+        let migrated = bytes.and_then(|bytes| migrated(name, bytes, self.schema.as_ref()));
         match migrated {
             Ok(Some(Migrated { text, migration, left })) => {
                 self.change(path, name, &text, &migration)?;
@@ -81,6 +90,7 @@ impl Run<'_> {
         if migration.edits.is_empty() {
             return Ok(());
         }
+        self.has_renamed = true;
         let new = migration.apply(text);
         if self.write
             && let Err(error) = write::replace(path, text.as_bytes(), new.as_bytes())
@@ -108,8 +118,12 @@ impl Run<'_> {
             .context("cannot write to stderr")
     }
 
+    #[expect(clippy::print_stderr, reason = "beside the patch, which is on stdout")]
     fn end(mut self) -> anyhow::Result<Exit> {
         unless_reader_left(self.out.flush()).context("cannot write to stdout")?;
+        if self.has_renamed && self.schema.is_none() {
+            eprintln!("note: a CRD that lacks global drops these limits: --crd cluster, or --crd FILE, renames only what the CRD keeps");
+        }
         Ok(self.exit)
     }
 }
@@ -129,12 +143,12 @@ fn could_say_shared(text: &str) -> bool {
 
 /// Decides document by document; a file is changed as a whole or not at all, so one that cannot be read in some part is left alone. None
 /// where nothing can be left to do.
-fn migrated(name: &str, bytes: Vec<u8>) -> Result<Option<Migrated>, Box<Finding>> {
+fn migrated(name: &str, bytes: Vec<u8>, schema: Option<&Schema>) -> Result<Option<Migrated>, Box<Finding>> {
     let file: Arc<str> = name.into();
     // What is not UTF-8 can be read, as kubectl does, but not be written back byte for byte.
     let is_exact = std::str::from_utf8(&bytes).is_ok();
     let text = match (Raw { bytes, first_line: 1, offset: 0 }).text() {
-        Ok(text) | Err((text, _)) if !could_say_shared(text.as_str()) => return Ok(None),
+        Ok(text) | Err((text, _)) if !could_say_shared(text.as_str()) => return Ok(json_patches(&file, text, schema)),
         Ok(text) => text,
         Err((text, broken)) => return Err(Finding::unreadable(&file, &text, &broken, TEMPLATES).into()),
     };
@@ -142,7 +156,7 @@ fn migrated(name: &str, bytes: Vec<u8>) -> Result<Option<Migrated>, Box<Finding>
     let text = whole.as_str();
     let (mut migration, mut left) = (Migration::default(), Vec::new());
     for document in documents(text) {
-        let here = match migrate(document.as_str()) {
+        let here = match schema.map_or_else(|| migrate(document.as_str()), |schema| migrate_for(document.as_str(), schema)) {
             // A template of something else, which only mentions our kinds.
             Err(_) if template(document.as_str()).is_some() && !gives_ours(document.as_str()) => continue,
             here => here.map_err(|broken| Finding::unreadable(&file, &document, &broken, TEMPLATES))?,
@@ -151,11 +165,18 @@ fn migrated(name: &str, bytes: Vec<u8>) -> Result<Option<Migrated>, Box<Finding>
         let moved = here.edits.into_iter().map(|edit| edit.moved_by(document.offset()));
         migration.edits.extend(moved);
     }
+    left.extend(patched_places(&file, whole, schema));
     if let (false, Some(first)) = (is_exact, migration.edits.first()) {
         let found = Finding::new("unreadable", "this file is not UTF-8, so that it cannot be changed: save it as UTF-8");
         return Err(found.at(Place::new(&file, whole, &first.span)).into());
     }
     Ok(Some(Migrated { text: text.to_owned(), migration, left }))
+}
+
+/// A text without objects of ours, whose JSON patches may be about them.
+fn json_patches(file: &Arc<str>, text: Text, schema: Option<&Schema>) -> Option<Migrated> {
+    let left = patched_places(file, &text, schema);
+    (!left.is_empty()).then(|| Migrated { text: text.as_str().to_owned(), migration: Migration::default(), left })
 }
 
 fn documents(text: &str) -> Vec<Text> {

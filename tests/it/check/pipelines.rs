@@ -10,6 +10,7 @@ use super::{GOOD, Ran, bad, folder};
 use crate::{
     migrate::git,
     support::{
+        apiserver::{Judging, Names, crds},
         find::installed,
         serve::{TOLLGATE, clean},
     },
@@ -52,10 +53,11 @@ impl Committer {
         let config = format!(
             "repos:\n- repo: {}\n  rev: v1.0.0\n  hooks:\n{}{}",
             hooks.path().display(),
-            hook("tollgate-migrate"),
+            hook("tollgate-migrate") + "    args: [--crd, .crds.yaml]\n",
             hook("tollgate-check"),
         );
-        let folder = folder(&[files, &[(".pre-commit-config.yaml", &config)]].concat());
+        let crds: String = crds(Judging::No, Names::Both).iter().map(|crd| format!("---\n{crd}\n")).collect();
+        let folder = folder(&[files, &[(".pre-commit-config.yaml", &config), (".crds.yaml", &crds)]].concat());
         for args in [&["init", "-q"][..], &["add", "-A"]] {
             assert_eq!(git(folder.path(), args).code, 0);
         }

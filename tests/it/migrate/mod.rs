@@ -12,12 +12,18 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::check::{GOOD, Ran, folder, tollgate};
+use crate::{
+    check::{GOOD, Ran, folder, tollgate},
+    support::apiserver::{Judging, Names, crds},
+};
 
 /// A manifest that says `shared`, with everything around it that must survive.
 pub fn shared() -> String {
     GOOD.replace("    global:", "    # for all\n    \"shared\": &limit   # as agreed")
 }
+
+/// What is said beside a rename, where nobody knows the CRD.
+const NOTE: &str = "note: a CRD that lacks global drops these limits: --crd cluster, or --crd FILE, renames only what the CRD keeps\n";
 
 pub fn migrate(folder: &TempDir, args: &[&str]) -> Ran {
     tollgate(folder, &[&["migrate"], args].concat())
@@ -42,6 +48,46 @@ fn read(folder: &TempDir, name: &str) -> String {
 }
 
 #[test]
+fn only_what_the_crd_keeps_is_renamed() {
+    let file = |names| crds(Judging::No, names).iter().map(|crd| format!("---\n{crd}\n")).collect::<String>();
+    let folder = folder(&[("a.yaml", &shared()), ("crds/both.yaml", &file(Names::Both)), ("old.yaml", &file(Names::SharedOnly))]);
+    let ran = migrate(&folder, &["--crd", "old.yaml", "a.yaml"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
+    assert!(
+        ran.stderr.starts_with("warning[TG101]: spec.rateLimiting.shared: stays\n")
+            && ran.stderr.contains("^ the given CRD has no global\n"),
+        "{}",
+        ran.stderr
+    );
+    let ran = migrate(&folder, &["--crd", "crds", "a.yaml"]);
+    assert_eq!((ran.code, ran.stderr.as_str(), ran.stdout.contains("+    \"global\": &limit   # as agreed")), (0, "", true), "{ran:?}");
+    let ran = migrate(&folder, &["--require-crd", "--write", "a.yaml"]);
+    assert!(ran.code == 2 && ran.stderr.starts_with("error: --require-crd needs --crd: "), "{ran:?}");
+    assert_eq!(read(&folder, "a.yaml"), shared());
+    for (crd, says) in [("old.yaml", ""), ("crds", "deprecated, write global\n")] {
+        let ran = tollgate(&folder, &["check", "--crd", crd, "a.yaml"]);
+        assert_eq!(ran.stdout.contains("TG101"), !says.is_empty(), "{crd}: {}", ran.stdout);
+        assert!(ran.stdout.contains(says), "{crd}: {}", ran.stdout);
+    }
+    assert!(tollgate(&folder, &["check", "a.yaml"]).stdout.contains("deprecated, write global once the installed CRD has it\n"));
+}
+
+#[test]
+fn json_patches_of_a_renamed_path_are_named() {
+    let patch = "- op: replace\n  path: /spec/rateLimiting/shared/maxTokens\n  value: 5\n";
+    let inline = "kind: Kustomization\npatches:\n- patch: '[{\"op\": \"remove\", \"path\": \"/spec/rateLimiting/tools/0/shared\"}]'\n";
+    let merged =
+        "patches:\n- target: {kind: MCPServer}\n  patch: |-\n    spec:\n      rateLimiting:\n        shared:\n          maxTokens: 7\n";
+    let folder = folder(&[("a.yaml", &shared()), ("patch.yaml", patch), ("kustomization.yaml", inline), ("o/kustomization.yaml", merged)]);
+    let ran = migrate(&folder, &["."]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    for place in ["patch.yaml:2:14", "kustomization.yaml:3:", "o/kustomization.yaml:6:9"] {
+        assert!(ran.stderr.contains(place), "{place}: {}", ran.stderr);
+    }
+    assert!(ran.stderr.contains("error[TG101]: a patch of shared leads nowhere once its object says global"), "{}", ran.stderr);
+}
+
+#[test]
 fn without_write_nothing_is_written_and_the_patch_applies() {
     let crlf = shared().replace('\n', "\r\n");
     let unended = shared().trim_end().to_owned();
@@ -49,7 +95,7 @@ fn without_write_nothing_is_written_and_the_patch_applies() {
     let folder = folder(&files.each_ref().map(|(name, text)| (*name, text.as_str())));
     committed(&folder);
     let ran = migrate(&folder, &["."]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, NOTE));
     assert_eq!(git(folder.path(), &["status", "--porcelain"]).stdout, "", "nothing is written");
     fs::write(folder.path().join("the.patch"), &ran.stdout).expect("a file");
     let applied = git(folder.path(), &["apply", "the.patch"]);

@@ -8,17 +8,25 @@ mod rules;
 
 use std::{collections::HashMap, path::PathBuf};
 
-use anyhow::{Context, bail};
-use serde_json::Value;
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
 
 use self::{
     prune::prune,
     rules::{Judge, Rules},
 };
 use crate::{
-    cli::cluster,
+    cli::{
+        cluster,
+        inputs::{Input, expand},
+    },
     manifest::objects,
-    model::{GROUP, path::FieldPath, subject::Kind},
+    model::{
+        GROUP,
+        path::{FieldPath, Step},
+        schema::Schema,
+        subject::Kind,
+    },
     report::{Finding, Severity},
 };
 
@@ -43,12 +51,24 @@ impl Crds {
     pub(super) fn load(named: &[PathBuf], access: &cluster::Access) -> anyhow::Result<Self> {
         let mut crds = Self { by_kind_and_version: HashMap::new(), judge: Judge::new() };
         for name in named {
-            let found = if name.as_os_str() == CLUSTER { from_cluster(access)? } else { from_file(name)? };
+            let found = documents(name, access)?;
             if !found.iter().map(|crd| crds.add(crd)).fold(false, |any, added| any | added) {
                 bail!("{} has no CRD of MCPServer or VirtualMCPServer", name.display());
             }
         }
         Ok(crds)
+    }
+
+    /// Whether the CRD of an object keeps `global` beside a `shared` at this path; `None` where there is no such CRD.
+    pub(super) fn keep_global(&self, kind: Kind, version: &str, shared: &FieldPath) -> Option<bool> {
+        let crd = self.by_kind_and_version.get(&(kind, version.to_owned()))?;
+        let (_, level) = shared.steps().split_last()?;
+        let level = level.iter().try_fold(&crd.schema, |schema, step| match step {
+            Step::Key(key) => schema.get("properties")?.get(key),
+            Step::Index(_) => schema.get("items"),
+        });
+        let keeps_unknown = |level: &Value| level.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
+        Some(level.is_some_and(|level| keeps_unknown(level) || level.pointer("/properties/global").is_some()))
     }
 
     /// Takes the versions of a CRD of ours that are served.
@@ -92,6 +112,52 @@ fn unserved(kind: Kind, version: &str, known: &[&str]) -> Finding {
 fn lost(path: FieldPath) -> Finding {
     let message = "the CRD has no such field, and the API server drops it without a word: remove it, or install a CRD that has it";
     Finding::new("crd-pruned", message).on(path)
+}
+
+/// What the installed CRDs keep, as the rename asks it.
+pub(in crate::cli) fn schema(named: &[PathBuf], access: &cluster::Access) -> anyhow::Result<Schema> {
+    let mut described = Vec::new();
+    for name in named {
+        let before = described.len();
+        described.extend(documents(name, access)?.iter().flat_map(described_by));
+        ensure!(described.len() > before, "{} has no CRD of MCPServer or VirtualMCPServer", name.display());
+    }
+    Ok(Schema::installed(described.iter().map(|(version, document)| (version.as_str(), document))))
+}
+
+/// The versions of a CRD of ours, each as an OpenAPI document of its own.
+fn described_by(crd: &Value) -> Vec<(String, Value)> {
+    let text = |pointer| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let Some(kind) = Kind::from_name(text("/spec/names/kind")).filter(|_| text("/spec/group") == GROUP) else { return Vec::new() };
+    let versions = crd.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
+    let described = versions.filter_map(|version| {
+        let (name, schema) = (version.get("name")?.as_str()?, version.pointer("/schema/openAPIV3Schema")?);
+        let mut schema = schema.clone();
+        let gvk = json!([{"group": GROUP, "version": name, "kind": kind.name()}]);
+        schema.as_object_mut()?.insert("x-kubernetes-group-version-kind".to_owned(), gvk);
+        Some((name.to_owned(), json!({"components": {"schemas": {kind.name(): schema}}})))
+    });
+    described.collect()
+}
+
+/// The CRDs in a file or in the files of a folder, or those of the cluster.
+fn documents(name: &PathBuf, access: &cluster::Access) -> anyhow::Result<Vec<Value>> {
+    if name.as_os_str() == CLUSTER {
+        return from_cluster(access);
+    }
+    if !name.is_dir() {
+        return from_file(name);
+    }
+    let mut found = Vec::new();
+    for input in expand(std::slice::from_ref(name), &|_| false) {
+        match input {
+            // Beside CRDs there may be anything, and a CRD in a template is none.
+            Ok(Input::File(file)) => found.extend(from_file(&file).unwrap_or_default()),
+            Ok(Input::Stdin) => {}
+            Err(missing) => bail!("{}: {}", missing.name, missing.message),
+        }
+    }
+    Ok(found)
 }
 
 fn from_file(path: &PathBuf) -> anyhow::Result<Vec<Value>> {
