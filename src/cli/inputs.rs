@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader},
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
 };
 
@@ -53,18 +54,22 @@ impl Input {
             }
             line.clear();
         }
-        document(splitter.end());
         if matches!(self, Self::Stdin) && !splitter.has_content() {
             let message = "nothing came in: did the command that writes to it fail?";
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
+        document(splitter.end());
         Ok(())
     }
 }
 
-/// A path as in a change request, where none begins with a dot.
+/// A path as in a change request, where none begins with a dot; without what a terminal obeys.
 fn shown(path: &Path) -> String {
-    path.strip_prefix(".").unwrap_or(path).display().to_string()
+    let name = path.strip_prefix(".").unwrap_or(path).display().to_string();
+    if !name.contains(char::is_control) {
+        return name;
+    }
+    name.chars().map(|char| if char.is_control() { char.escape_default().to_string() } else { char.to_string() }).collect()
 }
 
 /// The texts that paths stand for: a file is itself, a folder its YAML and JSON files in order, without hidden ones and without those
@@ -77,11 +82,21 @@ pub(super) fn expand<'a>(paths: &'a [PathBuf], skips: &'a dyn Fn(&Path) -> bool)
             Box::new(in_folder(path, skips))
         } else {
             let found = path.try_exists().map_err(|error| error.to_string());
-            let found = found.and_then(|is_there| if is_there { Ok(()) } else { Err("there is no such file".to_owned()) });
+            let found = found.and_then(|is_there| match is_there {
+                true if would_wait(path) => Err("is a named pipe, which may never end: name - and redirect it".to_owned()),
+                true => Ok(()),
+                false => Err("there is no such file".to_owned()),
+            });
             let missing = |message| Missing { name: shown(path), message };
             Box::new(std::iter::once(found.map(|()| Input::File(path.clone())).map_err(missing)))
         }
     })
+}
+
+/// Whether opening a path may wait for ever. The pipes of a shell's process substitution have somebody at the other end.
+fn would_wait(path: &Path) -> bool {
+    let is_of_shell = ["/dev/fd", "/proc"].iter().any(|folder| path.starts_with(folder));
+    !is_of_shell && path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
 fn in_folder<'a>(folder: &'a Path, skips: &'a dyn Fn(&Path) -> bool) -> impl Iterator<Item = Result<Input, Missing>> + 'a {
@@ -99,6 +114,13 @@ fn in_folder<'a>(folder: &'a Path, skips: &'a dyn Fn(&Path) -> bool) -> impl Ite
             Err(error) => Some(Err(leads_nowhere(entry.path(), &error))),
         },
         Ok(_) => None,
+        // A link to a folder above itself: that one is being read.
+        Err(error) if error.loop_ancestor().is_some() => None,
+        Err(error) if error.path().is_some_and(Path::is_symlink) => {
+            let (path, error) = (error.path()?.to_owned(), error.into_io_error()?);
+            let is_left_out = is_hidden(&path) || skips(&path) || !has_ending(&path);
+            (!is_left_out).then(|| Err(leads_nowhere(&path, &error)))
+        }
         Err(error) => {
             let message = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
             Some(Err(Missing { name: shown(error.path().unwrap_or(folder)), message }))
@@ -118,10 +140,3 @@ fn has_ending(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
-        // A link to a folder above itself: that one is being read.
-        Err(error) if error.loop_ancestor().is_some() => None,
-        Err(error) if error.path().is_some_and(Path::is_symlink) => {
-            let (path, error) = (error.path()?.to_owned(), error.into_io_error()?);
-            let is_left_out = is_hidden(&path) || skips(&path) || !has_ending(&path);
-            (!is_left_out).then(|| Err(leads_nowhere(&path, &error)))
-        }

@@ -70,11 +70,15 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-/// The variable of a flag that takes no value may say 1, yes or on, as well as true.
+/// The variable of a flag that takes no value may say 1, yes or on, as well as true; and a variable that is empty says nothing.
 fn lenient(command: Clap) -> Clap {
-    let lenient_arg = |arg: clap::Arg| match arg.get_action() {
-        ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
-        _ => arg,
+    let lenient_arg = |arg: clap::Arg| {
+        let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        let arg = if is_empty { arg.env(None::<&str>) } else { arg };
+        match arg.get_action() {
+            ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+            _ => arg,
+        }
     };
     command.mut_args(lenient_arg).mut_subcommands(lenient)
 }
@@ -90,9 +94,10 @@ fn print(text: &str) -> anyhow::Result<()> {
     unless_reader_left(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())).context("cannot write to stdout")
 }
 
-/// Whether the user has nothing against colours: <https://no-color.org>.
+/// Whether the terminal shows colours and the user has nothing against them: <https://no-color.org>.
 fn wants_color() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+    let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    !is_dumb && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }
 
 /// A result of writing, in which a reader that has left early is no fault.

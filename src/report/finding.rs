@@ -130,8 +130,8 @@ pub const MORE: [Row; 11] = [
     Row {
         id: "unused-ignore",
         severity: Severity::Warning,
-        says: "an entry of .tollgate.toml that ignores nothing",
-        why: "It is misspelt, or what it ignored is gone. Remove it, before it hides something new.",
+        says: "an entry of .tollgate.toml that ignores or excludes nothing",
+        why: "It is misspelt, or what it was about is gone. Remove it, before it hides something new.",
     },
 ];
 

@@ -31,6 +31,9 @@ fn command(found: &Finding, judged: &Judged<'_>) -> String {
         let (start, end) = (place.start, place.end);
         command += &format!("file={},line={},endLine={},", property(&place.file), start.line, end.line);
         command += &format!("col={},endColumn={},", start.column, end.column);
+    } else if judged.object.is_none() {
+        // Of a file that cannot be opened, the name is the place.
+        command += &format!("file={},", property(judged.source));
     }
     let object = judged.object.map(|object| format!("{object}: ")).unwrap_or_default();
     command + &format!("title={}::{}", property(found.id), data(&(object + &found.told())))

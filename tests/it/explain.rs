@@ -62,6 +62,20 @@ fn server(limits: &Value) -> Value {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_does_not_take_the_rest_along() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broken = folder.path().join("broken.yaml");
+    std::fs::write(&broken, "kind: MCPServer\n\tspec: {}\n").expect("a file");
+    let good = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/samples/good/mcpserver-per-user.yaml");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    let output = command.arg("explain").arg(&broken).args([good, "TG002"]).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("MCPServer tollgate-demo/github") && said.contains("TG002 (deny)"), "{said}");
+    assert!(errors.contains("broken.yaml:2:1: a tab in the indentation"), "{errors}");
+}
+
+#[test]
 fn every_rule_is_listed_and_told_in_full() {
     let explain = Explain::new();
     let list = explain.human(&[]);
@@ -145,7 +159,10 @@ fn both_kinds_all_places_and_lists() {
     let (code, said) = explain.fails(&["list.json", "--load", "20"]);
     assert_eq!(
         (code, said.as_str()),
-        (Some(2), "error: --load, --for and --plot are about one object with limits, and here are 2: choose one with --name\n")
+        (
+            Some(2),
+            "error: --load, --for and --plot are about one object with limits that pass the rules, and 2 of 3 here do: choose one with --name\n"
+        )
     );
     let (code, said) = explain.fails(&["list.json", "--name", "w"]);
     assert_eq!((code, said.as_str()), (Some(2), "error: there is no w among demo/search, default/v, demo/search\n"));
@@ -171,7 +188,7 @@ fn what_cannot_be_explained_is_told_by_the_exit_code() {
         (&["crd-prune"], "did you mean crd-pruned?"),
         (&["absent.yaml"], "there is neither a rule nor a file absent.yaml: "),
         (&["broken.yaml"], "broken.yaml:2:"),
-        (&["denied.json", "--load", "1/s"], "are about one object with limits, and here are 0\n"),
+        (&["denied.json", "--load", "1/s"], "are about one object with limits that pass the rules, and 0 of 1 here do\n"),
         (&["denied.json", "--load", "lots"], "\"lots\" is no number of calls"),
         (&["TG001", "--plot", "a/calls.gif"], "plots are SVG: name the file a/calls.svg"),
         (&["TG001", "--plot", "calls.png"], "name the file calls.svg"),

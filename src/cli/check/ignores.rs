@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     path::{self, Path, PathBuf},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -20,6 +21,9 @@ use crate::{
 
 const NAME: &str = ".tollgate.toml";
 
+/// What is found in a text or a folder, not in an object.
+const OF_TEXTS: [&str; 4] = ["no-version", "nothing-found", "unreadable", "unused-ignore"];
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
@@ -33,7 +37,7 @@ struct Config {
 #[serde(deny_unknown_fields)]
 struct Files {
     #[serde(default)]
-    exclude: Vec<String>,
+    exclude: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,6 +59,14 @@ pub(in crate::cli) struct Ignores {
     folder: PathBuf,
     entries: Vec<Ignore>,
     exclude: GlobSet,
+    /// Where each glob stands, and whether it excluded anything.
+    excluded: Rc<[Excluded]>,
+}
+
+#[derive(Debug)]
+struct Excluded {
+    glob: Spanned<String>,
+    used: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -82,21 +94,26 @@ impl Ignores {
         let folder = path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default();
         let mut exclude = GlobSetBuilder::new();
         for glob in &config.files.exclude {
-            exclude.add(self::glob(glob)?);
+            exclude.add(self::glob(of_folder(glob.get_ref()))?);
         }
+        let excluded = config.files.exclude.into_iter().map(|glob| Excluded { glob, used: Cell::new(false) }).collect();
         let text = Text::new(text, 1, 0);
         let entries = config.ignore.into_iter().map(|entry| {
             let at = entry.span();
             Ignore::new(entry.into_inner(), at.clone()).with_context(|| format!("line {}", text.position(at.start).line))
         });
         let entries = entries.collect::<anyhow::Result<_>>()?;
-        Ok(Self { file: file.display().to_string().into(), text, folder, entries, exclude: exclude.build()? })
+        Ok(Self { file: file.display().to_string().into(), text, folder, entries, exclude: exclude.build()?, excluded })
     }
 
     /// Whether a file or a folder in a folder is not to be looked at.
     pub(in crate::cli) fn excludes(&self) -> Box<dyn Fn(&Path) -> bool> {
-        let (exclude, folder) = (self.exclude.clone(), self.folder.clone());
-        Box::new(move |path| !exclude.is_empty() && relative(path, &folder).is_some_and(|path| exclude.is_match(path)))
+        let (exclude, excluded, folder) = (self.exclude.clone(), self.excluded.clone(), self.folder.clone());
+        Box::new(move |path| {
+            let matches = relative(path, &folder).filter(|_| !exclude.is_empty()).map(|path| exclude.matches(path)).unwrap_or_default();
+            matches.iter().filter_map(|at| excluded.get(*at)).for_each(|excluded| excluded.used.set(true));
+            !matches.is_empty()
+        })
     }
 
     /// Leaves out what lies in an excluded folder, or is an excluded file.
@@ -119,12 +136,17 @@ impl Ignores {
         }
     }
 
-    /// A warning for each entry that had something to speak of, and ignored nothing.
-    pub(super) fn unused(&self) -> Vec<(String, Finding)> {
-        let unused = self.entries.iter().filter(|ignore| ignore.applies.get() && !ignore.used.get());
-        let told = unused.map(|ignore| {
-            let message = format!("nothing here breaks {}: remove this entry", ignore.entry.rule);
-            (self.file.to_string(), Finding::new("unused-ignore", message).at(Place::new(&self.file, &self.text, &ignore.at)))
+    /// A warning for each entry that had something to speak of, and ignored nothing. Where everything was looked at that the file is about,
+    /// also for those that spoke of nothing, and for folders and files that were to be left out and are not there.
+    pub(super) fn unused(&self, inputs: &[PathBuf]) -> Vec<(String, Finding)> {
+        let is_all = inputs.iter().any(|input| path::absolute(input).is_ok_and(|input| is_above(&input, &self.folder)));
+        let unused = self.entries.iter().filter(|ignore| (is_all || ignore.applies.get()) && !ignore.used.get());
+        let unused = unused.map(|ignore| (&ignore.at, format!("nothing here breaks {}: remove this entry", ignore.entry.rule)));
+        let excluded = self.excluded.iter().filter(|excluded| is_all && !excluded.used.get());
+        let spans: Vec<_> = excluded.map(|excluded| (excluded.glob.span(), excluded.glob.get_ref())).collect();
+        let excluded = spans.iter().map(|(at, glob)| (at, format!("{glob:?} excludes nothing here: remove it, or correct it")));
+        let told = unused.chain(excluded).map(|(at, message)| {
+            (self.file.to_string(), Finding::new("unused-ignore", message).at(Place::new(&self.file, &self.text, at)))
         });
         told.collect()
     }
@@ -138,8 +160,13 @@ impl Ignore {
                 spelling::nearest(&entry.rule, &ids).map_or("docs/rules.md has the ids".to_owned(), |id| format!("did you mean {id}?"));
             bail!("there is no rule {:?}: {advice}", entry.rule);
         }
+        ensure!(
+            !OF_TEXTS.contains(&entry.rule.as_str()),
+            "{} is not about an object, so that it cannot be ignored: write the file into [files] exclude",
+            entry.rule
+        );
         ensure!(!entry.reason.trim().is_empty(), "reason is empty: write why {} is ignored", entry.rule);
-        let file = entry.file.as_deref().map(glob).transpose()?.map(|glob| glob.compile_matcher());
+        let file = entry.file.as_deref().map(of_folder).map(glob).transpose()?.map(|glob| glob.compile_matcher());
         Ok(Self { entry, at, file, applies: Cell::new(false), used: Cell::new(false) })
     }
 
@@ -158,6 +185,16 @@ impl Ignore {
         let below = path.strip_prefix(above.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
         found.id == self.entry.rule && below
     }
+}
+
+/// A glob as paths are seen: `./sub` and `sub/` are `sub`.
+fn of_folder(glob: &str) -> &str {
+    glob.trim_start_matches("./").trim_end_matches('/')
+}
+
+/// Whether a folder is another one, or one of those above it.
+fn is_above(folder: &Path, other: &Path) -> bool {
+    other.starts_with(folder.components().filter(|part| !matches!(part, path::Component::CurDir)).collect::<PathBuf>())
 }
 
 /// As in shells: `*` stays in its folder, `**` does not.

@@ -49,7 +49,7 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
         }
     }
     if judges_folder {
-        run.unused_ignores();
+        run.unused_ignores(&inputs);
         run.nothing_found(strict, &inputs);
     }
     run.teller.end()
@@ -103,8 +103,8 @@ impl Run<'_> {
     }
 
     /// Single files, as a commit hook names them, cannot show that an entry is of no use; folders can.
-    fn unused_ignores(&mut self) {
-        for (source, unused) in self.ignores.unused() {
+    fn unused_ignores(&mut self, inputs: &[PathBuf]) {
+        for (source, unused) in self.ignores.unused(inputs) {
             self.teller.text(&source, vec![unused]);
         }
     }

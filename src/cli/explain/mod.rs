@@ -22,7 +22,7 @@ mod text;
 
 use std::{fs, io, num::NonZeroU32, path::PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 use serde::Serialize;
 
@@ -38,7 +38,7 @@ use super::{
     args::ReportFormat,
     exit::Exit,
     inputs::{Input, expand},
-    print,
+    print, tell_error,
 };
 use crate::{
     manifest::{MARK, Piece, Position, Raw, gives_ours, kind_and_version, read, template},
@@ -126,10 +126,12 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     if args.what.is_empty() {
         return list(args.output);
     }
-    let mut answers = Vec::new();
+    let (mut answers, mut faults) = (Vec::new(), Vec::new());
     for what in &args.what {
-        answers.extend(explain(what, args)?);
+        answers.extend(explain(what, args, &mut faults)?);
     }
+    // What cannot be read does not take the rest along.
+    faults.iter().for_each(tell_error);
     if let Some(name) = &args.name {
         keep_only(name, &mut answers)?;
     }
@@ -138,7 +140,11 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
         ReportFormat::Human => answers.iter().map(human).collect::<Vec<_>>().join("\n"),
         ReportFormat::Json => format!("{}\n", serde_json::to_string_pretty(&answers)?),
     })?;
-    Ok(if answers.iter().any(is_denied) { Exit::Found } else { Exit::Clean })
+    Ok(match answers.iter().any(is_denied) {
+        _ if !faults.is_empty() => Exit::Failed,
+        true => Exit::Found,
+        false => Exit::Clean,
+    })
 }
 
 fn list(output: ReportFormat) -> anyhow::Result<Exit> {
@@ -150,7 +156,8 @@ fn list(output: ReportFormat) -> anyhow::Result<Exit> {
     Ok(Exit::Clean)
 }
 
-fn explain(what: &str, args: &ExplainArgs) -> anyhow::Result<Vec<Answer>> {
+/// What there is to say about an argument. What of its files cannot be read goes to `faults`.
+fn explain(what: &str, args: &ExplainArgs, faults: &mut Vec<anyhow::Error>) -> anyhow::Result<Vec<Answer>> {
     if let Some(rule) = Rule::by_id(what) {
         return Ok(vec![Answer::Rule(RuleExplained::new(rule)?)]);
     }
@@ -161,26 +168,30 @@ fn explain(what: &str, args: &ExplainArgs) -> anyhow::Result<Vec<Answer>> {
         bail!("there is neither a rule nor a file {what}: {}", meant(what));
     }
     let paths = [PathBuf::from(what)];
-    let files = expand(&paths, &|_| false).map(|input| match input {
-        Ok(input) => FileExplained::read(&input, args.users).map(Answer::File),
-        Err(missing) => bail!("{}: {}", missing.name, missing.message),
-    });
-    files.collect()
+    let mut files = Vec::new();
+    for input in expand(&paths, &|_| false) {
+        match input {
+            Ok(input) => files.extend(FileExplained::read(&input, args.users, faults).map(Answer::File)),
+            Err(missing) => faults.push(anyhow!("{}: {}", missing.name, missing.message)),
+        }
+    }
+    Ok(files)
 }
 
 impl FileExplained {
-    fn read(input: &Input, users: u32) -> anyhow::Result<Self> {
+    /// The objects of a file, as far as they can be read; none where that is nothing.
+    fn read(input: &Input, users: u32, faults: &mut Vec<anyhow::Error>) -> Option<Self> {
         let mut file = Self { file: input.name(), objects: Vec::new(), skipped: 0 };
-        let mut broken = None;
+        let before = faults.len();
         let documents = input.each_document(&mut |raw| {
-            let fault = file.add(raw, users).err();
-            broken = broken.take().or(fault);
+            if let Err((at, message)) = file.add(raw, users) {
+                faults.push(anyhow!("{}:{}:{}: {message}", file.file, at.line, at.column));
+            }
         });
-        documents.with_context(|| format!("cannot read {}", file.file))?;
-        match broken {
-            Some((at, message)) => bail!("{}:{}:{}: {message}", file.file, at.line, at.column),
-            None => Ok(file),
+        if let Err(error) = documents.with_context(|| format!("cannot read {}", file.file)) {
+            faults.push(error);
         }
+        (faults.len() == before || !file.objects.is_empty()).then_some(file)
     }
 
     /// Explains every object of a document. A document that cannot be read and does not name our kinds is somebody else's.
@@ -200,8 +211,9 @@ impl FileExplained {
             Err((text, broken)) => (text, Err(broken)),
         };
         match end {
-            Err(broken)
-                if text.as_str().contains(MARK) && (template(text.as_str()).is_none() || gives_ours(text.as_str())) => Err((text.position(broken.at), broken.message)),
+            Err(broken) if text.as_str().contains(MARK) && (template(text.as_str()).is_none() || gives_ours(text.as_str())) => {
+                Err((text.position(broken.at), broken.message))
+            }
             Err(_) => {
                 self.skipped += 1;
                 Ok(())
@@ -235,8 +247,9 @@ fn simulate_in(answers: &mut [Answer], args: &ExplainArgs) -> anyhow::Result<()>
     let mut limited: Vec<_> = files(answers).flat_map(|file| &mut file.objects).filter(|object| object.limits().is_some()).collect();
     let [object] = limited.as_mut_slice() else {
         let count = limited.len();
+        let of = files(answers).map(|file| file.objects.len()).sum::<usize>();
         let choice = if count > 1 { ": choose one with --name" } else { "" };
-        bail!("--load, --for and --plot are about one object with limits, and here are {count}{choice}");
+        bail!("--load, --for and --plot are about one object with limits that pass the rules, and {count} of {of} here do{choice}");
     };
     let Some(limits) = object.limits().cloned() else { return Ok(()) };
     let simulated = Simulated::run(&object.server(), &limits, args)?;

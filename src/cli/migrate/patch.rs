@@ -1,6 +1,9 @@
 //! A patch that `git apply` takes, in the folder where it was made.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use similar::TextDiff;
 
@@ -15,10 +18,12 @@ pub(super) fn patch(path: &Path, old: &str, new: &str) -> String {
 
 /// The path from this folder, where it is in it.
 fn name(path: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    let path: PathBuf =
-        path.strip_prefix(&here).unwrap_or(path).components().skip_while(|part| matches!(part, std::path::Component::CurDir)).collect();
-    path.display().to_string().trim_start_matches('/').to_owned()
+    let here = std::env::current_dir().and_then(fs::canonicalize).unwrap_or_default();
+    // Git takes no `..`.
+    let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let folder = folder.and_then(|folder| fs::canonicalize(folder).ok()).unwrap_or_default();
+    let path: PathBuf = folder.join(path.file_name().unwrap_or_default());
+    path.strip_prefix(&here).unwrap_or(&path).display().to_string().trim_start_matches('/').to_owned()
 }
 
 /// As git writes names: in quotes where a character needs it, with a tab behind blanks.

@@ -1,4 +1,5 @@
-//! Puts a file in another's place in one step: whoever looks sees the old one or the new one, whole.
+//! Puts a file in another's place in one step: whoever looks sees the old one or the new one, whole. Only a file with several names, or one
+//! whose owner cannot be kept, is written itself.
 
 use std::{
     fs::{self, File, Metadata},
@@ -20,9 +21,16 @@ pub(super) fn replace(path: &Path, old: &[u8], new: &[u8]) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file is read-only"));
     }
     let folder = target.parent().ok_or(io::ErrorKind::NotFound)?;
+    if metadata.nlink() > 1 {
+        // Another file in its place would leave the other names with the old one.
+        return in_place(&target, old, new);
+    }
     let mut file = tempfile::Builder::new().prefix(".tollgate-").tempfile_in(folder)?;
     file.write_all(new)?;
-    keep(&file, &metadata)?;
+    if keep(&file, &metadata).is_err() {
+        // Whoever may write a file of another owner may not give one away.
+        return in_place(&target, old, new);
+    }
     file.as_file().sync_all()?;
     if fs::read(&target)? != old {
         return Err(io::Error::other("the file changed while it was read: try again"));
@@ -30,6 +38,17 @@ pub(super) fn replace(path: &Path, old: &[u8], new: &[u8]) -> io::Result<()> {
     file.persist(&target).map_err(|error| error.error)?;
     // The new name lasts once its folder is on the disk.
     File::open(folder)?.sync_all()
+}
+
+/// Writes the file itself: not in one step, but what it is besides its content stays.
+fn in_place(target: &Path, old: &[u8], new: &[u8]) -> io::Result<()> {
+    let mut file = File::options().write(true).open(target)?;
+    if fs::read(target)? != old {
+        return Err(io::Error::other("the file changed while it was read: try again"));
+    }
+    file.write_all(new)?;
+    file.set_len(new.len() as u64)?;
+    file.sync_all()
 }
 
 fn keep(file: &NamedTempFile, metadata: &Metadata) -> io::Result<()> {

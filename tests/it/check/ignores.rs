@@ -89,12 +89,34 @@ fn folders_may_be_left_out() {
 }
 
 #[test]
+fn folders_are_excluded_however_they_are_written() {
+    let folder = folder(&[
+        (".tollgate.toml", "[files]\nexclude = [\"./sub\", \"more/\", \"gone\"]\n"),
+        ("sub/a.yaml", &bad()),
+        ("more/b.yaml", &bad()),
+        ("good.yaml", GOOD),
+    ]);
+    let ran = check(&folder, &["."]);
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    assert!(ran.stdout.contains("warning[unused-ignore]: \"gone\" excludes nothing here\n --> .tollgate.toml:2:30\n"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("1 judged: 1 warning\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn an_entry_for_a_file_that_is_gone_is_told_where_everything_is_judged() {
+    let folder = folder(&[(".tollgate.toml", &ignore("file = \"gone.yaml\"\n")), ("sub/good.yaml", GOOD)]);
+    assert!(check(&folder, &["."]).stdout.contains("warning[unused-ignore]: nothing here breaks TG104\n"));
+    assert_eq!(check(&folder, &["sub"]).stdout, "1 judged: no fault\n", "it may be about another folder");
+}
+
+#[test]
 fn a_file_that_cannot_be_used_says_why() {
     for (config, says) in [
         ("[[ignore]]\nrule = \"TG104\"\n", "missing field `reason`"),
         ("[[ignore]]\nrule = \"TG104\"\nreason = \" \"\n", "line 1: reason is empty: write why TG104 is ignored"),
         ("[[ignore]]\nrule = \"TG999\"\nreason = \"x\"\n", "there is no rule \"TG999\": docs/rules.md has the ids"),
         ("[[ignore]]\nrule = \"tg104\"\nreason = \"x\"\n", "line 1: there is no rule \"tg104\": did you mean TG104?"),
+        ("[[ignore]]\nrule = \"unreadable\"\nreason = \"x\"\n", "line 1: unreadable is not about an object, so that it cannot be ignored"),
         ("[[ignores]]\nrule = \"TG104\"\n", "unknown field `ignores`"),
         ("[[ignore]]\nrule = \"TG104\"\nreason = \"x\"\nfile = \"[\"\n", "glob"),
     ] {

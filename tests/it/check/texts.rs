@@ -337,6 +337,32 @@ fn placeholders_are_not_judged_and_everything_else_is() {
     assert_eq!(check_stdin(&image, &["--output", "json"]).findings(), ["TG006 spec.rateLimiting.global.maxTokens 11:18"]);
 }
 
+#[test]
+fn a_named_pipe_is_refused_and_that_of_a_shell_is_read() {
+    let folder = folder(&[("good.yaml", GOOD)]);
+    let shell = |line: &str| {
+        let line = line.replace("tollgate", env!("CARGO_BIN_EXE_tollgate"));
+        super::Ran::of(std::process::Command::new("bash").args(["-c", &line]).current_dir(folder.path()).output().expect("it starts"))
+    };
+    let ran = shell("mkfifo pipe && timeout 20 tollgate check pipe");
+    assert!(ran.code == 2 && ran.stdout.contains("is a named pipe, which may never end"), "{ran:?}");
+    assert_eq!(shell("tollgate check <(cat good.yaml)").stdout, "1 judged: no fault\n");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_and_cannot_tell_a_terminal_what_to_do() {
+    let ran = check(&folder(&[]), &["--output", "github", "\x1b[31mgone.yaml"]);
+    assert_eq!(ran.stdout, "::error file=\\u{1b}[31mgone.yaml,title=unreadable::there is no such file\n");
+}
+
+#[test]
+fn a_variable_that_is_empty_is_unset() {
+    let run = |variable: &str| feed(command(&folder(&[])).args(["check", "-"]).env(variable, ""), GOOD);
+    for variable in ["TOLLGATE_STRICT", "TOLLGATE_OUTPUT", "TOLLGATE_CONFIG"] {
+        assert_eq!(run(variable).stdout, "1 judged: no fault\n", "{variable}");
+    }
+}
+
 /// A stream is judged while it comes in: the memory is that of a document, not of the stream.
 #[test]
 fn a_long_stream_needs_little_memory() {

@@ -73,6 +73,19 @@ fn only_what_the_crd_keeps_is_renamed() {
 }
 
 #[test]
+fn hard_links_stay_and_patches_have_no_dots() {
+    let folder = folder(&[("sub/a.yaml", &shared()), ("other/empty.txt", "")]);
+    fs::hard_link(folder.path().join("sub/a.yaml"), folder.path().join("b.yaml")).expect("a link");
+    committed(&folder);
+    let ran = migrate(&folder, &["other/../sub/a.yaml"]);
+    fs::write(folder.path().join("the.patch"), &ran.stdout).expect("a file");
+    let applied = git(folder.path(), &["apply", "--check", "the.patch"]);
+    assert_eq!(applied.code, 0, "{applied:?}\n{}", ran.stdout);
+    assert_eq!(migrate(&folder, &["--write", "sub"]).code, 0);
+    assert!(read(&folder, "b.yaml").contains("global") && read(&folder, "b.yaml") == read(&folder, "sub/a.yaml"));
+}
+
+#[test]
 fn json_patches_of_a_renamed_path_are_named() {
     let patch = "- op: replace\n  path: /spec/rateLimiting/shared/maxTokens\n  value: 5\n";
     let inline = "kind: Kustomization\npatches:\n- patch: '[{\"op\": \"remove\", \"path\": \"/spec/rateLimiting/tools/0/shared\"}]'\n";
