@@ -1,6 +1,7 @@
 //! A patch that `git apply` takes, in the folder where it was made.
 
 use std::{
+    borrow::Cow,
     fs,
     path::{Path, PathBuf},
 };
@@ -10,10 +11,19 @@ use similar::TextDiff;
 /// The change of one file.
 pub(super) fn patch(path: &Path, old: &str, new: &str) -> String {
     let name = name(path);
+    let (old, new) = (with_end_marked(old), with_end_marked(new));
     let lines = |text| str::split_inclusive(text, '\n').collect::<Vec<_>>();
-    let (old, new) = (lines(old), lines(new));
+    let (old, new) = (lines(&old), lines(&new));
     let diff = TextDiff::configure().newline_terminated(true).diff_slices(&old, &new);
-    diff.unified_diff().context_radius(3).header(&quoted(&format!("a/{name}")), &quoted(&format!("b/{name}"))).to_string()
+    diff.unified_diff().context_radius(3).header(&quoted(&format!("a/{name}")), &quoted(&format!("b/{name}"))).to_string().replace(END, "")
+}
+
+/// No text that was read holds it.
+const END: char = '\0';
+
+/// A text whose last line ends with a carriage return has no line feed there, which the diff would take for one.
+fn with_end_marked(text: &str) -> Cow<'_, str> {
+    if text.ends_with('\r') { format!("{text}{END}").into() } else { text.into() }
 }
 
 /// The path from this folder, where it is in it.

@@ -104,7 +104,8 @@ fn json_patches_of_a_renamed_path_are_named() {
 fn without_write_nothing_is_written_and_the_patch_applies() {
     let crlf = shared().replace('\n', "\r\n");
     let unended = shared().trim_end().to_owned();
-    let files = [("a.yaml", shared()), ("a b/ü \"q\".yaml", shared()), ("crlf.yaml", crlf), ("sub/unended.yaml", unended)];
+    let cr = shared().replace('\n', "\r");
+    let files = [("a.yaml", shared()), ("a b/ü \"q\".yaml", shared()), ("crlf.yaml", crlf), ("cr.yaml", cr), ("sub/unended.yaml", unended)];
     let folder = folder(&files.each_ref().map(|(name, text)| (*name, text.as_str())));
     committed(&folder);
     let ran = migrate(&folder, &["."]);
