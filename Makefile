@@ -23,7 +23,7 @@ doc: ## Documentation without broken links
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 features: ## Each feature compiles alone, and an embedder gets neither kube, nor axum, nor clap
-	@set -e; for feature in "" serde alias admission auth limiter mcp metrics redis tower server webhook proxy manifest certs cli top cel; do \
+	@set -e; for feature in "" serde alias admission auth limiter mcp metrics redis tower server cluster webhook proxy manifest certs cli top cel; do \
 		echo "feature: $${feature:-none}"; \
 		cargo check --locked --quiet --lib --no-default-features --features "$$feature"; \
 	done

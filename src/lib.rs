@@ -21,7 +21,8 @@
 //! stores  metrics  auth  tower           buckets in memory and in Redis | what the limiter does, counted | callers, by verified
 //!                                        tokens | the limiter around a tower service
 //!
-//! server  certs                          accept loop, TLS, deadlines, drain | development certificates
+//! server  cluster  certs                 accept loop, TLS, deadlines, drain | the Kubernetes API server, asked or watched | development
+//!                                        certificates
 //!
 //! webhook  proxy  audit                  reviews over HTTPS | the MCP reverse proxy | what a cluster stores, judged once or watched
 //!
@@ -50,7 +51,8 @@
 //! | `serde` | [`Limits`](model::limits::Limits) and [`Bucket`](model::bucket::Bucket) with serde, as in a manifest | |
 //! | `server` | `server`: HTTP and HTTPS served | tokio, hyper, axum, rustls |
 //! | `proxy` | `proxy`: the MCP reverse proxy | h2, hyper-rustls, memmap2, Prometheus |
-//! | `webhook` | `webhook` | tokio, hyper, axum, rustls, kube, Prometheus |
+//! | `cluster` | `cluster`: a Kubernetes API server, asked or watched | tokio, kube |
+//! | `webhook` | `webhook` | `server`, `cluster`, Prometheus |
 //! | `manifest` | [`manifest`]: objects in YAML and JSON texts, with the place of every field | granit-parser |
 //! | `certs` | [`certs`]: a CA and a leaf in a folder | rcgen |
 //! | `cli` (default) | the binary | all of the above, clap, schemars |
@@ -73,6 +75,9 @@ pub mod certs;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "cluster")]
+#[doc(hidden)]
+pub mod cluster;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod crds;

@@ -5,7 +5,6 @@
 //! | [`stored`] | managers that still apply `shared`; limits that were applied and are not held (`metadata` says both) |
 //! | [`around`] | what an object refers to: is it there, does it sign callers in |
 //! | [`rendered`] | limits that are stored, and missing in what ToolHive's operator rendered |
-//! | [`listing`] | the objects of a cluster, page by page |
 //! | [`watch`] | all of it whenever something changes: metrics, and the condition `RateLimitConfigValid` |
 //!
 //! ```
@@ -27,7 +26,6 @@
 //! ```
 
 pub mod around;
-pub mod listing;
 pub mod rendered;
 pub mod stored;
 pub mod watch;

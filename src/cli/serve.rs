@@ -17,8 +17,6 @@ use super::{
 use crate::{certs::DevCerts, manifest::objects, webhook::Server};
 
 pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
-    // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let settings = resolve(args)?;
     open_files::raise(settings.server.limits.connections as u64);
     // A thread that has judged a large review keeps its memory until it ends.

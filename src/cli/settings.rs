@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     certs::{DevCerts, ensure_dev},
+    cluster::Access,
     server::{ConnectionLimits, tls::Files},
     webhook::WebhookSettings,
 };
@@ -61,14 +62,8 @@ pub(super) fn resolve(args: ServeArgs) -> anyhow::Result<ServeSettings> {
     let dev = named.is_none().then(|| dev_certs(tls_dev, listen.ip())).transpose()?;
     let (cert, key) = named.or_else(|| dev.as_ref().map(|dev| (dev.cert.clone(), dev.key.clone()))).unwrap_or_default();
     let schema_poll = schema_poll.as_duration().max(Duration::from_millis(100));
-    let typed = Typed {
-        kubeconfig: kubeconfig.as_deref(),
-        context: context.as_deref(),
-        no_cluster,
-        secrets_in,
-        operator_reads_global: toolhive_reads_global,
-        schema_poll,
-    };
+    let typed =
+        Typed { access: Access { kubeconfig, context }, no_cluster, secrets_in, operator_reads_global: toolhive_reads_global, schema_poll };
     let surroundings = Surroundings::look(typed)?;
     Ok(ServeSettings {
         server: WebhookSettings {

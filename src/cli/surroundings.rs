@@ -1,23 +1,21 @@
 //! What `serve` knows of a cluster: the one that it follows, or what it assumes without one.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{fmt, time::Duration};
 
 use tracing::warn;
 
 use super::args::CrdGlobal;
 use crate::{
+    cluster::{Access, ClusterError},
     model::{operator::Operator, schema::Schema},
-    webhook::{
-        World,
-        cluster::{Access, AccessError, Following, connect::find, follow},
-    },
+    webhook::world::{ClusterSettings, Following, World, follow},
 };
 
 /// Which cluster, if any.
 #[derive(Debug)]
 pub(super) enum Surroundings {
     /// It is followed.
-    Cluster(Box<Access>),
+    Cluster(Box<ClusterSettings>),
     /// There is none: why.
     None(String),
     /// A kubeconfig that the user did not name cannot be used: why. There is a cluster, and nothing is known of it.
@@ -26,9 +24,8 @@ pub(super) enum Surroundings {
 
 /// As typed.
 #[derive(Debug)]
-pub(super) struct Typed<'a> {
-    pub(super) kubeconfig: Option<&'a Path>,
-    pub(super) context: Option<&'a str>,
+pub(super) struct Typed {
+    pub(super) access: Access,
     pub(super) no_cluster: bool,
     pub(super) secrets_in: Vec<String>,
     pub(super) operator_reads_global: bool,
@@ -37,14 +34,14 @@ pub(super) struct Typed<'a> {
 
 impl Surroundings {
     /// Looks for a cluster; asks it nothing yet.
-    pub(super) fn look(typed: Typed<'_>) -> Result<Self, AccessError> {
-        let Typed { kubeconfig, context, no_cluster, secrets_in, operator_reads_global, schema_poll } = typed;
+    pub(super) fn look(typed: Typed) -> Result<Self, ClusterError> {
+        let Typed { access, no_cluster, secrets_in, operator_reads_global, schema_poll } = typed;
         if no_cluster {
             return Ok(Self::None("--no-cluster".to_owned()));
         }
-        match find(kubeconfig, context) {
-            Ok(cluster) => Ok(Self::Cluster(Box::new(Access { cluster, secrets_in, operator_reads_global, schema_poll }))),
-            Err(AccessError::NoCluster(why)) if context.is_none() => Ok(Self::None(why)),
+        match access.find() {
+            Ok(cluster) => Ok(Self::Cluster(Box::new(ClusterSettings { cluster, secrets_in, operator_reads_global, schema_poll }))),
+            Err(ClusterError::NoCluster(why)) if access.context.is_none() => Ok(Self::None(why)),
             Err(error) if error.is_of_implicit() => Ok(Self::Unusable(error.to_string())),
             Err(error) => Err(error),
         }
@@ -86,12 +83,12 @@ impl Surroundings {
         crd_global: CrdGlobal,
         operator_reads_global: bool,
         asks_clients: bool,
-    ) -> Result<(World, Option<Following>), AccessError> {
+    ) -> Result<(World, Option<Following>), ClusterError> {
         let assumed = self.assumed(crd_global);
         let operator = self.operator(operator_reads_global);
         self.forget_secrets_unless(asks_clients);
         let unusable = match self {
-            Self::Cluster(access) => match follow(*access, assumed.clone()).await {
+            Self::Cluster(settings) => match follow(*settings, assumed.clone()).await {
                 Ok((world, following)) => return Ok((world, Some(following))),
                 Err(error) if error.is_of_implicit() => Some(error.to_string()),
                 Err(error) => return Err(error),
@@ -107,11 +104,11 @@ impl Surroundings {
 
     /// A warning that a Secret is not there is an answer to whoever asks, so the API server has to be the only one who can.
     fn forget_secrets_unless(&mut self, asks_clients: bool) {
-        if let Self::Cluster(access) = self
+        if let Self::Cluster(settings) = self
             && !asks_clients
-            && !access.secrets_in.is_empty()
+            && !settings.secrets_in.is_empty()
         {
-            access.secrets_in.clear();
+            settings.secrets_in.clear();
             warn!("--secrets-in is ignored without --client-ca: anyone who reaches the port could find out which Secrets exist");
         }
     }
@@ -120,7 +117,7 @@ impl Surroundings {
 impl fmt::Display for Surroundings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cluster(access) => write!(f, "{} ({})", access.cluster.config.cluster_url, access.cluster.origin),
+            Self::Cluster(settings) => write!(f, "{} ({})", settings.cluster.config.cluster_url, settings.cluster.origin),
             Self::None(why) => write!(f, "none ({why})"),
             Self::Unusable(_) => f.write_str("unknown"),
         }

@@ -1,9 +1,8 @@
 //! The admission webhook over HTTPS, with its health and metrics, and the optional look into the cluster.
 //!
 //! `POST /validate` and `POST /mutate` on one listener; `GET /healthz`, `/readyz` and `/metrics` on another. A review makes no call to
-//! anywhere: what it needs to know of the cluster, [`cluster`] keeps at hand.
+//! anywhere: what it needs to know of the cluster, [`world`] keeps at hand.
 
-pub mod cluster;
 pub(crate) mod dial;
 mod health;
 mod intake;
@@ -11,22 +10,19 @@ mod judges;
 mod metrics;
 mod namespace;
 mod routes;
+pub mod world;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{error, info};
 
+pub use self::world::World;
 use self::{health::Health, metrics::Metrics};
 use crate::{
     admission::Facts,
-    model::{
-        alias::{AliasPolicy, Mode},
-        operator::Operator,
-        schema::Schema,
-    },
+    model::alias::{AliasPolicy, Mode},
     rules::References,
     server::{
         ConnectionLimits, Listener, Phase,
@@ -70,29 +66,6 @@ pub enum BindError {
         /// As the system says it.
         error: io::Error,
     },
-}
-
-/// What reviews know of the world; replaced as a whole when it changes.
-#[derive(Clone, Debug)]
-pub struct World {
-    /// What the installed CRDs know.
-    pub schema: Arc<ArcSwap<Schema>>,
-    /// Whether the cluster has answered yet what its CRDs and its operator are; true where there is none to ask, or where it is not waited for
-    /// any longer.
-    pub schema_answered: watch::Receiver<bool>,
-    /// What is known of ToolHive's operator.
-    pub operator: watch::Receiver<Operator>,
-    /// Where referenced objects are looked up.
-    pub references: Option<Arc<dyn References + Send + Sync>>,
-}
-
-impl World {
-    /// A world without a cluster.
-    pub fn told(schema: Schema, operator: Operator) -> Self {
-        let (_, schema_answered) = watch::channel(true);
-        let (_, operator) = watch::channel(operator);
-        Self { schema: Arc::new(ArcSwap::from_pointee(schema)), schema_answered, operator, references: None }
-    }
 }
 
 /// What all handlers share.

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 20] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 21] = [
     ("model", Some(&[])),
     ("rules", Some(&["model"])),
     ("alias", Some(&["model"])),
@@ -21,11 +21,12 @@ const MAY_NAME: [(&str, Option<&[&str]>); 20] = [
     ("metrics", Some(&["limiter", "model"])),
     ("tower", Some(&["limiter", "mcp"])),
     ("server", Some(&[])),
+    ("cluster", Some(&["model", "rules"])),
     ("certs", Some(&[])),
     ("report", Some(&["manifest", "model", "rules"])),
-    ("webhook", Some(&["admission", "model", "rules", "server"])),
+    ("webhook", Some(&["admission", "cluster", "model", "rules", "server"])),
     ("proxy", Some(&["auth", "inspect", "limiter", "manifest", "mcp", "metrics", "model", "rules", "server", "stores"])),
-    ("audit", Some(&["alias", "manifest", "model", "report", "rules", "server"])),
+    ("audit", Some(&["alias", "cluster", "manifest", "model", "report", "rules", "server"])),
     ("cli", None),
 ];
 

@@ -9,7 +9,7 @@ use std::sync::{
 use futures_util::{Stream, StreamExt, stream::unfold};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, GroupVersionKind},
+    api::{ApiResource, DynamicObject},
     runtime::{
         WatchStreamExt,
         reflector::{ObjectRef, Store, store::Writer},
@@ -20,12 +20,13 @@ use serde::Deserialize;
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{debug, info, warn};
 
-use super::{WatchScope, api, resource};
+use super::WatchScope;
 use crate::{
     audit::{
         around::Around,
         rendered::{Of, Rendered, SELECTOR},
     },
+    cluster::watch::{api, core, ours},
     model::subject::RefKind,
     rules::References,
 };
@@ -112,8 +113,8 @@ impl What {
 
     fn resource(self, version: &str) -> ApiResource {
         match self {
-            Self::Configs(kind) => resource(version, kind.name(), kind.plural()),
-            Self::Rendered => ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "ConfigMap"), "configmaps"),
+            Self::Configs(kind) => ours(version, kind.name(), kind.plural()),
+            Self::Rendered => core("ConfigMap", "configmaps"),
         }
     }
 

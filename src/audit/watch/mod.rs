@@ -31,7 +31,7 @@ use futures_util::{FutureExt, StreamExt};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
     runtime::{
         controller::{Action, Config, Controller},
         reflector::Store,
@@ -45,10 +45,8 @@ use tracing::{debug, info, warn};
 use self::{condition::Validity, counts::Counts, facts::Facts};
 use super::judge;
 use crate::{
-    model::{
-        GROUP,
-        subject::{Kind, Subject},
-    },
+    cluster::watch::{api, ours},
+    model::subject::{Kind, Subject},
     server::{ConnectionLimits, Listener, Phase},
 };
 
@@ -110,7 +108,7 @@ impl Watch {
         let counts = Arc::new(Counts::new());
         let (mut stores, mut controllers) = (Vec::new(), JoinSet::new());
         for (kind, namespace) in Kind::ALL.into_iter().flat_map(|kind| self.scope.namespaces().map(move |namespace| (kind, namespace))) {
-            let resource = resource(&self.scope.version, kind.name(), kind.plural());
+            let resource = ours(&self.scope.version, kind.name(), kind.plural());
             let api = api(client.clone(), namespace, &resource);
             let controller = Controller::new_with(api, watcher::Config::default(), resource.clone())
                 .with_config(Config::default().concurrency(CONCURRENCY))
@@ -172,7 +170,8 @@ impl Look {
             "status": {"conditions": [condition]},
         });
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        let written = api(self.client.clone(), namespace, &self.resource).patch_status(name, &params, &Patch::Apply(&patch)).await;
+        let api: Api<DynamicObject> = api(self.client.clone(), namespace, &self.resource);
+        let written = api.patch_status(name, &params, &Patch::Apply(&patch)).await;
         let result = match &written {
             Ok(_) => "written",
             Err(kube::Error::Api(status)) if status.code == 409 => {
@@ -204,17 +203,6 @@ fn tell<T, Q: std::error::Error + 'static>(result: Result<T, kube::runtime::cont
     match result {
         Ok(_) | Err(kube::runtime::controller::Error::ObjectNotFound(_) | kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
         Err(error) => warn!(%error, "watch failed; trying again"),
-    }
-}
-
-fn resource(version: &str, kind: &str, plural: &str) -> ApiResource {
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, version, kind), plural)
-}
-
-fn api(client: Client, namespace: Option<&str>, resource: &ApiResource) -> Api<DynamicObject> {
-    match namespace {
-        Some(namespace) => Api::namespaced_with(client, namespace, resource),
-        None => Api::all_with(client, resource),
     }
 }
 

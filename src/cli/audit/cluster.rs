@@ -6,15 +6,12 @@ use tracing::{debug, warn};
 
 use super::{Audit, AuditArgs, progress::Progress, watch::version};
 use crate::{
-    audit::{
-        around::Neighbours,
-        judge,
-        listing::{Pages, Resource},
-        rendered::SELECTOR,
-    },
-    cli::{
-        doctor::cluster::{Cluster, Trouble, text},
-        inputs::Input,
+    audit::{around::Neighbours, judge, rendered::SELECTOR},
+    cli::inputs::Input,
+    cluster::{
+        Access, Cluster, ClusterError,
+        list::{Pages, Resource},
+        request::text,
     },
     model::{
         GROUP,
@@ -24,7 +21,7 @@ use crate::{
 };
 
 pub(super) async fn look(args: &AuditArgs, audit: &mut Audit<'_>) -> anyhow::Result<()> {
-    let cluster = Cluster::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+    let cluster = Cluster::connect(&Access { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() })?;
     let version = version(&cluster).await?;
     let api = format!("/apis/{GROUP}/{version}");
     let mut namespaces: Vec<_> = args.namespace.iter().map(|namespace| Some(namespace.as_str())).collect();
@@ -95,10 +92,10 @@ impl Look<'_, '_> {
         let mut gathered = Vec::new();
         loop {
             self.progress.show(self.audit.teller.summary.judged, &resource);
-            match pages.next().await.map_err(Trouble::from) {
+            match pages.next().await {
                 Ok(Some(page)) => gathered.extend(page),
                 Ok(None) => break,
-                Err(Trouble::Absent(why)) => return debug!(%resource, why, "not installed"),
+                Err(ClusterError::Absent(why)) => return debug!(%resource, why, "not installed"),
                 Err(trouble) => return self.unread(&resource, &trouble),
             }
         }
@@ -113,7 +110,7 @@ impl Look<'_, '_> {
         let mut pages = Pages::of(self.client, resource.clone(), self.limit);
         while !self.audit.teller.has_failed() {
             self.progress.show(self.audit.teller.summary.judged, &resource);
-            let page = match pages.next().await.map_err(Trouble::from) {
+            let page = match pages.next().await {
                 Ok(Some(page)) => page,
                 Ok(None) => return,
                 Err(trouble) => return self.unread(&resource, &trouble),
@@ -153,7 +150,7 @@ impl Look<'_, '_> {
         let mut pages = Pages::of(self.client, resource.clone(), self.limit);
         loop {
             self.progress.show(self.audit.teller.summary.judged, &resource);
-            match pages.next().await.map_err(Trouble::from) {
+            match pages.next().await {
                 Ok(Some(page)) => page.iter().for_each(|config_map| self.around.add_config_map(config_map)),
                 Ok(None) => break,
                 Err(trouble) => {
@@ -175,8 +172,8 @@ impl Look<'_, '_> {
     }
 
     /// Tells what could not be looked at.
-    fn unread(&mut self, resource: &Resource<'_>, trouble: &Trouble) {
-        let todo = trouble.todo(format!("grant list on {}", resource.plural));
+    fn unread(&mut self, resource: &Resource<'_>, trouble: &ClusterError) {
+        let todo = trouble.advice(format!("grant list on {}", resource.plural));
         self.progress.clear();
         self.audit
             .teller

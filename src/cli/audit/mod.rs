@@ -8,10 +8,8 @@ mod watch;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
-use anyhow::Context;
-
 pub(super) use self::args::AuditArgs;
-use super::{check::Ignores, exit::Exit, inputs::Input, teller::Teller, wants_color};
+use super::{check::Ignores, cluster::run as run_in_cluster, exit::Exit, inputs::Input, teller::Teller, wants_color};
 use crate::{
     model::subject::Subject,
     report::{Finding, Object},
@@ -29,10 +27,7 @@ pub(super) fn run(args: AuditArgs) -> anyhow::Result<Exit> {
     let teller = Teller::new(args.findings.output.open(&mut out, colors), args.findings.strict);
     let mut audit = Audit { teller, ignores };
     if args.inputs.is_empty() {
-        // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-        runtime.block_on(cluster::look(&args, &mut audit))?;
+        run_in_cluster(cluster::look(&args, &mut audit))?;
     } else {
         texts::look(&args.inputs, &mut audit);
     }

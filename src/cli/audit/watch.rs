@@ -10,34 +10,27 @@ use tracing::info;
 use super::AuditArgs;
 use crate::{
     audit::watch::{Watch, WatchScope},
-    cli::{
-        cluster::{Access, connect, newest_version},
-        doctor::cluster::{Cluster, Trouble},
-        exit::Exit,
-        print,
-        signals::Signals,
-    },
+    cli::{exit::Exit, print, signals::Signals},
+    cluster::{Access, Cluster, list::newest_version, openapi::documents},
     model::{
         GROUP,
         schema::{describes, merges_conditions},
         subject::Kind,
     },
-    webhook::cluster::documents,
 };
 
 /// Until an API server describes a CRD that it serves already.
 const DESCRIBED_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &AuditArgs) -> anyhow::Result<Exit> {
-    // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?.block_on(watch(args))
 }
 
 async fn watch(args: &AuditArgs) -> anyhow::Result<Exit> {
     // Before anything is done, so that a signal is never missed.
     let signals = Signals::watch()?;
-    let cluster = Cluster::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+    let access = Access { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() };
+    let cluster = Cluster::connect(&access)?;
     let version = version(&cluster).await?;
     if args.write_conditions {
         ensure_conditions_merge(&cluster, version).await?;
@@ -51,14 +44,14 @@ async fn watch(args: &AuditArgs) -> anyhow::Result<Exit> {
     info!(version, writes_conditions = args.write_conditions, "starting");
     print(&format!("tollgate audits {GROUP}/{version}, metrics on http://{}/metrics\n", watch.address()))?;
     // Without a deadline: a watch is one answer that goes on and on.
-    let access = Access { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() };
-    let client = connect(&access).await?;
+    let client = access.find()?.client()?;
     Ok(signals.run(|told| watch.run(client, told.wait())).await)
 }
 
 /// The newest version that is served.
 pub(super) async fn version(cluster: &Cluster) -> anyhow::Result<&'static str> {
-    newest_version(&cluster.client).await?.with_context(|| format!("no version of {GROUP} is served: there is nothing to audit"))
+    let version = newest_version(&cluster.client).await.with_context(|| format!("cannot ask what of {GROUP} is served"))?;
+    version.with_context(|| format!("no version of {GROUP} is served: there is nothing to audit"))
 }
 
 /// Where a CRD does not merge conditions by type, applying one would take the operator's away.
@@ -78,7 +71,7 @@ async fn ensure_conditions_merge(cluster: &Cluster, version: &str) -> anyhow::Re
 async fn described(cluster: &Cluster, version: &str) -> anyhow::Result<Vec<Value>> {
     let deadline = Instant::now() + DESCRIBED_WITHIN;
     loop {
-        let all = documents(&cluster.client).await.map_err(Trouble::from).context("cannot read the installed CRDs")?;
+        let all = documents(&cluster.client).await.context("cannot read the installed CRDs")?;
         let documents: Vec<_> = all.into_iter().filter(|(of, _)| *of == version).map(|(_, document)| document).collect();
         let is_whole = Kind::ALL.into_iter().all(|kind| documents.iter().any(|document| describes(document, version, kind)));
         if is_whole || Instant::now() > deadline {

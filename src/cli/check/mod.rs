@@ -17,14 +17,13 @@ pub(super) use self::{
     ignores::Ignores,
 };
 use super::{
-    cluster::Access,
     exit::Exit,
     inputs::{Input, expand},
     kustomize::Patches,
     teller::Teller,
     wants_color,
 };
-use crate::{manifest::Raw, report::Finding};
+use crate::{cluster::Access, manifest::Raw, report::Finding};
 
 pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     let CheckArgs { mut inputs, findings: FindingArgs { output, strict, config }, force_exclude, crd, kubeconfig, context } = args;

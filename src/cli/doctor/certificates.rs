@@ -14,12 +14,14 @@ use time::{Duration, OffsetDateTime};
 use x509_parser::parse_x509_certificate;
 
 use super::{
-    cluster::{Cluster, Trouble, text},
     hooks::{Endpoint, Hook},
     report::Notes,
     workload::Workloads,
 };
-use crate::webhook::dial;
+use crate::{
+    cluster::{Cluster, ClusterError, request::text},
+    webhook::dial,
+};
 
 /// What ends sooner than this should have been renewed.
 const SOON: Duration = Duration::days(14);
@@ -93,10 +95,10 @@ async fn served(cluster: &Cluster, endpoint: &Endpoint, workloads: &Workloads) -
                 match read.as_ref().map(|secret| text(secret, "/data/tls.crt")) {
                     Ok("") => {}
                     Ok(encoded) => return Ok((chain_in(encoded), format!("the one in Secret {namespace}/{secret}"))),
-                    Err(Trouble::Absent(_)) => {
+                    Err(ClusterError::Absent(_)) => {
                         return Err((format!("Secret {namespace}/{secret} is not there, and the pods wait for it"), RENEW.to_owned()));
                     }
-                    Err(trouble) => return Err((trouble.to_string(), trouble.todo(format!("grant get on secrets in {namespace}")))),
+                    Err(trouble) => return Err((trouble.to_string(), trouble.advice(format!("grant get on secrets in {namespace}")))),
                 }
             }
             Err(("no Secret with tls.crt is mounted behind the Service".to_owned(), "apply the manifests".to_owned()))

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::{
-    cluster::{Cluster, items, text},
-    report::Notes,
+use super::report::Notes;
+use crate::cluster::{
+    Cluster,
+    request::{items, text},
 };
 use crate::manifest::objects;
 
@@ -51,7 +52,7 @@ impl Installed {
                 match &listed {
                     Ok(configurations) => installed.add(&kind, shipped, configurations, notes),
                     Err(trouble) => {
-                        let todo = trouble.todo(format!("grant list on {}s", kind.to_lowercase()));
+                        let todo = trouble.advice(format!("grant list on {}s", kind.to_lowercase()));
                         notes.unknown("installed", format!("whether {name} is: {trouble}"), todo);
                     }
                 }

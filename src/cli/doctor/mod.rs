@@ -11,12 +11,10 @@
 //! | [`operator`] | ToolHive's operator: is it at work, and would it read what is stored |
 //! | [`redis`] | Redis, where its URL is given |
 //! | [`report`] | what was found, and what to do about it |
-//! | [`cluster`] | requests to the API server |
 //!
 //! Nothing is changed anywhere. What may not be read is told, and is not counted as well.
 
 mod certificates;
-pub(super) mod cluster;
 mod hooks;
 mod operator;
 mod reach;
@@ -28,16 +26,15 @@ mod workload;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Parser;
 
 use self::{
-    cluster::{Cluster, Trouble},
     hooks::Installed,
     operator::{Probe, Seen},
     report::{Notes, Report},
 };
-use super::{args::ReportFormat, exit::Exit, print, redis::RedisArgs};
+use super::{args::ReportFormat, cluster::run as run_in_cluster, exit::Exit, print, redis::RedisArgs};
+use crate::cluster::{Access, Cluster, ClusterError};
 
 /// Look whether the installed webhook works, and tell what to do where it does not.
 ///
@@ -76,10 +73,9 @@ pub(super) struct DoctorArgs {
 }
 
 pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
-    // The Kubernetes client takes the process' provider; a second one in the tree would make it panic without this.
+    // The Redis client takes the provider of the process; a second one in the tree would make it panic without this.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let report = runtime.block_on(look(args))?;
+    let report = run_in_cluster(look(args))?;
     print(&match args.output {
         ReportFormat::Human => report.human(),
         ReportFormat::Json => format!("{}\n", serde_json::to_string_pretty(&report)?),
@@ -89,11 +85,11 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
 
 async fn look(args: &DoctorArgs) -> anyhow::Result<Report> {
     let mut notes = Notes::default();
-    let cluster = Cluster::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await;
+    let cluster = Cluster::connect(&Access { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() });
     match (cluster, &args.redis.redis_url) {
         (Ok(cluster), _) => look_at_cluster(&cluster, &args.namespace, &mut notes).await,
-        (Err(error), None) => return Err(error),
-        (Err(error), Some(_)) => notes.unknown("cluster", format!("{error:#}"), "name a --kubeconfig"),
+        (Err(error), None) => return Err(error.into()),
+        (Err(error), Some(_)) => notes.unknown("cluster", error.to_string(), error.advice(String::new())),
     }
     if let Some(url) = &args.redis.redis_url {
         redis::look(&args.redis.settings(url)?, &mut notes).await?;
@@ -103,8 +99,8 @@ async fn look(args: &DoctorArgs) -> anyhow::Result<Report> {
 
 async fn look_at_cluster(cluster: &Cluster, namespace: &str, notes: &mut Notes) {
     // Every look would fail in the same way.
-    if let Err(trouble @ (Trouble::Unauthorized(_) | Trouble::Unreachable(_))) = cluster.get("/version").await {
-        return notes.unknown("cluster", format!("the API server at {}: {trouble}", cluster.url), trouble.todo(String::new()));
+    if let Err(trouble @ (ClusterError::Unauthorized(_) | ClusterError::Unreachable(_))) = cluster.get("/version").await {
+        return notes.unknown("cluster", format!("the API server at {}: {trouble}", cluster.url), trouble.advice(String::new()));
     }
     let installed = Installed::read(cluster, notes).await;
     for hook in &installed.hooks {

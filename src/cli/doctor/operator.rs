@@ -6,13 +6,15 @@
 use serde_json::{Value, json};
 
 use super::{
-    cluster::{Cluster, Trouble, items, text},
     report::Notes,
     workload::{Workload, Workloads, version_of},
 };
 use crate::{
-    audit::listing::{Pages, Resource},
-    cli::cluster::newest_version,
+    cluster::{
+        Cluster, ClusterError,
+        list::{Pages, Resource, newest_version},
+        request::{items, text},
+    },
     model::{
         GROUP,
         operator::is_operators,
@@ -45,7 +47,7 @@ pub(super) struct Seen {
     objects: usize,
     deployments: Vec<Deployed>,
     /// What could not be listed, why, and what to grant.
-    unread: Vec<(Trouble, &'static str)>,
+    unread: Vec<(ClusterError, &'static str)>,
 }
 
 #[derive(Debug)]
@@ -127,12 +129,12 @@ impl Seen {
             let resource = Resource { api: &api, plural, namespace: None, names_only: true, labels: "" };
             let mut pages = Pages::of(&cluster.client, resource, LIMIT);
             loop {
-                match pages.next().await.map_err(Trouble::from) {
+                match pages.next().await {
                     Ok(Some(page)) => {
                         self.objects += page.len();
                         self.on = page.iter().find_map(|object| finalizer_on(kind, object));
                     }
-                    Ok(None) | Err(Trouble::Absent(_)) => break,
+                    Ok(None) | Err(ClusterError::Absent(_)) => break,
                     Err(trouble) => {
                         self.unread.push((trouble, plural));
                         break;
@@ -149,7 +151,7 @@ impl Seen {
         let resource = Resource { api: "/apis/apps/v1", plural: "deployments", namespace: None, names_only: false, labels: "" };
         let mut pages = Pages::of(&cluster.client, resource, LIMIT);
         loop {
-            match pages.next().await.map_err(Trouble::from) {
+            match pages.next().await {
                 Ok(Some(page)) => self.deployments.extend(page.iter().filter_map(Deployed::read)),
                 Ok(None) => return,
                 Err(trouble) => return self.unread.push((trouble, "deployments")),

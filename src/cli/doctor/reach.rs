@@ -9,13 +9,16 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    cluster::{Answer, Cluster, Trouble, items, text},
-    report::Notes,
-};
-use crate::model::{
-    GROUP, VERSIONS,
-    subject::{Kind, ScopeKey},
+use super::report::Notes;
+use crate::{
+    cluster::{
+        Cluster, ClusterError,
+        request::{Created, items, text},
+    },
+    model::{
+        GROUP, VERSIONS,
+        subject::{Kind, ScopeKey},
+    },
 };
 
 const CHECK: &str = "reachable";
@@ -72,13 +75,13 @@ fn probe(version: &str, address: &str) -> Value {
     })
 }
 
-fn untold(hook: &str, trouble: &Trouble, notes: &mut Notes) {
-    let todo = trouble.todo(format!("grant create on {}; it is asked for with dryRun only", Kind::McpServer.plural()));
+fn untold(hook: &str, trouble: &ClusterError, notes: &mut Notes) {
+    let todo = trouble.advice(format!("grant create on {}; it is asked for with dryRun only", Kind::McpServer.plural()));
     notes.unknown(CHECK, format!("whether {hook} is: {trouble}"), todo);
 }
 
 /// What the answer to the faulty create tells; whether /validate was asked.
-fn judge_refusal(answer: &Answer, namespace: &str, notes: &mut Notes) -> bool {
+fn judge_refusal(answer: &Created, namespace: &str, notes: &mut Notes) -> bool {
     let message = text(&answer.body, "/message");
     // Where the webhook refuses, the causes' reasons are rules; where a schema does, they are Kubernetes' own words.
     let is_ours = items(&answer.body, "/details/causes").iter().any(|cause| text(cause, "/reason") == "TG009");
@@ -107,7 +110,7 @@ fn judge_refusal(answer: &Answer, namespace: &str, notes: &mut Notes) -> bool {
 }
 
 /// What the answer to the good create tells.
-fn judge_rename(answer: &Answer, notes: &mut Notes) {
+fn judge_rename(answer: &Created, notes: &mut Notes) {
     let limits = answer.body.pointer("/spec/rateLimiting");
     let says = |scope: ScopeKey| limits.and_then(|limits| limits.get(scope.key())).is_some();
     let message = text(&answer.body, "/message");

@@ -2,27 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    cluster::{Cluster, Trouble},
-    report::Notes,
-};
+use super::report::Notes;
 use crate::{
+    cluster::{Cluster, ClusterError, openapi::documents},
     model::{
         GROUP, VERSIONS,
         schema::dropped,
         subject::{Kind, ScopeKey},
     },
-    webhook::cluster::documents,
 };
 
 const UPGRADE: &str = "upgrade ToolHive's CRDs (Helm does not do it), or without ToolHive `tollgate crds | kubectl apply -f -`";
 
 /// Looks at the CRDs; the newest version that is served. Where ToolHive's operator is at work, `global` is not missed: it would not read it.
 pub(super) async fn look(cluster: &Cluster, has_operator: bool, notes: &mut Notes) -> Option<&'static str> {
-    let documents = match documents(&cluster.client).await.map_err(Trouble::from) {
+    let documents = match documents(&cluster.client).await {
         Ok(documents) => documents,
         Err(trouble) => {
-            let todo = trouble.todo("grant get on the nonResourceURLs /openapi/v3 and /openapi/v3/*".to_owned());
+            let todo = trouble.advice("grant get on the nonResourceURLs /openapi/v3 and /openapi/v3/*".to_owned());
             notes.unknown("crds", format!("what the installed CRDs know: {trouble}"), todo);
             return None;
         }
@@ -56,7 +53,7 @@ pub(super) async fn look(cluster: &Cluster, has_operator: bool, notes: &mut Note
     }
     for kind in Kind::ALL {
         let path = format!("/apis/{GROUP}/{}/{}?limit=1", served.first().unwrap_or(&VERSIONS[0]), kind.plural());
-        if let Err(Trouble::Absent(_)) = cluster.get(&path).await {
+        if let Err(ClusterError::Absent(_)) = cluster.get(&path).await {
             notes.problem("crds", format!("{} is not served", kind.name()), UPGRADE);
         }
     }

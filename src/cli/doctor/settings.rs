@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    cluster::{items, text},
     hooks::{Endpoint, Hook},
     report::Notes,
 };
+use crate::cluster::request::{items, text};
 
 const FROM_MANIFESTS: &str = "take it from manifests/base/webhooks.yaml";
 /// The API server waits this long for a hook that says nothing about it.

@@ -5,11 +5,16 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::Value;
 
 use super::{
-    cluster::{Cluster, Trouble, items, text},
     hooks::{Endpoint, Installed},
     report::Notes,
 };
-use crate::cli::version::VERSION;
+use crate::{
+    cli::version::VERSION,
+    cluster::{
+        Cluster, ClusterError,
+        request::{items, text},
+    },
+};
 
 /// What is known of each Service.
 pub(super) type Workloads = HashMap<Endpoint, Workload>;
@@ -41,7 +46,7 @@ async fn look_at_service(cluster: &Cluster, namespace: &str, name: &str, port: u
     let at = format!("Service {namespace}/{name}");
     let service = match cluster.get(&format!("/api/v1/namespaces/{namespace}/services/{name}")).await {
         Ok(service) => service,
-        Err(Trouble::Absent(_)) => {
+        Err(ClusterError::Absent(_)) => {
             notes.problem(
                 "service",
                 format!("{at}, which the webhooks call, is not there"),
@@ -50,7 +55,7 @@ async fn look_at_service(cluster: &Cluster, namespace: &str, name: &str, port: u
             return None;
         }
         Err(trouble) => {
-            notes.unknown("service", format!("{at}: {trouble}"), trouble.todo(format!("grant get on services in {namespace}")));
+            notes.unknown("service", format!("{at}: {trouble}"), trouble.advice(format!("grant get on services in {namespace}")));
             return None;
         }
     };
@@ -73,7 +78,7 @@ async fn look_at_endpoints(cluster: &Cluster, namespace: &str, name: &str, notes
             return notes.unknown(
                 "endpoints",
                 format!("of {namespace}/{name}: {trouble}"),
-                trouble.todo(format!("grant list on endpointslices in {namespace}")),
+                trouble.advice(format!("grant list on endpointslices in {namespace}")),
             );
         }
     };
@@ -107,7 +112,7 @@ async fn behind(cluster: &Cluster, namespace: &str, service: &Value, notes: &mut
         match cluster.list(&path).await {
             Ok(found) => found.iter().filter_map(|object| object.pointer(template)).for_each(|pod| workload.add(pod)),
             Err(trouble) => {
-                let todo = trouble.todo(format!("grant list on pods and deployments in {namespace}"));
+                let todo = trouble.advice(format!("grant list on pods and deployments in {namespace}"));
                 notes.unknown("version", format!("what runs behind the Service: {trouble}"), todo);
             }
         }

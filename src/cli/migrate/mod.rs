@@ -18,13 +18,13 @@ pub(super) use self::args::MigrateArgs;
 use self::patches::patched_places;
 use super::{
     check::{Ignores, crd},
-    cluster::Access,
     exit::Exit,
     inputs::{Input, expand},
     signals::stop_flag,
     unless_reader_left,
 };
 use crate::{
+    cluster::Access,
     manifest::{
         MARK, Raw, Splitter, Text, gives_ours,
         migrate::{Left, Migration, migrate, migrate_for},

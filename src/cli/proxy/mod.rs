@@ -3,7 +3,6 @@
 pub(super) mod args;
 mod callers;
 mod front;
-mod object;
 mod settings;
 mod trust;
 mod watch;

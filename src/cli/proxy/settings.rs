@@ -11,9 +11,9 @@ use super::{
 use crate::{
     cli::{
         args::Drain,
-        cluster::Access,
         target::{Read, StoreSettings, WhichArgs},
     },
+    cluster::Access,
     manifest::server::LimitedServer,
     mcp::DenialForm,
     proxy::{

@@ -10,15 +10,13 @@ use kube::Client;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{
-    object::{Named, Object},
-    trust::api_servers,
-};
+use super::trust::api_servers;
 use crate::{
-    cli::{
-        cluster::{Access, newest_version},
-        doctor::cluster::Trouble,
-        target::workable,
+    cli::target::workable,
+    cluster::{
+        Access, ClusterError,
+        list::newest_version,
+        watch::{ObjectKey, WatchedObject},
     },
     manifest::server::LimitedServer,
     model::{
@@ -26,7 +24,6 @@ use crate::{
         subject::{Kind, RefKind},
     },
     proxy::follow::InForce,
-    webhook::cluster::connect,
 };
 
 /// For all that is asked before the proxy can begin.
@@ -80,13 +77,13 @@ pub(super) struct Found {
 
 /// A server in the cluster, followed.
 pub(super) struct Watched {
-    server: Object,
-    sign_in: Option<Object>,
+    server: WatchedObject,
+    sign_in: Option<WatchedObject>,
 }
 
 /// Finds the object, and what it names. `needs_issuer` where no flag says who issues tokens.
 pub(super) async fn find(named: &ObjectName, access: &Access, needs_issuer: bool) -> anyhow::Result<Found> {
-    let cluster = connect::find(access.kubeconfig.as_deref(), access.context.as_deref())?;
+    let cluster = access.find()?;
     let api_servers = api_servers(&cluster.config.cluster_url);
     let client = cluster.client()?;
     let look = timeout(DEADLINE, look(&client, named, needs_issuer)).await;
@@ -95,7 +92,7 @@ pub(super) async fn find(named: &ObjectName, access: &Access, needs_issuer: bool
 }
 
 async fn look(client: &Client, named: &ObjectName, needs_issuer: bool) -> anyhow::Result<(LimitedServer, Watched)> {
-    let version = newest_version(client).await?;
+    let version = newest_version(client).await.with_context(|| format!("cannot ask what of {GROUP} is served"))?;
     let version = version.with_context(|| format!("no version of {GROUP} is served: the CRDs are not installed"))?;
     let server = the_only(client, version, named).await?;
     let source = workable(&server.label, LimitedServer::of_object(&server.value))?;
@@ -112,12 +109,12 @@ async fn look(client: &Client, named: &ObjectName, needs_issuer: bool) -> anyhow
 }
 
 /// The server with this name, of whichever kind.
-async fn the_only(client: &Client, version: &str, named: &ObjectName) -> anyhow::Result<Object> {
+async fn the_only(client: &Client, version: &str, named: &ObjectName) -> anyhow::Result<WatchedObject> {
     let ObjectName { kind: wanted, namespace, name } = named;
     let mut found = Vec::new();
     let mut unread = None;
     for kind in Kind::ALL.into_iter().filter(|kind| wanted.is_none_or(|wanted| wanted == *kind)) {
-        match Object::begin(client.clone(), Named { version, kind: kind.name(), plural: kind.plural(), namespace, name }).await {
+        match WatchedObject::begin(client.clone(), ObjectKey { version, kind: kind.name(), plural: kind.plural(), namespace, name }).await {
             Ok(server) => found.extend(server),
             Err(trouble) => unread = Some(cannot_read(kind.plural(), &trouble)),
         }
@@ -137,20 +134,20 @@ async fn the_only(client: &Client, version: &str, named: &ObjectName) -> anyhow:
 }
 
 /// What the server names to say who issues tokens, if it names anything.
-async fn sign_in(client: &Client, version: &str, source: &LimitedServer) -> anyhow::Result<Option<Object>> {
+async fn sign_in(client: &Client, version: &str, source: &LimitedServer) -> anyhow::Result<Option<WatchedObject>> {
     let (kind, plural) = (RefKind::OidcConfig.name(), RefKind::OidcConfig.plural());
     let Some(sign_in) = &source.sign_in else { return Ok(None) };
     let Some(at) = sign_in.elsewhere.as_ref().filter(|at| at.kind == kind) else { return Ok(None) };
-    let wanted = Named { version, kind, plural, namespace: &source.server.namespace, name: &at.name };
-    let found = Object::begin(client.clone(), wanted).await.map_err(|trouble| cannot_read(plural, &trouble))?;
+    let wanted = ObjectKey { version, kind, plural, namespace: &source.server.namespace, name: &at.name };
+    let found = WatchedObject::begin(client.clone(), wanted).await.map_err(|trouble| cannot_read(plural, &trouble))?;
     let found = found.with_context(|| format!("{} names the {kind} {:?}, which is not there", at.path, at.name))?;
     let described = sign_in.clone().described_by(&found.value);
     ensure!(described.issuer.is_some(), "{} says no issuer", found.label);
     Ok(Some(found))
 }
 
-fn cannot_read(plural: &str, trouble: &Trouble) -> anyhow::Error {
-    let todo = trouble.todo(format!("grant list and watch on {plural} (manifests/components/proxy does)"));
+fn cannot_read(plural: &str, trouble: &ClusterError) -> anyhow::Error {
+    let todo = trouble.advice(format!("grant list and watch on {plural} (manifests/components/proxy does)"));
     anyhow!("cannot read {plural}: {trouble}: {todo}")
 }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
-use tollgate::audit::listing::{Pages, Resource};
+use tollgate::cluster::list::{Pages, Resource};
 
 use super::{
     installed::install_oidc_configs,

@@ -17,9 +17,10 @@ use self::{
 };
 use crate::{
     cli::{
-        cluster,
+        cluster::run,
         inputs::{Input, expand},
     },
+    cluster::Access,
     manifest::objects,
     model::{
         GROUP,
@@ -48,7 +49,7 @@ struct Crd {
 
 impl Crds {
     /// From files, or from the cluster where that is named.
-    pub(super) fn load(named: &[PathBuf], access: &cluster::Access) -> anyhow::Result<Self> {
+    pub(super) fn load(named: &[PathBuf], access: &Access) -> anyhow::Result<Self> {
         let mut crds = Self { by_kind_and_version: HashMap::new(), judge: Judge::new() };
         for name in named {
             let found = documents(name, access)?;
@@ -115,7 +116,7 @@ fn lost(path: FieldPath) -> Finding {
 }
 
 /// What the installed CRDs keep, as the rename asks it.
-pub(in crate::cli) fn schema(named: &[PathBuf], access: &cluster::Access) -> anyhow::Result<Schema> {
+pub(in crate::cli) fn schema(named: &[PathBuf], access: &Access) -> anyhow::Result<Schema> {
     let mut described = Vec::new();
     for name in named {
         let before = described.len();
@@ -141,7 +142,7 @@ fn described_by(crd: &Value) -> Vec<(String, Value)> {
 }
 
 /// The CRDs in a file or in the files of a folder, or those of the cluster.
-fn documents(name: &PathBuf, access: &cluster::Access) -> anyhow::Result<Vec<Value>> {
+fn documents(name: &PathBuf, access: &Access) -> anyhow::Result<Vec<Value>> {
     if name.as_os_str() == CLUSTER {
         return from_cluster(access);
     }
@@ -165,9 +166,9 @@ fn from_file(path: &PathBuf) -> anyhow::Result<Vec<Value>> {
     objects(text).with_context(|| format!("{} cannot be read", path.display()))
 }
 
-fn from_cluster(access: &cluster::Access) -> anyhow::Result<Vec<Value>> {
-    cluster::run(async {
-        let client = cluster::connect(access).await?;
+fn from_cluster(access: &Access) -> anyhow::Result<Vec<Value>> {
+    run(async {
+        let client = access.find()?.client()?;
         let mut found = Vec::new();
         for kind in Kind::ALL {
             let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{}.{GROUP}", kind.plural());

@@ -9,14 +9,19 @@ use std::{
 use futures_util::StreamExt;
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta},
+    api::{DynamicObject, PartialObjectMeta},
     runtime::{WatchStreamExt, watcher},
 };
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::watch::{Receiver, Sender, channel},
+    task::JoinSet,
+    time::sleep,
+};
 use tracing::{debug, info, warn};
 
+use super::watch::{api, ours, refusal};
 use crate::model::{
-    GROUP, VERSIONS,
+    VERSIONS,
     operator::{Operator, is_operators},
     subject::{Kind, RefKind},
 };
@@ -50,8 +55,8 @@ enum Sight {
 #[derive(Debug)]
 struct Sights {
     kinds: Mutex<[Sight; 3]>,
-    operator: watch::Sender<Operator>,
-    asked: watch::Sender<bool>,
+    operator: Sender<Operator>,
+    asked: Sender<bool>,
 }
 
 impl Sights {
@@ -96,9 +101,9 @@ fn report(operator: Operator) {
 }
 
 /// Begins to watch. The second receiver is true once every kind was asked for.
-pub(super) fn follow(client: &Client, tasks: &mut JoinSet<()>) -> (watch::Receiver<Operator>, watch::Receiver<bool>) {
-    let (operator, known) = watch::channel(Operator::Unknown);
-    let (asked, was_asked) = watch::channel(false);
+pub fn follow(client: &Client, tasks: &mut JoinSet<()>) -> (Receiver<Operator>, Receiver<bool>) {
+    let (operator, known) = channel(Operator::Unknown);
+    let (asked, was_asked) = channel(false);
     let sights = Arc::new(Sights { kinds: Mutex::new([Sight::Waiting; 3]), operator, asked });
     for (at, (kind, plural)) in kinds().into_iter().enumerate() {
         let (client, sights) = (client.clone(), sights.clone());
@@ -115,8 +120,8 @@ async fn keep_watching(client: Client, kind: &str, plural: &str, see: impl Fn(Si
     loop {
         let mut was_served = false;
         for version in VERSIONS {
-            let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, version, kind), plural);
-            was_served |= watch_version(Api::all_with(client.clone(), &resource), plural, &see).await;
+            let api = api(client.clone(), None, &ours(version, kind, plural));
+            was_served |= watch_version(api, plural, &see).await;
         }
         if was_served {
             sleep(DOUBT).await;
@@ -138,34 +143,17 @@ async fn watch_version(api: Api<PartialObjectMeta<DynamicObject>>, plural: &str,
                     see(sight);
                 }
             }
-            Err(error) if is_not_found(&error) => break,
+            Err(error) if refusal(&error) == Some(404) => break,
             Err(error) => {
                 debug!(resource = plural, %error, "watch failed; trying again");
                 // Without any answer, the CRDs cannot be read either, which is reported once.
-                if !managed.is_complete && is_answer(&error) {
+                if !managed.is_complete && refusal(&error).is_some() {
                     see(Sight::Hidden);
                 }
             }
         }
     }
     managed.is_complete
-}
-
-fn is_not_found(error: &watcher::Error) -> bool {
-    status(error) == Some(404)
-}
-
-fn is_answer(error: &watcher::Error) -> bool {
-    status(error).is_some()
-}
-
-fn status(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
-            Some(status.code)
-        }
-        _ => None,
-    }
 }
 
 /// The objects of one kind that carry a finalizer of the operator.

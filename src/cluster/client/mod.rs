@@ -3,11 +3,14 @@
 //! The kubeconfig is the one that is named, else the files of `$KUBECONFIG` that exist, merged, else `~/.kube/config`. Where these name no
 //! cluster, a pod uses its service account.
 
+mod proxies;
+
 use std::{
     env,
     ffi::OsString,
     fmt, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use http::Uri;
@@ -15,10 +18,26 @@ use kube::{
     Client, Config,
     config::{Cluster, ExecAuthCluster, Kubeconfig, KubeconfigError},
 };
-use rustls::pki_types::{CertificateDer, pem::PemObject};
-use thiserror::Error;
+use rustls::{
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
-use super::proxies::{self, Environment};
+use self::proxies::Environment;
+use super::ClusterError;
+
+/// How long a cluster that the user did not name may hold up the start.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Which cluster, as the user names it.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// A kubeconfig; without one, as kubectl finds it, or the service account of the pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of it; without one, its current context.
+    pub context: Option<String>,
+}
 
 /// Who named a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,38 +56,6 @@ impl fmt::Display for Origin {
             Self::Named(files) | Self::Implicit(files) => f.write_str(files),
             Self::Pod => f.write_str("the service account"),
         }
-    }
-}
-
-/// Why there is no way into a cluster.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum AccessError {
-    /// Nothing names one.
-    #[error("there is no cluster to look at: {0}; name a --kubeconfig")]
-    NoCluster(String),
-    /// What names one cannot be used.
-    #[error("cannot use {origin}: {error}")]
-    Config {
-        /// What names it.
-        origin: Origin,
-        /// What is wrong.
-        error: String,
-    },
-    /// It describes no client that works.
-    #[error("cannot make a Kubernetes client of {origin}: {error}")]
-    Client {
-        /// What names it.
-        origin: Origin,
-        /// What is wrong.
-        error: String,
-    },
-}
-
-impl AccessError {
-    /// Whether the user did not name the cluster, so that it may be an old one.
-    pub fn is_of_implicit(&self) -> bool {
-        matches!(self, Self::Config { origin: Origin::Implicit(_), .. } | Self::Client { origin: Origin::Implicit(_), .. })
     }
 }
 
@@ -91,43 +78,64 @@ impl Found {
     ///
     /// # Errors
     /// When a certificate, key or credential cannot be used.
-    pub fn client(self) -> Result<Client, AccessError> {
+    pub fn client(self) -> Result<Client, ClusterError> {
+        // kube takes the provider of the process, and panics where there are two in the tree and none was chosen.
+        let _ = ring::default_provider().install_default();
         let origin = self.origin;
-        Client::try_from(self.config).map_err(|error| AccessError::Client { origin, error: error.to_string() })
+        Client::try_from(self.config).map_err(|error| ClusterError::Client { origin, error: error.to_string() })
+    }
+
+    /// The client of tasks that repeat what fails at their own pace. A credential plugin of a cluster that the user did not name has
+    /// [`PATIENCE`] to finish.
+    ///
+    /// # Errors
+    /// When a certificate, key or credential cannot be used, or is not there in time.
+    pub async fn client_in_time(mut self) -> Result<Client, ClusterError> {
+        self.config.default_retry = false;
+        if !self.is_implicit() {
+            return self.client();
+        }
+        // The plugin may wait for somebody to sign in. On a thread of its own, since the runtime waits for its own at the end.
+        let origin = self.origin.clone();
+        let (tell, told) = oneshot::channel();
+        let runtime = Handle::current();
+        std::thread::spawn(move || {
+            let _in_runtime = runtime.enter();
+            let _ = tell.send(self.client());
+        });
+        let late = |error| ClusterError::Client { origin, error };
+        match timeout(PATIENCE, told).await {
+            Ok(Ok(client)) => client,
+            Ok(Err(_)) => Err(late("the credential plugin failed".to_owned())),
+            Err(_) => Err(late(format!("the credential plugin has not finished within {PATIENCE:?}"))),
+        }
     }
 }
 
-/// The cause at the bottom of an error of kube's: the others say only that there is one.
-pub fn cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
+impl Access {
+    /// Finds the cluster of the kubeconfig or context, or the one that kubectl would use.
+    ///
+    /// # Errors
+    /// When there is none, or what names it cannot be used.
+    pub fn find(&self) -> Result<Found, ClusterError> {
+        let (files, none) = match &self.kubeconfig {
+            Some(path) => (vec![path.clone()], String::new()),
+            None => implicit_files(env::var_os("KUBECONFIG"), env::home_dir()),
+        };
+        let is_named = self.kubeconfig.is_some() || self.context.is_some();
+        let origin = |files: String| if is_named { Origin::Named(files) } else { Origin::Implicit(files) };
+        let failed = |files: String, error| ClusterError::Config { origin: origin(files), error };
+        let merged = merged(&files).map_err(|(file, error)| failed(file.display().to_string(), error))?;
+        if !is_named && merged.clusters.is_empty() && merged.contexts.is_empty() {
+            return if is_in_cluster() { in_pod() } else { Err(ClusterError::NoCluster(none)) };
+        }
+        if files.is_empty() {
+            return Err(ClusterError::NoCluster(format!("{none}, so there is no --context")));
+        }
+        let shown = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+        let config = config(merged, self.context.as_deref()).map_err(|error| failed(shown.clone(), error))?;
+        Ok(Found { config, origin: origin(shown) })
     }
-    error.to_string()
-}
-
-/// Finds the cluster of a kubeconfig or context, or the one that kubectl would use.
-///
-/// # Errors
-/// When there is none, or what names it cannot be used.
-pub fn find(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Found, AccessError> {
-    let (files, none) = match kubeconfig {
-        Some(path) => (vec![path.to_owned()], String::new()),
-        None => implicit_files(env::var_os("KUBECONFIG"), env::home_dir()),
-    };
-    let is_named = kubeconfig.is_some() || context.is_some();
-    let origin = |files: String| if is_named { Origin::Named(files) } else { Origin::Implicit(files) };
-    let failed = |files: String, error| AccessError::Config { origin: origin(files), error };
-    let merged = merged(&files).map_err(|(file, error)| failed(file.display().to_string(), error))?;
-    if !is_named && merged.clusters.is_empty() && merged.contexts.is_empty() {
-        return if super::is_in_cluster() { in_pod() } else { Err(AccessError::NoCluster(none)) };
-    }
-    if files.is_empty() {
-        return Err(AccessError::NoCluster(format!("{none}, so there is no --context")));
-    }
-    let shown = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
-    let config = config(merged, context).map_err(|error| failed(shown.clone(), error))?;
-    Ok(Found { config, origin: origin(shown) })
 }
 
 /// The files that kubectl would read, and what there is to say if they name no cluster.
@@ -162,8 +170,13 @@ fn merged(files: &[PathBuf]) -> Result<Kubeconfig, (&Path, String)> {
     Ok(merged)
 }
 
-fn in_pod() -> Result<Found, AccessError> {
-    let config = Config::incluster().map_err(|error| AccessError::Config { origin: Origin::Pod, error: error.to_string() })?;
+/// Whether this process runs in a pod with a service account.
+fn is_in_cluster() -> bool {
+    env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
+fn in_pod() -> Result<Found, ClusterError> {
+    let config = Config::incluster().map_err(|error| ClusterError::Config { origin: Origin::Pod, error: error.to_string() })?;
     Ok(Found { config, origin: Origin::Pod })
 }
 

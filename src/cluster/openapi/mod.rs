@@ -2,7 +2,9 @@
 //!
 //! The index names each document with a hash of its content, so that an unchanged CRD costs one small request.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod doubt;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::Request;
@@ -15,7 +17,8 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{PATIENCE, connect::cause, doubt::Doubt};
+use self::doubt::Doubt;
+use super::{ClusterError, client::PATIENCE, error::cause};
 use crate::model::{GROUP, VERSIONS, schema::Schema};
 
 /// For one look; the API server builds the document of a new CRD when it is first asked.
@@ -35,18 +38,28 @@ struct Document {
 type Documents = BTreeMap<&'static str, Document>;
 
 /// Keeps a schema as the cluster has it. An API server that is away leaves what was last known.
-pub(super) struct Follower {
-    pub(super) client: Client,
-    pub(super) schema: Arc<ArcSwap<Schema>>,
+pub struct SchemaFollower {
+    /// Of the cluster.
+    pub client: Client,
+    /// What is kept.
+    pub schema: Arc<ArcSwap<Schema>>,
     /// Becomes true with the first answer.
-    pub(super) answered: watch::Sender<bool>,
-    pub(super) every: Duration,
+    pub answered: watch::Sender<bool>,
+    /// How often it is compared with the cluster.
+    pub every: Duration,
     /// Where a cluster comes from that the user did not name, so that it may be an old one: an answer is not waited for as long.
-    pub(super) unnamed: Option<String>,
+    pub unnamed: Option<String>,
 }
 
-impl Follower {
-    pub(super) async fn follow(self) {
+impl fmt::Debug for SchemaFollower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SchemaFollower").field("every", &self.every).finish_non_exhaustive()
+    }
+}
+
+impl SchemaFollower {
+    /// Follows forever.
+    pub async fn follow(self) {
         let mut ticks = interval(self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What is known to the last detail; nothing while anything is in doubt.
@@ -110,10 +123,13 @@ impl Follower {
     }
 }
 
-/// The documents of the group's versions, as they are now.
-pub(super) async fn documents(client: &Client) -> Result<Vec<(&'static str, Value)>, kube::Error> {
+/// The OpenAPI v3 documents of the group's versions. A version that is not served has none.
+///
+/// # Errors
+/// When the API server does not answer, or not to us.
+pub async fn documents(client: &Client) -> Result<Vec<(&'static str, Value)>, ClusterError> {
     let index: Index = client.request(get("/openapi/v3")?).await?;
-    read(client, &index.of_group()).await
+    Ok(read(client, &index.of_group()).await?)
 }
 
 async fn read(client: &Client, named: &Documents) -> Result<Vec<(&'static str, Value)>, kube::Error> {

@@ -10,7 +10,8 @@ use http::Request;
 use kube::{Client, core::Status};
 use serde_json::Value;
 
-use crate::model::GROUP;
+use super::ClusterError;
+use crate::model::{GROUP, VERSIONS};
 
 /// What is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,12 +74,12 @@ impl<'a> Pages<'a> {
     ///
     /// # Errors
     /// When the API server does not answer, or not to us. The pages before stay true.
-    pub async fn next(&mut self) -> Result<Option<Vec<Value>>, kube::Error> {
+    pub async fn next(&mut self) -> Result<Option<Vec<Value>>, ClusterError> {
         let Some(token) = self.token.take() else { return Ok(None) };
         let mut page = match self.ask(&token).await {
             Err(kube::Error::Api(status)) if status.code == 410 && !token.is_empty() => match newer_token(&status) {
                 Some(token) => self.ask(token).await?,
-                None => return Err(kube::Error::Api(status)),
+                None => return Err(kube::Error::Api(status).into()),
             },
             answer => answer?,
         };
@@ -108,18 +109,16 @@ fn newer_token(status: &Status) -> Option<&str> {
     status.metadata.as_ref()?.continue_.as_deref().filter(|token| !token.is_empty())
 }
 
-/// The versions of our group that are served, the API server's favourite first; none where the group is not installed.
+/// The newest version of our group that is served; `None` where the group is not installed.
 ///
 /// # Errors
 /// When the API server does not answer, or not to us.
-pub async fn served_versions(client: &Client) -> Result<Vec<String>, kube::Error> {
+pub async fn newest_version(client: &Client) -> Result<Option<&'static str>, ClusterError> {
     let request = Request::get(format!("/apis/{GROUP}")).header("Accept", "application/json");
-    match client.request::<Value>(request.body(Vec::new()).map_err(kube::Error::HttpError)?).await {
-        Ok(group) => {
-            let versions = group.get("versions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            Ok(versions.iter().filter_map(|version| Some(version.get("version")?.as_str()?.to_owned())).collect())
-        }
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
+    let group: Value = match client.request(request.body(Vec::new()).map_err(kube::Error::HttpError)?).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),
+        group => group?,
+    };
+    let served = group.get("versions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    Ok(VERSIONS.into_iter().find(|version| served.iter().any(|served| served.get("version").and_then(Value::as_str) == Some(*version))))
 }

@@ -13,7 +13,7 @@ use std::{
 use futures_util::StreamExt;
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta},
+    api::{ApiResource, DynamicObject, PartialObjectMeta},
     runtime::{
         reflector::{ObjectRef, Store, store::Writer},
         watcher::{self, DefaultBackoff, watcher},
@@ -25,8 +25,9 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+use super::watch::{api, core, ours};
 use crate::{
-    model::{GROUP, VERSIONS, subject::RefKind},
+    model::{VERSIONS, subject::RefKind},
     rules::References,
 };
 
@@ -34,7 +35,7 @@ use crate::{
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Names that are known, by kind and by the namespace that is watched; the empty one stands for all.
-pub(super) struct Known(HashMap<(RefKind, String), Watched>);
+pub struct KnownReferences(HashMap<(RefKind, String), Watched>);
 
 struct Watched {
     resource: ApiResource,
@@ -44,26 +45,20 @@ struct Watched {
 }
 
 /// Begins to watch.
-pub(super) fn follow(client: &Client, secrets_in: &[String], tasks: &mut JoinSet<()>) -> Known {
-    let ours = |kind: RefKind| {
-        let gvk = GroupVersionKind::gvk(GROUP, VERSIONS[0], kind.name());
-        ((kind, String::new()), ApiResource::from_gvk_with_plural(&gvk, kind.plural()))
-    };
-    let configs = [ours(RefKind::OidcConfig), ours(RefKind::ExternalAuthConfig)];
-    let secret = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", RefKind::Secret.name()), RefKind::Secret.plural());
+pub fn follow(client: &Client, secrets_in: &[String], tasks: &mut JoinSet<()>) -> KnownReferences {
+    let config = |kind: RefKind| ((kind, String::new()), ours(VERSIONS[0], kind.name(), kind.plural()));
+    let configs = [config(RefKind::OidcConfig), config(RefKind::ExternalAuthConfig)];
+    let secret = core(RefKind::Secret.name(), RefKind::Secret.plural());
     let secrets = secrets_in.iter().map(|namespace| ((RefKind::Secret, namespace.clone()), secret.clone()));
     let watched = configs.into_iter().chain(secrets).map(|(key, resource)| {
         let watched = watch(client, &key.1, resource, tasks);
         (key, watched)
     });
-    Known(watched.collect())
+    KnownReferences(watched.collect())
 }
 
 fn watch(client: &Client, namespace: &str, resource: ApiResource, tasks: &mut JoinSet<()>) -> Watched {
-    let api: Api<PartialObjectMeta<DynamicObject>> = match namespace {
-        "" => Api::all_with(client.clone(), &resource),
-        namespace => Api::namespaced_with(client.clone(), namespace, &resource),
-    };
+    let api = api(client.clone(), Some(namespace).filter(|namespace| !namespace.is_empty()), &resource);
     let writer = Writer::new(resource.clone());
     let names = writer.as_reader();
     let complete = Arc::new(AtomicBool::new(false));
@@ -140,7 +135,7 @@ impl Sight {
     }
 }
 
-impl References for Known {
+impl References for KnownReferences {
     fn exists(&self, kind: RefKind, namespace: &str, name: &str) -> Option<bool> {
         let watched = self.0.get(&(kind, String::new())).or_else(|| self.0.get(&(kind, namespace.to_owned())))?;
         let object = ObjectRef::new_with(name, watched.resource.clone()).within(namespace);
@@ -148,7 +143,7 @@ impl References for Known {
     }
 }
 
-impl fmt::Debug for Known {
+impl fmt::Debug for KnownReferences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.keys()).finish()
     }

@@ -1,38 +1,51 @@
-//! The optional look into a cluster: which CRDs are installed, and which of the objects that ours refer to are there.
+//! What reviews know of the world: which CRDs are installed, whether ToolHive's operator is running, and which of the objects that ours
+//! refer to are there.
 //!
 //! Everything is kept at hand by background tasks; a review asks memory only. What cannot be read (no permission, no such kind, no
 //! connection) is unknown, and unknown never denies.
 
-pub mod connect;
-mod doubt;
-mod openapi;
-mod operator;
-mod proxies;
-mod references;
-
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use kube::Client;
-use serde_json::Value;
-use tokio::{
-    runtime::Handle,
-    sync::{oneshot, watch},
-    task::JoinSet,
-    time::{sleep, timeout},
+use tokio::{sync::watch, task::JoinSet, time::sleep};
+
+use crate::{
+    cluster::{
+        ClusterError,
+        client::{Found, PATIENCE},
+        openapi::SchemaFollower,
+        operator, references,
+    },
+    model::{operator::Operator, schema::Schema},
+    rules::References,
 };
 
-pub use self::connect::AccessError;
-use self::{connect::Found, openapi::Follower};
-use super::World;
-use crate::model::{operator::Operator, schema::Schema};
+/// What reviews know of the world; replaced as a whole when it changes.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// What the installed CRDs know.
+    pub schema: Arc<ArcSwap<Schema>>,
+    /// Whether the cluster has answered yet what its CRDs and its operator are; true where there is none to ask, or where it is not waited for
+    /// any longer.
+    pub schema_answered: watch::Receiver<bool>,
+    /// What is known of ToolHive's operator.
+    pub operator: watch::Receiver<Operator>,
+    /// Where referenced objects are looked up.
+    pub references: Option<Arc<dyn References + Send + Sync>>,
+}
 
-/// How long a cluster that the user did not name may hold up the start.
-const PATIENCE: Duration = Duration::from_secs(3);
+impl World {
+    /// A world without a cluster.
+    pub fn told(schema: Schema, operator: Operator) -> Self {
+        let (_, schema_answered) = watch::channel(true);
+        let (_, operator) = watch::channel(operator);
+        Self { schema: Arc::new(ArcSwap::from_pointee(schema)), schema_answered, operator, references: None }
+    }
+}
 
 /// Which cluster, and what of it.
 #[derive(Clone, Debug)]
-pub struct Access {
+pub struct ClusterSettings {
     /// The cluster.
     pub cluster: Found,
     /// The namespaces in which Secrets may be listed (names only), for TG106. Warnings show which exist to everybody who may send reviews.
@@ -43,11 +56,6 @@ pub struct Access {
     pub schema_poll: Duration,
 }
 
-/// Whether this process runs in a pod with a service account.
-pub fn is_in_cluster() -> bool {
-    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
-}
-
 /// The tasks that follow a cluster; they end when this is dropped.
 #[derive(Debug)]
 pub struct Following(#[expect(dead_code, reason = "held for its drop, which ends the tasks")] JoinSet<()>);
@@ -56,10 +64,10 @@ pub struct Following(#[expect(dead_code, reason = "held for its drop, which ends
 ///
 /// # Errors
 /// When the configuration cannot be used.
-pub async fn follow(access: Access, told: Option<Schema>) -> Result<(World, Following), AccessError> {
-    let Access { cluster, secrets_in, operator_reads_global, schema_poll } = access;
+pub async fn follow(settings: ClusterSettings, told: Option<Schema>) -> Result<(World, Following), ClusterError> {
+    let ClusterSettings { cluster, secrets_in, operator_reads_global, schema_poll } = settings;
     let unnamed = cluster.is_implicit().then(|| cluster.origin.to_string());
-    let client = client(cluster).await?;
+    let client = cluster.client_in_time().await?;
     let mut tasks = JoinSet::new();
     let asks = told.is_none();
     let schema = Arc::new(ArcSwap::from_pointee(told.unwrap_or_else(Schema::unread)));
@@ -75,7 +83,7 @@ pub async fn follow(access: Access, told: Option<Schema>) -> Result<(World, Foll
     }
     tasks.spawn(wait_for([schema_answered, operator_asked], all_answered));
     if asks {
-        let follower = Follower { client: client.clone(), schema: schema.clone(), answered, every: schema_poll, unnamed };
+        let follower = SchemaFollower { client: client.clone(), schema: schema.clone(), answered, every: schema_poll, unnamed };
         tasks.spawn(follower.follow());
     }
     let references = references::follow(&client, &secrets_in, &mut tasks);
@@ -98,34 +106,4 @@ async fn wait_for(answers: [watch::Receiver<bool>; 2], all: watch::Sender<bool>)
 async fn stop_waiting(answered: watch::Sender<bool>) {
     sleep(PATIENCE).await;
     answered.send_replace(true);
-}
-
-/// The OpenAPI v3 documents of the group's versions. A version that is not served has none.
-///
-/// # Errors
-/// When the API server does not answer, or not to us.
-pub async fn documents(client: &Client) -> Result<Vec<(&'static str, Value)>, kube::Error> {
-    openapi::documents(client).await
-}
-
-async fn client(mut cluster: Found) -> Result<Client, AccessError> {
-    // The tasks here repeat what fails by themselves, at their own pace.
-    cluster.config.default_retry = false;
-    if !cluster.is_implicit() {
-        return cluster.client();
-    }
-    // A credential plugin may wait for somebody to sign in. On a thread of its own, since the runtime waits for its own at the end.
-    let origin = cluster.origin.clone();
-    let (tell, told) = oneshot::channel();
-    let runtime = Handle::current();
-    std::thread::spawn(move || {
-        let _in_runtime = runtime.enter();
-        let _ = tell.send(cluster.client());
-    });
-    let late = |error| AccessError::Client { origin, error };
-    match timeout(PATIENCE, told).await {
-        Ok(Ok(client)) => client,
-        Ok(Err(_)) => Err(late("the credential plugin failed".to_owned())),
-        Err(_) => Err(late(format!("the credential plugin has not finished within {PATIENCE:?}"))),
-    }
 }

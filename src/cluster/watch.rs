@@ -1,44 +1,50 @@
-//! One object of the cluster, followed: what is known of it, and whether it is still so.
+//! One object of the cluster, followed: what is known of it, and whether it is still so. And what every watch names: resources and APIs.
 //!
 //! Where a watch breaks, the object is listed afresh: API servers end watches as they like, so only a list that fails says that the
 //! cluster is away, and one that succeeds that it is back. Lists and watches carry the object's name as a field selector, which is what
 //! lets RBAC grant them by `resourceNames`.
 
-use std::pin::Pin;
+use std::{fmt, pin::Pin};
 
 use futures_util::{Stream, StreamExt};
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     api::{ApiResource, DynamicObject, GroupVersionKind},
+    core::DynamicResourceScope,
     runtime::watcher::{self, DefaultBackoff, watch_object},
 };
 use serde_json::Value;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use crate::{cli::doctor::cluster::Trouble, model::GROUP};
+use super::ClusterError;
+use crate::model::GROUP;
 
 /// Which object.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Named<'a> {
+pub struct ObjectKey<'a> {
     /// The version of our group by which it is read.
-    pub(super) version: &'a str,
-    pub(super) kind: &'a str,
-    pub(super) plural: &'a str,
-    pub(super) namespace: &'a str,
-    pub(super) name: &'a str,
+    pub version: &'a str,
+    /// Its kind.
+    pub kind: &'a str,
+    /// The kind as in paths.
+    pub plural: &'a str,
+    /// Where it is.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
 }
 
 type News = Pin<Box<dyn Stream<Item = Result<Option<DynamicObject>, watcher::Error>> + Send>>;
 
 /// An object that was there.
-pub(super) struct Object {
+pub struct WatchedObject {
     /// As last seen.
-    pub(super) value: Value,
+    pub value: Value,
     /// `KIND NAMESPACE/NAME`
-    pub(super) label: String,
+    pub label: String,
     /// Where it is.
-    pub(super) namespace: String,
+    pub namespace: String,
     api: Api<DynamicObject>,
     name: String,
     /// `None` after a failure, until the next try.
@@ -48,15 +54,17 @@ pub(super) struct Object {
     is_lost: bool,
 }
 
-impl Object {
+impl WatchedObject {
     /// Begins to follow; `None` where there is no such object, or no such kind.
-    pub(super) async fn begin(client: Client, named: Named<'_>) -> Result<Option<Self>, Trouble> {
-        let Named { version, kind, plural, namespace, name } = named;
-        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, version, kind), plural);
-        let api = Api::namespaced_with(client, namespace, &resource);
+    ///
+    /// # Errors
+    /// When the API server does not answer, or not to us.
+    pub async fn begin(client: Client, key: ObjectKey<'_>) -> Result<Option<Self>, ClusterError> {
+        let ObjectKey { version, kind, plural, namespace, name } = key;
+        let api = Api::namespaced_with(client, namespace, &ours(version, kind, plural));
         let mut news = news(&api, name);
-        let found = match news.next().await.transpose().map_err(trouble) {
-            Err(Trouble::Absent(_)) => None,
+        let found = match news.next().await.transpose().map_err(refused) {
+            Err(ClusterError::Absent(_)) => None,
             found => found?.flatten(),
         };
         Ok(found.map(|object| Self {
@@ -73,7 +81,7 @@ impl Object {
     }
 
     /// Waits until the object may have changed. One that is deleted, or cannot be seen, stays as it was last seen; that is told once.
-    pub(super) async fn changed(&mut self) {
+    pub async fn changed(&mut self) {
         loop {
             match self.next().await {
                 Ok(found) => {
@@ -86,7 +94,7 @@ impl Object {
                 }
                 Err(error @ watcher::Error::InitialListFailed(_)) => {
                     if !std::mem::replace(&mut self.is_lost, true) {
-                        let error = trouble(error);
+                        let error = refused(error);
                         warn!(object = self.label, %error, "lost sight of it in the cluster; what it said stays in force");
                     }
                 }
@@ -128,14 +136,51 @@ impl Object {
     }
 }
 
+impl fmt::Debug for WatchedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchedObject").field("label", &self.label).finish_non_exhaustive()
+    }
+}
+
+/// A kind of our group.
+pub fn ours(version: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, version, kind), plural)
+}
+
+/// A kind of Kubernetes itself.
+pub fn core(kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", kind), plural)
+}
+
+/// The objects of a kind: in one namespace, or in all.
+pub fn api<K>(client: Client, namespace: Option<&str>, resource: &ApiResource) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, resource),
+        None => Api::all_with(client, resource),
+    }
+}
+
+/// The status by which the API server refuses to list or to watch; `None` for any other error.
+pub fn refusal(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+            Some(status.code)
+        }
+        _ => None,
+    }
+}
+
 fn news(api: &Api<DynamicObject>, name: &str) -> News {
     Box::pin(watch_object(api.clone(), name))
 }
 
-fn trouble(error: watcher::Error) -> Trouble {
+fn refused(error: watcher::Error) -> ClusterError {
     match error {
         watcher::Error::InitialListFailed(error) => error.into(),
-        error => Trouble::Failed(error.to_string()),
+        error => ClusterError::Failed(error.to_string()),
     }
 }
 

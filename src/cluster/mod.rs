@@ -1,0 +1,23 @@
+//! The Kubernetes API server: found as kubectl finds it, then asked once, listed or watched.
+//!
+//! | file | contents |
+//! |---|---|
+//! | [`client`] | which cluster ([`Access`]), and the client, for every command |
+//! | [`request`] | single requests, with a deadline |
+//! | [`list`] | lists, page by page |
+//! | [`watch`] | one object, followed |
+//! | [`openapi`] | the installed CRDs, read or followed |
+//! | [`references`] | which sign-in configs and Secrets exist |
+//! | [`operator`] | whether ToolHive's operator is running |
+//! | `error` | [`ClusterError`], whatever was asked |
+
+pub mod client;
+mod error;
+pub mod list;
+pub mod openapi;
+pub mod operator;
+pub mod references;
+pub mod request;
+pub mod watch;
+
+pub use self::{client::Access, error::ClusterError, request::Cluster};
