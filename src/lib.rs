@@ -21,8 +21,8 @@
 //! stores  metrics  auth  tower           buckets in memory and in Redis | what the limiter does, counted | callers, by verified
 //!                                        tokens | the limiter around a tower service
 //!
-//! server  cluster  certs                 accept loop, TLS, deadlines, drain | the Kubernetes API server, asked or watched | development
-//!                                        certificates
+//! server  cluster  certs                 accept loop, TLS, deadlines, drain, health | the Kubernetes API server, asked or watched |
+//!                                        development certificates
 //!
 //! webhook  proxy  audit                  reviews over HTTPS | the MCP reverse proxy | what a cluster stores, judged once or watched
 //!

@@ -60,14 +60,14 @@ pub mod store;
 mod tally;
 mod upstream;
 
-use std::{error::Error, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{error::Error, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use axum::Router;
 use prometheus_client::registry::Registry;
 use ring::rand::{SecureRandom, SystemRandom};
 use thiserror::Error;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 
 pub use self::{access::AccessLog, upstream::UpstreamError};
 use self::{
@@ -89,8 +89,8 @@ use crate::{
     manifest::server::LimitedServer,
     mcp::{DenialForm, Reader},
     server::{
-        ConnectionLimits, Listener, Phase,
-        tls::{Files, ServerCertificate, TlsError, keep_fresh},
+        BindError, ConnectionLimits, Life, Listener,
+        tls::{Files, ServerCertificate, keep_fresh},
     },
     stores::Observed,
 };
@@ -154,10 +154,10 @@ pub struct Parts {
 /// Why a proxy could not begin.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum BindError {
-    /// The certificates.
+pub enum ProxyError {
+    /// The certificates, or a socket.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Bind(#[from] BindError),
     /// The MCP server.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -167,14 +167,6 @@ pub enum BindError {
     /// A path that passes.
     #[error("--pass-path {0}")]
     PassPath(#[from] BadPassPath),
-    /// A socket.
-    #[error("cannot listen on {address}: {error}")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// As the system says it.
-        error: io::Error,
-    },
 }
 
 /// What all requests share.
@@ -215,8 +207,6 @@ pub struct Proxy {
     certificate: Option<Arc<ServerCertificate>>,
     front: Listener,
     operations: Listener,
-    address: SocketAddr,
-    metrics_address: SocketAddr,
     drain: Duration,
     source: LimitedServer,
 }
@@ -243,13 +233,13 @@ impl Proxy {
     ///
     /// # Errors
     /// When something of it cannot be done; nothing is left behind.
-    pub async fn bind(settings: ProxySettings, parts: Parts, observer: Arc<dyn Observer>, registry: Registry) -> Result<Self, BindError> {
+    pub async fn bind(settings: ProxySettings, parts: Parts, observer: Arc<dyn Observer>, registry: Registry) -> Result<Self, ProxyError> {
         let Parts { source, buckets, callers } = parts;
-        let certificate = settings.tls.map(ServerCertificate::open).transpose()?.map(Arc::new);
+        let certificate = settings.tls.map(ServerCertificate::open).transpose().map_err(BindError::from)?.map(Arc::new);
         let upstream = Upstream::new(&settings.upstream, settings.upstream_ca.as_deref(), settings.answer_within)?;
         let paths = Paths::new(upstream.path(), settings.pass_paths)?;
-        let (front, address) = bind(settings.listen, certificate.clone(), settings.limits).await?;
-        let (operations, metrics_address) = bind(settings.metrics_listen, None, settings.limits).await?;
+        let front = Listener::bind(settings.listen, certificate.clone(), settings.limits).await?;
+        let operations = Listener::bind(settings.metrics_listen, None, settings.limits).await?;
         let has_keys = callers.auth.verifier().is_some();
         let tally = Arc::new(Tally::new());
         let observer = Arc::new((observer, Arc::clone(&tally)));
@@ -275,7 +265,7 @@ impl Proxy {
             is_tls: certificate.is_some(),
         };
         let gateway = Arc::new(gateway);
-        Ok(Self { gateway, certificate, front, operations, address, metrics_address, drain: settings.drain, source })
+        Ok(Self { gateway, certificate, front, operations, drain: settings.drain, source })
     }
 
     /// Whether clients come in over HTTPS.
@@ -285,7 +275,7 @@ impl Proxy {
 
     /// Where clients come in.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.front.address()
     }
 
     /// The path that they use.
@@ -295,7 +285,7 @@ impl Proxy {
 
     /// Where health, metrics and buckets are.
     pub fn metrics_address(&self) -> SocketAddr {
-        self.metrics_address
+        self.operations.address()
     }
 
     /// Serves until `shutdown` resolves, then drains: everything is served for [`ProxySettings::drain`], then nothing new is accepted and streams
@@ -304,49 +294,25 @@ impl Proxy {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (tell, phase) = watch::channel(Phase::Serving);
+        let life = Life::new(Some(self.drain));
         let front = Router::new().fallback(front::serve).with_state(self.gateway.clone());
-        let operations = origin::guard(operations::router(self.gateway.clone(), phase.clone()), self.metrics_address.ip());
+        let endpoints = origin::guard(operations::router(self.gateway.clone(), life.phase()), self.operations.address().ip());
         let mut background = JoinSet::new();
         if let Some(certificate) = self.certificate {
             background.spawn(keep_fresh(certificate));
         }
         background.spawn(follow(InForce::new(self.gateway.clone(), self.source)));
-        let (stop_operations, operations_phase) = watch::channel(Phase::Serving);
-        let operations = tokio::spawn(self.operations.serve(operations, operations_phase));
-        let front = tokio::spawn(self.front.serve(front, phase));
-
-        shutdown.await;
-        tracing::info!(drain = ?self.drain, "told to stop: not ready any more, still serving");
-        let _ = tell.send(Phase::Draining);
-        tokio::time::sleep(self.drain).await;
-        let _ = tell.send(Phase::Closing);
-        if let Err(panic) = front.await {
-            tracing::error!(%panic, "the proxy ended badly");
-        }
-        // Last, so that the end can be watched from outside.
-        let _ = stop_operations.send(Phase::Closing);
-        let _ = operations.await;
+        let work = self.front.serve(front, life.phase());
+        life.run(work, self.operations, endpoints, shutdown).await;
         background.shutdown().await;
         tracing::info!("stopped");
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], BindError> {
+fn random<const N: usize>() -> Result<[u8; N], ProxyError> {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| BindError::Random)?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| ProxyError::Random)?;
     Ok(bytes)
-}
-
-async fn bind(
-    address: SocketAddr,
-    certificate: Option<Arc<ServerCertificate>>,
-    limits: ConnectionLimits,
-) -> Result<(Listener, SocketAddr), BindError> {
-    let failed = |error| BindError::Listen { address, error };
-    let listener = Listener::bind(address, certificate, limits).await.map_err(failed)?;
-    let bound = listener.address().map_err(failed)?;
-    Ok((listener, bound))
 }
 
 /// An error and all that caused it, in one line.

@@ -17,7 +17,9 @@ mod connection;
 mod leftover;
 mod meter;
 mod names;
+pub mod operations;
 pub(crate) mod places;
+mod run;
 mod socket;
 pub mod tls;
 
@@ -28,6 +30,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto::Builder,
 };
+use thiserror::Error;
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -36,12 +39,12 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-pub use self::connection::Peer;
+pub use self::{connection::Peer, run::Life};
 use self::{
     connection::{Connection, Held},
     meter::Meter,
     places::Places,
-    tls::ServerCertificate,
+    tls::{ServerCertificate, TlsError},
 };
 
 /// What a connection has to keep to.
@@ -94,10 +97,28 @@ pub enum Phase {
     Closing,
 }
 
+/// Why a server cannot begin.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A socket: the address is in use, not ours, or not permitted.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// As the system reports it.
+        error: io::Error,
+    },
+}
+
 /// A socket that is bound and not yet served.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
+    address: SocketAddr,
     tls: Option<Arc<ServerCertificate>>,
     limits: ConnectionLimits,
 }
@@ -106,17 +127,17 @@ impl Listener {
     /// Binds a socket. Port 0 picks a free one; `[::]` is every address, of IPv4 too, and `0.0.0.0` where there is no IPv6.
     ///
     /// # Errors
-    /// As the system says it: address in use, not ours, not permitted.
-    pub async fn bind(address: SocketAddr, tls: Option<Arc<ServerCertificate>>, limits: ConnectionLimits) -> io::Result<Self> {
-        Ok(Self { socket: socket::listen(address)?, tls, limits })
+    /// [`BindError::Listen`].
+    pub async fn bind(address: SocketAddr, tls: Option<Arc<ServerCertificate>>, limits: ConnectionLimits) -> Result<Self, BindError> {
+        let failed = |error| BindError::Listen { address, error };
+        let socket = socket::listen(address).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok(Self { socket, address, tls, limits })
     }
 
     /// The bound address.
-    ///
-    /// # Errors
-    /// When the system cannot tell.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Serves until the phase is [`Phase::Closing`] and the last request has ended or has had its grace.
@@ -161,8 +182,8 @@ impl Listener {
     }
 }
 
-/// Waits until the phase is closing, or nobody is left to say so.
-async fn closing(phase: &mut watch::Receiver<Phase>) {
+/// Waits until the phase is closing, or no one is left to say so.
+pub async fn closing(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase == Phase::Closing).await;
 }
 

@@ -19,14 +19,8 @@ pub mod condition;
 mod counts;
 mod facts;
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    http::{StatusCode, header},
-    response::IntoResponse,
-    routing::get,
-};
 use futures_util::{FutureExt, StreamExt};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
@@ -39,15 +33,18 @@ use kube::{
     },
 };
 use serde_json::json;
-use tokio::{sync::watch, task::JoinSet};
-use tracing::{debug, info, warn};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
 
 use self::{condition::Validity, counts::Counts, facts::Facts};
 use super::judge;
 use crate::{
     cluster::watch::{api, ours},
     model::subject::{Kind, Subject},
-    server::{ConnectionLimits, Listener, Phase},
+    server::{
+        BindError, ConnectionLimits, Life, Listener, closing,
+        operations::{Check, router},
+    },
 };
 
 /// The field manager of the conditions, the same for all replicas.
@@ -81,28 +78,26 @@ pub struct Watch {
     scope: WatchScope,
     writes_conditions: bool,
     operations: Listener,
-    address: SocketAddr,
 }
 
 impl Watch {
     /// Binds the socket of `/healthz`, `/readyz` and `/metrics`.
     ///
     /// # Errors
-    /// As the system says it.
-    pub async fn bind(scope: WatchScope, writes_conditions: bool, metrics_listen: SocketAddr) -> io::Result<Self> {
+    /// When that is not possible.
+    pub async fn bind(scope: WatchScope, writes_conditions: bool, metrics_listen: SocketAddr) -> Result<Self, BindError> {
         let operations = Listener::bind(metrics_listen, None, ConnectionLimits::default()).await?;
-        let address = operations.address()?;
-        Ok(Self { scope, writes_conditions, operations, address })
+        Ok(Self { scope, writes_conditions, operations })
     }
 
     /// Where the metrics are.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.operations.address()
     }
 
     /// Watches until `shutdown` resolves; writes under way are finished.
     pub async fn run(self, client: Client, shutdown: impl Future<Output = ()>) {
-        let (stop, stopped) = watch::channel(Phase::Serving);
+        let life = Life::new(None);
         let mut tasks = JoinSet::new();
         let facts = Facts::follow(&client, &self.scope, &mut tasks);
         let counts = Arc::new(Counts::new());
@@ -110,10 +105,11 @@ impl Watch {
         for (kind, namespace) in Kind::ALL.into_iter().flat_map(|kind| self.scope.namespaces().map(move |namespace| (kind, namespace))) {
             let resource = ours(&self.scope.version, kind.name(), kind.plural());
             let api = api(client.clone(), namespace, &resource);
+            let mut phase = life.phase();
             let controller = Controller::new_with(api, watcher::Config::default(), resource.clone())
                 .with_config(Config::default().concurrency(CONCURRENCY))
                 .reconcile_all_on(facts.changes())
-                .graceful_shutdown_on(closing(stopped.clone()));
+                .graceful_shutdown_on(async move { closing(&mut phase).await });
             stores.push((kind, controller.store()));
             let (facts, counts, client) = (facts.clone(), counts.clone(), client.clone());
             let look = Arc::new(Look { kind, resource, client, facts, counts, writes_conditions: self.writes_conditions });
@@ -123,19 +119,18 @@ impl Watch {
                 controller.run(reconcile, retry, look).for_each(|result| async move { tell(result) }).await;
             });
         }
-        let operations = tokio::spawn(self.operations.serve(router(counts, stores), stopped));
-        shutdown.await;
-        info!("told to stop");
-        let _ = stop.send(Phase::Closing);
-        tasks.shutdown().await;
-        let _ = tokio::time::timeout(RETRY, async { while controllers.join_next().await.is_some() {} }).await;
-        controllers.shutdown().await;
-        let _ = operations.await;
+        let stores = Arc::new(stores);
+        let listed = stores.clone();
+        let endpoints = router(move || vec![check(&listed)], move || counts.encode(&stores));
+        let mut phase = life.phase();
+        let work = async move {
+            closing(&mut phase).await;
+            tasks.shutdown().await;
+            let _ = tokio::time::timeout(RETRY, async { while controllers.join_next().await.is_some() {} }).await;
+            controllers.shutdown().await;
+        };
+        life.run(work, self.operations, endpoints, shutdown).await;
     }
-}
-
-async fn closing(mut phase: watch::Receiver<Phase>) {
-    let _ = phase.wait_for(|phase| *phase == Phase::Closing).await;
 }
 
 /// How one kind is looked at.
@@ -208,27 +203,11 @@ fn tell<T, Q: std::error::Error + 'static>(result: Result<T, kube::runtime::cont
 
 type Stores = Vec<(Kind, Store<DynamicObject>)>;
 
-fn router(counts: Arc<Counts>, stores: Stores) -> Router {
-    let stores = Arc::new(stores);
-    let ready = {
-        let stores = stores.clone();
-        move || async move {
-            let unlisted = stores.iter().find(|(_, store)| store.wait_until_ready().now_or_never().is_none());
-            match unlisted {
-                None => (StatusCode::OK, "[+] every list was read\n".to_owned()),
-                Some((kind, _)) => (StatusCode::SERVICE_UNAVAILABLE, format!("[-] {} not listed yet\n", kind.plural())),
-            }
-        }
-    };
-    let metrics = move || async move {
-        match counts.encode(&stores) {
-            Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
-            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        }
-    };
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n") })
+/// Whether every list was read.
+fn check(stores: &Stores) -> Check {
+    let unlisted = stores.iter().find(|(_, store)| store.wait_until_ready().now_or_never().is_none());
+    match unlisted {
+        None => Check::new("every list was read", true),
+        Some((kind, _)) => Check::new(format!("{} not listed yet", kind.plural()), false),
+    }
 }

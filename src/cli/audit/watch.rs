@@ -39,8 +39,7 @@ async fn watch(args: &AuditArgs) -> anyhow::Result<Exit> {
     namespaces.sort_unstable();
     namespaces.dedup();
     let scope = WatchScope { version: version.to_owned(), namespaces };
-    let address = args.metrics_listen;
-    let watch = Watch::bind(scope, args.write_conditions, address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let watch = Watch::bind(scope, args.write_conditions, args.metrics_listen).await?;
     info!(version, writes_conditions = args.write_conditions, "starting");
     print(&format!("tollgate audits {GROUP}/{version}, metrics on http://{}/metrics\n", watch.address()))?;
     // Without a deadline: a watch is one answer that goes on and on.
