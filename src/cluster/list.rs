@@ -10,7 +10,10 @@ use http::Request;
 use kube::{Client, core::Status};
 use serde_json::Value;
 
-use super::ClusterError;
+use super::{
+    ClusterError,
+    request::{get, items, text},
+};
 use crate::model::{GROUP, VERSIONS};
 
 /// What is listed.
@@ -83,7 +86,7 @@ impl<'a> Pages<'a> {
             },
             answer => answer?,
         };
-        let token = page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default();
+        let token = text(&page, "/metadata/continue");
         self.token = (!token.is_empty()).then(|| token.to_owned());
         Ok(match page.get_mut("items").map(Value::take) {
             Some(Value::Array(items)) => Some(items),
@@ -114,11 +117,10 @@ fn newer_token(status: &Status) -> Option<&str> {
 /// # Errors
 /// When the API server does not answer, or not to us.
 pub async fn newest_version(client: &Client) -> Result<Option<&'static str>, ClusterError> {
-    let request = Request::get(format!("/apis/{GROUP}")).header("Accept", "application/json");
-    let group: Value = match client.request(request.body(Vec::new()).map_err(kube::Error::HttpError)?).await {
+    let group: Value = match get(client, &format!("/apis/{GROUP}")).await {
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),
         group => group?,
     };
-    let served = group.get("versions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    Ok(VERSIONS.into_iter().find(|version| served.iter().any(|served| served.get("version").and_then(Value::as_str) == Some(*version))))
+    let served = items(&group, "/versions");
+    Ok(VERSIONS.into_iter().find(|version| served.iter().any(|served| text(served, "/version") == *version)))
 }

@@ -26,8 +26,8 @@ use crate::model::{
     subject::{Kind, RefKind},
 };
 
-/// The kinds on which the operator puts finalizers.
-fn kinds() -> [(&'static str, &'static str); 3] {
+/// The kinds on which the operator puts finalizers, and as they are in paths.
+pub fn kinds() -> [(&'static str, &'static str); 3] {
     [
         (Kind::McpServer.name(), Kind::McpServer.plural()),
         (RefKind::OidcConfig.name(), RefKind::OidcConfig.plural()),

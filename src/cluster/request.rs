@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use http::{HeaderMap, Request, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use kube::{Client, client::Body};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Access, ClusterError};
@@ -55,8 +56,7 @@ impl Cluster {
     /// # Errors
     /// When the API server does not answer, or not to us.
     pub async fn get(&self, path: &str) -> Result<Value, ClusterError> {
-        let request = Request::get(path).header("Accept", "application/json").body(Vec::new()).map_err(ClusterError::failed)?;
-        self.client.request(request).await.map_err(ClusterError::from)
+        Ok(get(&self.client, path).await?)
     }
 
     /// The `items` of a list.
@@ -83,6 +83,12 @@ impl Cluster {
         let body = serde_json::from_slice(&body).map_err(ClusterError::failed)?;
         Ok(Created { code: head.status.as_u16(), body, warnings: warnings(&head.headers) })
     }
+}
+
+/// GET of a path, as JSON.
+pub(super) async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T, kube::Error> {
+    let request = Request::get(path).header("Accept", "application/json").body(Vec::new());
+    client.request(request.map_err(kube::Error::HttpError)?).await
 }
 
 fn warnings(headers: &HeaderMap) -> String {

@@ -13,12 +13,13 @@ use crate::{
     cluster::{
         Cluster, ClusterError,
         list::{Pages, Resource, newest_version},
+        operator::kinds,
         request::{items, text},
     },
     model::{
         GROUP,
         operator::is_operators,
-        subject::{Kind, RefKind, ScopeKey},
+        subject::{Kind, ScopeKey},
     },
 };
 
@@ -120,12 +121,7 @@ impl Seen {
     /// Until the first finalizer.
     async fn finalizers(&mut self, cluster: &Cluster, version: &str) {
         let api = format!("/apis/{GROUP}/{version}");
-        let kinds = [
-            (Kind::McpServer.name(), Kind::McpServer.plural()),
-            (RefKind::OidcConfig.name(), RefKind::OidcConfig.plural()),
-            (RefKind::ExternalAuthConfig.name(), RefKind::ExternalAuthConfig.plural()),
-        ];
-        for (kind, plural) in kinds {
+        for (kind, plural) in kinds() {
             let resource = Resource { api: &api, plural, namespace: None, names_only: true, labels: "" };
             let mut pages = Pages::of(&cluster.client, resource, LIMIT);
             loop {

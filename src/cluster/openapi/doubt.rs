@@ -5,12 +5,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use http::Request;
 use kube::Client;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use crate::model::{GROUP, schema::Described};
+use crate::{
+    cluster::request::{get, items},
+    model::{GROUP, schema::Described},
+};
 
 /// Several times what an API server was seen to take (5 s); one with many CRDs takes longer.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(30);
@@ -62,8 +64,7 @@ impl Doubt {
 async fn is_served(client: &Client, (version, kind): &Described) -> Option<bool> {
     let name = format!("{}.{GROUP}", kind.plural());
     let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}");
-    let request = Request::get(path).header("Accept", "application/json").body(Vec::new()).ok()?;
-    match timeout(DEADLINE, client.request::<Value>(request)).await.ok()? {
+    match timeout(DEADLINE, get::<Value>(client, &path)).await.ok()? {
         Ok(definition) => Some(serves(&definition, version)),
         // Only an answer about the object, not one about a path that is not served yet.
         Err(kube::Error::Api(status)) if status.code == 404 => {
@@ -74,9 +75,8 @@ async fn is_served(client: &Client, (version, kind): &Described) -> Option<bool>
 }
 
 fn serves(definition: &Value, version: &str) -> bool {
-    let versions = definition.pointer("/spec/versions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let is_meant = |entry: &&Value| entry.get("name").and_then(Value::as_str) == Some(version);
-    versions.iter().find(is_meant).and_then(|entry| entry.get("served")).and_then(Value::as_bool) == Some(true)
+    items(definition, "/spec/versions").iter().find(is_meant).and_then(|entry| entry.get("served")).and_then(Value::as_bool) == Some(true)
 }
 
 #[cfg(test)]

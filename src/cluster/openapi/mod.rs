@@ -7,7 +7,6 @@ mod doubt;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use http::Request;
 use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,7 +17,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use self::doubt::Doubt;
-use super::{ClusterError, client::PATIENCE, error::cause};
+use super::{ClusterError, client::PATIENCE, error::cause, request::get};
 use crate::model::{GROUP, VERSIONS, schema::Schema};
 
 /// For one look; the API server builds the document of a new CRD when it is first asked.
@@ -128,14 +127,14 @@ impl SchemaFollower {
 /// # Errors
 /// When the API server does not answer, or not to us.
 pub async fn documents(client: &Client) -> Result<Vec<(&'static str, Value)>, ClusterError> {
-    let index: Index = client.request(get("/openapi/v3")?).await?;
+    let index: Index = get(client, "/openapi/v3").await?;
     Ok(read(client, &index.of_group()).await?)
 }
 
 async fn read(client: &Client, named: &Documents) -> Result<Vec<(&'static str, Value)>, kube::Error> {
     let mut documents = Vec::new();
     for (version, document) in named {
-        documents.push((*version, client.request(get(&document.url)?).await?));
+        documents.push((*version, get(client, &document.url).await?));
     }
     Ok(documents)
 }
@@ -150,7 +149,7 @@ impl Index {
 
 /// What is installed, unless it is what was known.
 async fn look(client: &Client, known: Option<&Documents>) -> Result<Option<(Documents, Schema)>, kube::Error> {
-    let index: Index = client.request(get("/openapi/v3")?).await?;
+    let index: Index = get(client, "/openapi/v3").await?;
     let named = index.of_group();
     if known == Some(&named) {
         return Ok(None);
@@ -158,8 +157,4 @@ async fn look(client: &Client, known: Option<&Documents>) -> Result<Option<(Docu
     let documents = read(client, &named).await?;
     let schema = Schema::installed(documents.iter().map(|(version, document)| (*version, document)));
     Ok(Some((named, schema)))
-}
-
-fn get(path: &str) -> Result<Request<Vec<u8>>, kube::Error> {
-    Request::get(path).header("Accept", "application/json").body(Vec::new()).map_err(kube::Error::HttpError)
 }
