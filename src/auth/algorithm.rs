@@ -1,6 +1,6 @@
-//! The algorithms that a token may be signed with: asymmetric ones only, so that no public key can ever be mistaken for a secret.
+//! The signature algorithms allowed for tokens: asymmetric ones only, so that a public key can never be mistaken for a shared secret.
 
-/// One of RFC 7518's and RFC 8037's. `Ed25519` is RFC 9864's name for the one `EdDSA` that there is here.
+/// Algorithms of RFC 7518 and RFC 8037. `Ed25519` is RFC 9864's name for the only variant of `EdDSA` supported here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Algorithm {
     Rs256,
@@ -15,7 +15,7 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
-    /// By its exact name; `None` for what is not allowed.
+    /// Looks up an algorithm by its exact name; `None` if it is not allowed.
     pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "RS256" => Self::Rs256,

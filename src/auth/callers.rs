@@ -1,14 +1,14 @@
-//! Who is calling, from the fields of a request and from who sent it.
+//! Identifies the caller from the request's headers and the peer that sent it.
 //!
 //! | `--auth` | no token | a good one | a bad one |
 //! |---|---|---|---|
-//! | `required` | rejected | known | rejected |
-//! | `optional` | anonymous | known | rejected |
-//! | `none` | anonymous | anonymous: tokens are not looked at | anonymous |
+//! | `required` | rejected | identified | rejected |
+//! | `optional` | anonymous | identified | rejected |
+//! | `none` | anonymous | anonymous: tokens are ignored | anonymous |
 //!
-//! A user header says who is calling without a token, where somebody in front has found that out. It counts only from peers that were named
-//! ([`TrustedPeers`](super::TrustedPeers)); then it comes before any token, in every mode. From anybody else it is as if it were not there, so
-//! take it away before the request goes on ([`Auth::trusts`]).
+//! A user header identifies the caller without a token, for deployments where a gateway in front has already authenticated the request. It
+//! is honored only from configured peers ([`TrustedPeers`](super::TrustedPeers)), where it takes precedence over any token, in every mode.
+//! From any other peer it is ignored, so remove it before forwarding the request ([`Auth::trusts`]).
 
 use std::sync::Arc;
 
@@ -25,21 +25,21 @@ use super::{
     verifier::Verifier,
 };
 
-/// Whether callers have to be known.
+/// Whether callers must be authenticated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum AuthMode {
-    /// No token, or a bad one: 401.
+    /// No token or an invalid one: 401.
     #[default]
     Required,
-    /// A bad token: 401. Without one, only limits per user do not apply.
+    /// An invalid token: 401. Without a token, per-user limits do not apply.
     Optional,
-    /// Tokens are not looked at.
+    /// Tokens are ignored.
     None,
 }
 
 impl AuthMode {
-    /// As users type it.
+    /// The name used on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Required => "required",
@@ -49,7 +49,7 @@ impl AuthMode {
     }
 }
 
-/// Finds out who is calling.
+/// Identifies callers.
 #[derive(Clone, Debug)]
 pub struct Auth {
     mode: AuthMode,
@@ -58,20 +58,21 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// By tokens, by a header, or both.
+    /// Identifies callers by token, by header, or both.
     ///
     /// # Errors
-    /// When the mode needs a way to know callers and there is none. `optional` needs a verifier: it could not tell bad tokens otherwise.
+    /// When the mode requires a way to identify callers and none is configured. `optional` needs a verifier, since it rejects invalid
+    /// tokens.
     pub fn new(mode: AuthMode, verifier: Option<Verifier>, user_header: Option<UserHeader>) -> Result<Self, VerifierSettingsError> {
         let is_possible = match mode {
             AuthMode::Required => verifier.is_some() || user_header.is_some(),
             AuthMode::Optional => verifier.is_some(),
             AuthMode::None => true,
         };
-        if is_possible { Ok(Self { mode, verifier, user_header }) } else { Err(VerifierSettingsError::NobodyKnown) }
+        if is_possible { Ok(Self { mode, verifier, user_header }) } else { Err(VerifierSettingsError::NoAuthentication) }
     }
 
-    /// Whether callers have to be known.
+    /// Whether callers must be authenticated.
     pub fn mode(&self) -> AuthMode {
         self.mode
     }
@@ -81,20 +82,20 @@ impl Auth {
         self.user_header.as_ref().map(|header| &header.name)
     }
 
-    /// Whether a peer is one of those.
+    /// Whether a peer may set that header.
     pub fn trusts(&self, peer: PeerIdentity<'_>) -> bool {
         self.user_header.as_ref().is_some_and(|header| header.from.include(peer))
     }
 
-    /// Verifies tokens, if anything does.
+    /// The token verifier, if there is one.
     pub fn verifier(&self) -> Option<&Verifier> {
         self.verifier.as_ref()
     }
 
-    /// Who is calling; `None` for nobody in particular.
+    /// Identifies the caller; `None` if the caller is anonymous.
     ///
     /// # Errors
-    /// With the reason why the request must not go on.
+    /// The reason to reject the request.
     pub async fn caller(&self, headers: &HeaderMap, peer: PeerIdentity<'_>) -> Result<Option<Arc<Caller>>, Rejection> {
         if let Some(user) = self.user_by_header(headers, peer)? {
             return Ok(Some(Arc::new(Caller::new(user, None::<String>))));
@@ -117,7 +118,7 @@ impl Auth {
     }
 }
 
-/// The token of `Authorization: Bearer`; other schemes are no token.
+/// The token of `Authorization: Bearer`. Other schemes do not carry a token.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
     let Some(value) = only(headers, &AUTHORIZATION)? else { return Ok(None) };
     let Some((scheme, token)) = value.as_bytes().split_at_checked(6) else { return Ok(None) };
@@ -128,7 +129,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
     Ok(Some(token))
 }
 
-/// A field that may be there once. A gateway that adds its own after the client's leaves two.
+/// A header that may appear at most once. It appears twice if a gateway adds its own without removing the client's.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Rejection> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
@@ -167,10 +168,10 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_that_could_know_nobody_is_refused() {
+    fn a_mode_without_any_authentication_is_refused() {
         let header = || Some(UserHeader { name: HeaderName::from_static("x-user"), from: ["loopback"].into_iter().collect() });
         for (mode, header) in [(AuthMode::Required, None), (AuthMode::Optional, None), (AuthMode::Optional, header())] {
-            assert_eq!(Auth::new(mode, None, header).err(), Some(VerifierSettingsError::NobodyKnown), "{}", mode.name());
+            assert_eq!(Auth::new(mode, None, header).err(), Some(VerifierSettingsError::NoAuthentication), "{}", mode.name());
         }
         for (mode, header) in [(AuthMode::Required, header()), (AuthMode::None, header()), (AuthMode::None, None)] {
             assert!(Auth::new(mode, None, header).is_ok(), "{}", mode.name());

@@ -1,13 +1,13 @@
-//! What clients are told: the `WWW-Authenticate` field of a rejection (RFC 6750, 3), and the metadata it points to (RFC 9728).
+//! What clients receive with a rejection: the `WWW-Authenticate` header (RFC 6750, 3) and the metadata that it points to (RFC 9728).
 //!
-//! An MCP client that gets
+//! An MCP client that receives
 //!
 //! ```text
 //! HTTP/1.1 401 Unauthorized
 //! WWW-Authenticate: Bearer resource_metadata="https://mcp.example/.well-known/oauth-protected-resource/mcp", scope="tools"
 //! ```
 //!
-//! reads that document, finds the issuer in it and signs in there. With a token that is no good, `error` and `error_description` say why.
+//! reads that document, finds the issuer in it and signs in there. For an invalid token, `error` and `error_description` give the reason.
 
 use std::fmt::Write;
 
@@ -16,10 +16,10 @@ use serde_json::json;
 
 use super::{rejection::Rejection, settings::VerifierSettingsError};
 
-/// Where RFC 9728 has the metadata, before the path of the resource.
+/// RFC 9728's path prefix of the metadata; the resource's own path follows.
 pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
-/// The server that tokens are for, as clients are told of it.
+/// The server that tokens are issued for, as advertised to clients.
 #[derive(Clone, Debug)]
 pub struct ProtectedResource {
     metadata_url: String,
@@ -29,10 +29,10 @@ pub struct ProtectedResource {
 }
 
 impl ProtectedResource {
-    /// A server by the URL that clients call (`https://mcp.example/mcp`), the issuer of its tokens, and the scopes to ask for, if any.
+    /// Takes the URL that clients call (`https://mcp.example/mcp`), the issuer of its tokens, and the scopes to request, if any.
     ///
     /// # Errors
-    /// For what is no URL of a server, or no scope.
+    /// If the URL is not a valid server URL, or a scope is invalid.
     pub fn new(url: &str, issuer: &str, scopes: &[String]) -> Result<Self, VerifierSettingsError> {
         let no_url = || VerifierSettingsError::Resource(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| no_url())?;
@@ -57,18 +57,18 @@ impl ProtectedResource {
         })
     }
 
-    /// Where [`ProtectedResource::metadata`] has to be served: [`WELL_KNOWN`] and the path of the resource.
+    /// The path at which to serve [`ProtectedResource::metadata`]: [`WELL_KNOWN`] followed by the resource's path.
     pub fn metadata_path(&self) -> &str {
         &self.metadata_path
     }
 
-    /// The document, `application/json`.
+    /// The metadata document, `application/json`.
     pub fn metadata(&self) -> &str {
         &self.metadata
     }
 }
 
-/// The value of `WWW-Authenticate` for a rejection. One without a status of 401 or 400 has none.
+/// The value of `WWW-Authenticate` for a rejection; `None` unless its status is 401 or 400.
 pub fn challenge(rejection: Rejection, resource: Option<&ProtectedResource>) -> Option<String> {
     if rejection.status() == 503 {
         return None;
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_well_known_part_stands_between_host_and_path() {
+    fn the_well_known_part_goes_between_host_and_path() {
         for (url, path) in [
             ("https://mcp.example", ""),
             ("https://mcp.example/", ""),
@@ -153,7 +153,7 @@ mod tests {
         let ambiguous = challenge(Rejection::Ambiguous, None);
         assert_eq!(
             ambiguous.as_deref(),
-            Some("Bearer error=\"invalid_request\",error_description=\"who is calling is said more than once\"")
+            Some("Bearer error=\"invalid_request\",error_description=\"the request carries more than one credential\"")
         );
     }
 

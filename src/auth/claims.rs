@@ -1,14 +1,14 @@
-//! What a token claims, and whether that is what we expect. The time is an argument.
+//! Validates a token's claims. The time is an argument.
 //!
-//! | claim | has to be |
+//! | claim | requirement |
 //! |---|---|
-//! | `iss` | the issuer, byte for byte |
+//! | `iss` | equals the issuer, byte for byte |
 //! | `aud` | one of our audiences, or a list with one of them |
-//! | `exp` | there, and not past by more than the leeway |
-//! | `nbf`, `iat` | if there, not ahead by more than the leeway |
-//! | `sub` | a string that is not empty |
+//! | `exp` | present, and not past by more than the leeway |
+//! | `nbf`, `iat` | if present, not in the future by more than the leeway |
+//! | `sub` | a non-empty string |
 //!
-//! Each may be there once (RFC 7519, 4, lets parsers refuse); other claims are not looked at.
+//! A duplicate claim is rejected (RFC 7519, 4, allows that); other claims are ignored.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use serde_json::Value;
 
 use super::{rejection::Rejection, token::object};
 
-/// Who may have issued a token, and for whom.
+/// The issuer and the audiences that tokens must have.
 #[derive(Clone, Debug)]
 pub(super) struct Expected {
     pub(super) issuer: String,
     pub(super) audiences: Vec<String>,
-    /// How far the issuer's clock and ours may be apart.
+    /// The tolerated clock difference between the issuer and this host.
     pub(super) leeway: Duration,
 }
 
@@ -30,15 +30,15 @@ pub(super) struct Expected {
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(super) struct UnixTime(pub(super) f64);
 
-/// Claims that are as expected.
+/// Validated claims.
 #[derive(Debug, PartialEq)]
 pub(super) struct Accepted {
     pub(super) subject: String,
-    /// From then on they are not: `exp` and the leeway.
+    /// When the claims expire: `exp` plus the leeway.
     pub(super) until: UnixTime,
 }
 
-/// Claims, not judged yet.
+/// Claims that are not validated yet.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
     iss: Option<String>,
@@ -67,18 +67,19 @@ impl Audience {
 }
 
 impl Expected {
-    /// Judges the claims of a token as of `now`.
+    /// Validates the claims of a token as of `now`.
     pub(super) fn accepts(&self, json: &[u8], now: UnixTime) -> Result<Accepted, Rejection> {
-        let claims: Claims = object(json).ok_or(Rejection::Malformed("its claims are no JSON object with claims of the right types"))?;
-        let issuer = claims.iss.as_ref().ok_or(Rejection::Malformed("it has no iss"))?;
+        let claims: Claims = object(json).ok_or(Rejection::Malformed("its claims are not a JSON object with the right types"))?;
+        let issuer = claims.iss.as_ref().ok_or(Rejection::Malformed("iss is missing"))?;
         self.is_issuer(issuer)?;
         self.is_audience(claims.aud.as_ref())?;
-        let expires = claims.exp.ok_or(Rejection::Malformed("it has no exp"))?;
+        let expires = claims.exp.ok_or(Rejection::Malformed("exp is missing"))?;
         self.accepts_times(&claims, Some(expires), now)?;
         Ok(Accepted { subject: subject(claims.sub)?, until: self.until(expires) })
     }
 
-    /// Judges what the issuer returns for an active token (RFC 7662, 2.2): as claims, but `iss` and `exp` may be missing.
+    /// Validates the issuer's introspection response for an active token (RFC 7662, 2.2). The rules are the same, but `iss` and `exp` may
+    /// be missing.
     pub(super) fn accepts_active(&self, claims: Claims, now: UnixTime) -> Result<Accepted, Rejection> {
         if let Some(issuer) = &claims.iss {
             self.is_issuer(issuer)?;
@@ -94,7 +95,7 @@ impl Expected {
     }
 
     fn is_audience(&self, audience: Option<&Audience>) -> Result<(), Rejection> {
-        let audience = audience.ok_or(Rejection::Malformed("it has no aud"))?;
+        let audience = audience.ok_or(Rejection::Malformed("aud is missing"))?;
         let is_ours = audience.names().iter().any(|name| self.audiences.contains(name));
         if is_ours { Ok(()) } else { Err(Rejection::WrongAudience) }
     }
@@ -134,7 +135,7 @@ mod tests {
         expected.accepts(claims.as_bytes(), NOW)
     }
 
-    /// Good claims, changed; `null` takes one away.
+    /// Valid claims with changes applied; `null` removes a claim.
     fn with(changes: Value) -> Result<Accepted, Rejection> {
         let mut claims = json!({"iss": "https://issuer.example", "aud": "mcp", "exp": 1_800_000_300, "sub": "alice"});
         for (name, value) in changes.as_object().expect("a map") {
@@ -159,7 +160,7 @@ mod tests {
         for issuer in [json!("https://issuer.example/"), json!("https://ISSUER.example"), json!(" https://issuer.example"), json!("")] {
             assert_eq!(with(json!({"iss": issuer})), Err(Rejection::WrongIssuer), "{issuer}");
         }
-        assert_eq!(with(json!({"iss": null})), Err(Rejection::Malformed("it has no iss")));
+        assert_eq!(with(json!({"iss": null})), Err(Rejection::Malformed("iss is missing")));
     }
 
     #[test]
@@ -167,7 +168,7 @@ mod tests {
         for audience in [json!("MCP"), json!("mcp "), json!("mc"), json!("mcp2"), json!(""), json!([]), json!(["a", "b"])] {
             assert_eq!(with(json!({"aud": audience})), Err(Rejection::WrongAudience), "{audience}");
         }
-        assert_eq!(with(json!({"aud": null})), Err(Rejection::Malformed("it has no aud")));
+        assert_eq!(with(json!({"aud": null})), Err(Rejection::Malformed("aud is missing")));
     }
 
     #[test]
@@ -182,7 +183,7 @@ mod tests {
             assert_eq!(with(json!({from: 1_800_000_060.5})), Err(Rejection::NotYetValid), "{from}");
         }
         assert!(with(json!({"exp": 1e300})).is_ok());
-        assert_eq!(with(json!({"exp": null})), Err(Rejection::Malformed("it has no exp")));
+        assert_eq!(with(json!({"exp": null})), Err(Rejection::Malformed("exp is missing")));
     }
 
     #[test]
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn claims_that_can_be_read_two_ways_are_malformed() {
-        let malformed = Err(Rejection::Malformed("its claims are no JSON object with claims of the right types"));
+        let malformed = Err(Rejection::Malformed("its claims are not a JSON object with the right types"));
         let good = r#""iss":"https://issuer.example","aud":"mcp","exp":1800000300,"sub":"alice""#;
         for twice in [r#""sub":"bob""#, r#""s\u0075b":"bob""#, r#""iss":"x""#, r#""aud":"x""#, r#""exp":1"#, r#""nbf":1,"nbf":2"#] {
             assert_eq!(judge(&format!("{{{good},{twice}}}")), malformed, "{twice}");

@@ -1,4 +1,4 @@
-//! Who this proxy is to its issuer: a client's id and its secret, in a file or in memory, never in a log.
+//! The credentials with which this process authenticates to the issuer: a client ID and a secret, from a file or memory, never logged.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use http::HeaderValue;
 
 use super::{file, settings::VerifierSettingsError, web::percent_encoded};
 
-/// A client of an issuer, which may ask it about tokens.
+/// A client registered at the issuer, which may introspect tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     id: String,
@@ -20,9 +20,9 @@ pub struct Credentials {
 /// A client's secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
-    /// As it is.
+    /// The secret itself.
     Text(String),
-    /// In a file, which is read anew each time. A line's end at its end is not part of it.
+    /// A file with the secret, read again for each request. A trailing newline is ignored.
     File(PathBuf),
 }
 
@@ -36,7 +36,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Credentials {
-    /// A client by its id.
+    /// A client with this ID.
     pub fn new(id: impl Into<String>, secret: Secret) -> Self {
         Self { id: id.into(), secret }
     }

@@ -1,6 +1,6 @@
-//! Reads an issuer's keys, once: by discovery, from a URL or from a file. Bounded in size; whoever asks bounds the time.
+//! Reads an issuer's keys once: by discovery, from a URL or from a file. The size is bounded here; the caller bounds the time.
 //!
-//! Redirects are not followed: where keys come from is for the settings to say and for the issuer's own document, not for whoever answers.
+//! Redirects are not followed: only the settings and the issuer's discovery document decide where keys come from.
 
 use std::{
     error::Error,
@@ -20,12 +20,12 @@ use super::{
     web::{Document, Web},
 };
 
-/// Where an API server of Kubernetes has its keys.
+/// The path of a Kubernetes API server's keys.
 const CLUSTER_KEYS: &str = "/openid/v1/jwks";
-/// How often a file is read again: that costs nothing.
+/// How often a file is read again; reading one is cheap.
 const FILE_EVERY: Duration = Duration::from_secs(10);
 
-/// Knows where the keys are.
+/// Reads keys from the configured source.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     Discovery { issuer: String, documents: [KeyUrl; 2], web: Web },
@@ -33,23 +33,23 @@ pub(super) enum Source {
     File(PathBuf),
 }
 
-/// Keys, and for how long they are good without asking again, if something says so.
+/// Keys, and how long the server says they may be cached, if it does.
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) keys: KeySet,
     pub(super) fresh_for: Option<Duration>,
 }
 
-/// Why there are no keys. For the log.
+/// Why the keys could not be read. For the log.
 #[derive(Debug, ThisError)]
 pub(super) enum FetchError {
-    /// Nobody answers there.
-    #[error("{url} does not answer: {why}")]
+    /// The server does not respond.
+    #[error("{url} does not respond: {why}")]
     Silent { url: String, why: String },
-    /// Somebody answers something else.
+    /// The server responds with something unexpected.
     #[error("{url} {why}")]
     Answer { url: String, why: String },
-    #[error("{url} is about the issuer {said:?}: write that one, if it is the one that is meant")]
+    #[error("{url} describes the issuer {said:?}: configure that issuer if it is the intended one")]
     OtherIssuer { url: String, said: String },
     #[error("the issuer's jwks_uri cannot be used: {0}")]
     JwksUri(VerifierSettingsError),
@@ -66,9 +66,9 @@ struct Discovered {
 }
 
 impl Source {
-    /// Checks the settings; a file is read.
+    /// Checks the settings, and reads the file if there is one.
     pub(super) fn new(settings: &VerifierSettings) -> Result<Self, VerifierSettingsError> {
-        let plain = if settings.allow_http { PlainHttp::Anyone } else { PlainHttp::Loopback };
+        let plain = if settings.allow_http { PlainHttp::AnyHost } else { PlainHttp::Loopback };
         Ok(match &settings.keys {
             KeySource::Discovery => {
                 let [openid, oauth] = well_known(&settings.issuer);
@@ -104,11 +104,11 @@ impl Source {
     }
 }
 
-/// The URL of the keys, from the first of the documents that is there.
+/// The URL of the keys, from the first discovery document that exists.
 async fn discover(issuer: &str, documents: &[KeyUrl; 2], web: &Web) -> Result<KeyUrl, FetchError> {
     let [openid, oauth] = documents;
     let discovered = match discovered(openid, web).await {
-        // What went wrong at the usual place is what helps, unless the other one has it.
+        // If both fail, the error of the usual location is the more useful one.
         Err(first @ FetchError::Answer { .. }) => discovered(oauth, web).await.map_err(|_| first),
         found => found,
     };
@@ -117,16 +117,17 @@ async fn discover(issuer: &str, documents: &[KeyUrl; 2], web: &Web) -> Result<Ke
         return Err(FetchError::OtherIssuer { url: url.to_string(), said: document.issuer });
     }
     let plain = match (url.is_https(), web.plain) {
-        (true, PlainHttp::Loopback) => PlainHttp::Nobody,
+        (true, PlainHttp::Loopback) => PlainHttp::NoHost,
         (_, plain) => plain,
     };
     let keys = KeyUrl::parse(&document.jwks_uri, plain).map_err(FetchError::JwksUri)?;
-    // An API server names itself by an address of its own, which nothing here can know for its own; it has the same keys where it was asked.
+    // An API server names itself by its own address, which cannot be verified here; the same keys are available at the address used for
+    // discovery.
     let moved = (!web.may_bear_to(&keys) && keys.path() == CLUSTER_KEYS).then(|| keys.at_the_server_of(url)).flatten();
     Ok(moved.unwrap_or(keys))
 }
 
-/// Keys that are read with a token have to be where it may go.
+/// Keys that are read with a bearer token must be at a server that may receive it.
 fn bearable(web: &Web, url: &KeyUrl) -> Result<(), VerifierSettingsError> {
     if web.may_bear_to(url) { Ok(()) } else { Err(VerifierSettingsError::BearerElsewhere(url.to_string())) }
 }
@@ -134,13 +135,13 @@ fn bearable(web: &Web, url: &KeyUrl) -> Result<(), VerifierSettingsError> {
 async fn discovered<'a>(url: &'a KeyUrl, web: &Web) -> Result<(&'a KeyUrl, Discovered), FetchError> {
     let document = web.read(url).await?;
     let discovered = object(&document.body);
-    let discovered = discovered.ok_or_else(|| answer(url, "answers no discovery document with issuer and jwks_uri"))?;
+    let discovered = discovered.ok_or_else(|| answer(url, "does not return a discovery document with issuer and jwks_uri"))?;
     Ok((url, discovered))
 }
 
 async fn key_set(url: &KeyUrl, web: &Web) -> Result<Fetched, FetchError> {
     let Document { body, fresh_for } = web.read(url).await?;
-    let keys = KeySet::parse(&body).ok_or_else(|| answer(url, "answers no JWK Set"))?;
+    let keys = KeySet::parse(&body).ok_or_else(|| answer(url, "does not return a JWK Set"))?;
     Ok(Fetched { keys, fresh_for })
 }
 
@@ -148,7 +149,7 @@ pub(super) fn answer(url: &KeyUrl, why: impl Into<String>) -> FetchError {
     FetchError::Answer { url: url.to_string(), why: why.into() }
 }
 
-/// An error and what caused it, in one line.
+/// An error and its causes, in one line.
 pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

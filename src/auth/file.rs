@@ -1,4 +1,4 @@
-//! Small files: read up to a bound, and without holding up whoever else runs on the thread.
+//! Small files: bounded reads that do not block the async runtime's threads.
 
 use std::{
     fs::File,
@@ -12,15 +12,15 @@ use super::settings::VerifierSettingsError;
 
 /// The largest document that is read, in bytes.
 pub(super) const LARGEST: usize = 256 * 1024;
-/// The same for CA bundles: those of systems come close to the other, and companies add their own.
+/// The same for CA bundles: the system's bundles come close to the other limit, and companies add their own CAs.
 pub(super) const LARGEST_CA: usize = 16 * 1024 * 1024;
 
-/// What is in a file of at most so many bytes. A larger one is an error: its beginning would be something else than the file.
+/// Reads a file of at most `most` bytes. A larger file is an error, since its beginning alone would be misread.
 pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, VerifierSettingsError> {
     contents(path, most).map_err(|error| VerifierSettingsError::File { path: path.to_owned(), error })
 }
 
-/// The same for up to [`LARGEST`] bytes, on another thread.
+/// The same for up to [`LARGEST`] bytes, on a blocking thread.
 pub(super) async fn read_aside(path: &Path) -> Result<Vec<u8>, VerifierSettingsError> {
     let owned = path.to_owned();
     let read = spawn_blocking(move || contents(&owned, LARGEST)).await.unwrap_or_else(|ended| Err(io::Error::other(ended)));
@@ -31,7 +31,7 @@ fn contents(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let mut contents = Vec::new();
     File::open(path)?.take(most as u64 + 1).read_to_end(&mut contents)?;
     if contents.len() > most {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes")));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("the file is larger than {most} bytes")));
     }
     Ok(contents)
 }

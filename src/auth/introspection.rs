@@ -1,13 +1,13 @@
-//! Opaque tokens: introspected at the issuer (RFC 7662), with cached answers.
+//! Opaque tokens: introspected at the issuer (RFC 7662), with cached results.
 //!
-//! | the service's answer | age | the caller |
+//! | the service's response | age | the caller |
 //! |---|---|---|
-//! | active | up to a minute | is known, without a request |
-//! | not active, or claims that are not as expected | up to ten seconds | is rejected, without a request |
-//! | none for this token | | waits for the answer, together with all who send the same token, for at most [`WITHIN`] |
-//! | none to any request, or none that makes sense | up to 1 s, 2 s, .. 30 s | is rejected at once, unless the token was active within five minutes |
+//! | active | up to a minute | is identified, without a request |
+//! | not active, or invalid claims | up to ten seconds | is rejected, without a request |
+//! | none for this token yet | | waits for the response, together with all callers that send the same token, for at most [`WITHIN`] |
+//! | failed, or unusable | up to 1 s, 2 s, .. 30 s | is rejected at once, unless the token was active within five minutes |
 //!
-//! So a service that hangs stalls only callers with unknown tokens, for three seconds once in a while. Both caches are bounded, and so is the
+//! So a service that hangs only delays callers with unknown tokens, for three seconds now and then. Both caches are bounded, and so is the
 //! number of requests in flight.
 
 use std::{
@@ -36,18 +36,18 @@ use super::{
     web::{Document, Web, percent_encoded},
 };
 
-/// Deadline for an answer.
+/// Deadline for a response.
 const WITHIN: Duration = Duration::from_secs(3);
-/// A revoked token is accepted for as long as this.
+/// How long an active result is cached: a revoked token is accepted for up to this long.
 const GOOD_FOR: Duration = Duration::from_secs(60);
-/// Shorter: clocks are set and mistakes corrected.
+/// How long a negative result is cached. Shorter, since clocks get set and mistakes get fixed.
 const BAD_FOR: Duration = Duration::from_secs(10);
-/// Requests in flight at once.
+/// Maximum number of requests in flight.
 const MOST_QUESTIONS: usize = 64;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Asks about tokens.
+/// Introspects tokens.
 pub(super) struct Introspection {
     url: KeyUrl,
     web: Web,
@@ -59,16 +59,16 @@ pub(super) struct Introspection {
     health: Mutex<Health>,
 }
 
-/// One for all who wait for it.
+/// Requests in flight, one per token, shared by all callers waiting for it.
 type Question = Arc<OnceCell<Result<Arc<Caller>, Rejection>>>;
 
-/// How the service does.
+/// The health of the service.
 #[derive(Debug, Default)]
 struct Health {
-    /// Times in a row that went wrong; those that were under way together are one.
+    /// Consecutive failures; requests that were in flight together count once.
     failures: u32,
     failed_at: Option<Instant>,
-    /// Not asked before.
+    /// Not asked before this time.
     rests_until: Option<Instant>,
 }
 
@@ -77,7 +77,7 @@ struct Answer {
     active: bool,
 }
 
-/// Removes a question that no caller waits for any more.
+/// Removes a request that no caller is waiting for anymore.
 struct Waiting<'a> {
     all: &'a Mutex<HashMap<Fingerprint, Question>>,
     token: Fingerprint,
@@ -87,7 +87,7 @@ struct Waiting<'a> {
 impl Introspection {
     pub(super) fn new(settings: &VerifierSettings) -> Result<Option<Self>, VerifierSettingsError> {
         let Some((url, credentials)) = &settings.introspection else { return Ok(None) };
-        let url = KeyUrl::parse(url, if settings.allow_http { PlainHttp::Anyone } else { PlainHttp::Loopback })?;
+        let url = KeyUrl::parse(url, if settings.allow_http { PlainHttp::AnyHost } else { PlainHttp::Loopback })?;
         Ok(Some(Self {
             web: Web::new(settings, url.is_https())?,
             url,
@@ -100,7 +100,7 @@ impl Introspection {
         }))
     }
 
-    /// Who sent this token.
+    /// Identifies the caller of this token.
     pub(super) async fn verify(
         &self,
         token: &str,
@@ -129,7 +129,7 @@ impl Introspection {
         let began = Instant::now();
         let answered = timeout(WITHIN, async {
             let _slot = self.slots.acquire().await;
-            // While this one waited, the service may have turned out to hang.
+            // While this request was queued, the service may have started to hang.
             if self.health().has_failed_since(began) { Err(FetchError::Late(WITHIN)) } else { self.claims(token).await }
         });
         let claims = match answered.await.unwrap_or(Err(FetchError::Late(WITHIN))) {
@@ -155,13 +155,13 @@ impl Introspection {
         found.map(|(caller, _)| caller)
     }
 
-    /// The claims of a token; `None` when it is not active.
+    /// The claims of a token; `None` if it is not active.
     async fn claims(&self, token: &str) -> Result<Option<Claims>, FetchError> {
         let form = format!("token={}&token_type_hint=access_token", percent_encoded(token));
         let Document { body, .. } = self.web.post(&self.url, form, self.credentials.as_ref()).await?;
-        let senseless = || answer(&self.url, "answers no object with active and claims of the right types");
-        let Answer { active } = object(&body).ok_or_else(senseless)?;
-        if active { object(&body).ok_or_else(senseless).map(Some) } else { Ok(None) }
+        let malformed = || answer(&self.url, "does not return an object with active and claims of the right types");
+        let Answer { active } = object(&body).ok_or_else(malformed)?;
+        if active { object(&body).ok_or_else(malformed).map(Some) } else { Ok(None) }
     }
 
     fn failed(&self, began: Instant, error: &FetchError) {
@@ -183,7 +183,7 @@ impl Introspection {
 }
 
 impl Health {
-    /// Whether the service should be asked. After a pause, a single caller tries; the others are rejected until it has succeeded.
+    /// Whether to ask the service. After a pause, a single caller tries; the others are rejected until it has succeeded.
     fn may_ask(&mut self) -> bool {
         let now = Instant::now();
         if self.rests_until.is_some_and(|until| now < until) {
@@ -197,7 +197,7 @@ impl Health {
         self.failed_at.is_some_and(|failed_at| began < failed_at)
     }
 
-    /// Notes a failure; whether it is the first.
+    /// Records a failure; returns whether it is the first.
     fn failed(&mut self, began: Instant, now: Instant) -> bool {
         if self.has_failed_since(began) {
             return false;
@@ -220,7 +220,7 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let is_this = all.get(&self.token).is_some_and(|question| Arc::ptr_eq(question, &self.question));
-        // An answer is for those who wait for it; who comes later looks into what is remembered, or asks anew.
+        // The result goes to the callers waiting for it; later callers find it in the cache, or ask again.
         if is_this && (self.question.initialized() || Arc::strong_count(&self.question) <= 2) {
             all.remove(&self.token);
         }

@@ -1,6 +1,6 @@
-//! The issuer's keys, kept at hand: read in the background, so that nobody waits for the issuer but for a key that is not there yet.
+//! Caches the issuer's keys, refreshed in the background: callers only wait for the issuer when a key is missing.
 //!
-//! One task reads, and nobody else, so there is never more than one request under way:
+//! Only one task reads keys, so at most one request is in flight:
 //!
 //! ```text
 //! start ──> read ──ok──> sleep until the keys should be read again ──┐
@@ -9,17 +9,18 @@
 //!            └──────────── woken early by an unknown key <───────────┘
 //! ```
 //!
-//! A caller whose token no key has signed (its name is unknown, or some issuer gave a new key an old name), by the state of the task:
+//! What happens to a caller whose token matches no cached key (an unknown `kid`, or a new key under an old `kid`), by the state of the
+//! task:
 //!
-//! | last time | now | the caller |
+//! | last read | now | the caller |
 //! |---|---|---|
-//! | went well | asleep, not woken for a [cool-down](super::VerifierSettings::cool_down) | wakes it, and waits |
-//! | went well | asleep, woken a short while ago | is rejected at once |
-//! | went well, or is the first | reading | waits |
-//! | failed | whatever | is rejected at once: the issuer is away |
+//! | succeeded | asleep, and not woken within the [cool-down](super::VerifierSettings::cool_down) | wakes it, and waits |
+//! | succeeded | asleep, woken recently | is rejected at once |
+//! | succeeded, or first read | reading | waits |
+//! | failed | any state | is rejected at once: the issuer is unreachable |
 //!
-//! Waiting ends when the task has read, or with [patience](super::VerifierSettings::patience). Keys that could not be read again stay in use for a
-//! [while](super::VerifierSettings::stale_for), and then nobody is let in.
+//! The wait ends when the read completes, or after the [patience](super::VerifierSettings::patience). Keys that cannot be refreshed stay in
+//! use for the [`stale_for`](super::VerifierSettings::stale_for) period; after that, every token is rejected.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -44,10 +45,10 @@ use super::{
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Keys are not read again sooner than this, whatever `Cache-Control` says.
+/// Minimum interval between reads, whatever `Cache-Control` says.
 const LEAST_FRESH: Duration = Duration::from_secs(10);
 
-/// Keeps the keys. The task ends with it.
+/// Holds the keys. Dropping it ends the task.
 #[derive(Debug)]
 pub(super) struct Keyring {
     shared: Arc<Shared>,
@@ -58,7 +59,7 @@ pub(super) struct Keyring {
 struct Shared {
     held: ArcSwapOption<Held>,
     state: Mutex<State>,
-    /// Counts the times that the task has read.
+    /// Counts completed reads.
     ended: watch::Sender<u64>,
     wake: Notify,
     issuer: String,
@@ -70,18 +71,18 @@ struct Shared {
     fetch_timeout: Duration,
 }
 
-/// Keys that were read.
+/// Keys as read.
 #[derive(Debug)]
 pub(super) struct Held {
     keys: KeySet,
-    /// Changes when the keys do.
+    /// Changes whenever the keys change.
     pub(super) generation: u64,
     read_at: Instant,
     usable_for: Duration,
 }
 
 impl Held {
-    /// For how long they may still be used.
+    /// How much longer they may be used.
     fn left(&self) -> Duration {
         self.usable_for.saturating_sub(self.read_at.elapsed())
     }
@@ -90,16 +91,16 @@ impl Held {
 #[derive(Debug)]
 struct State {
     is_reading: bool,
-    /// Times in a row that went wrong.
+    /// Consecutive failed reads.
     failures: u32,
-    /// Whether there has ever been a key that can be used.
+    /// Whether usable keys have ever been read.
     had_keys: bool,
     /// When an unknown key last woke the task.
     woken_at: Option<Instant>,
 }
 
 impl Keyring {
-    /// Begins to read. Needs a tokio runtime.
+    /// Starts reading. Needs a tokio runtime.
     pub(super) fn start(source: Source, settings: &VerifierSettings) -> Self {
         let shared = Arc::new(Shared {
             held: ArcSwapOption::empty(),
@@ -118,7 +119,7 @@ impl Keyring {
         Self { shared, task }
     }
 
-    /// The keys at hand, unless they are too old.
+    /// The cached keys, unless they are too old.
     pub(super) fn held(&self) -> Option<Arc<Held>> {
         self.shared.held.load_full().filter(|held| !held.left().is_zero())
     }
@@ -128,12 +129,12 @@ impl Keyring {
         self.shared.state().had_keys
     }
 
-    /// Since the keys were last read; before that, since the start.
+    /// Time since the keys were last read; before the first read, since the start.
     pub(super) fn age(&self) -> Duration {
         self.shared.held.load().as_ref().map_or(self.shared.began, |held| held.read_at).elapsed()
     }
 
-    /// Whether the issuer has signed the token; the generation of the keys that say so.
+    /// Verifies that one of the issuer's keys signed the token; returns the generation of the keys used.
     pub(super) async fn verify(&self, token: &Token<'_>) -> Result<u64, Rejection> {
         let mut ended = self.shared.ended.subscribe();
         let before = self.held();
@@ -142,7 +143,7 @@ impl Keyring {
             Err(rejection) => rejection,
         };
         if self.shared.ask_to_read() {
-            // However it ends, what counts is which keys are there then.
+            // Whether the wait succeeded or timed out, use the keys that are cached now.
             let _ = timeout(self.shared.patience, ended.changed()).await;
         }
         let after = self.held();
@@ -153,10 +154,10 @@ impl Keyring {
         }
     }
 
-    /// Waits until the keys have been tried to read once.
+    /// Waits until the first attempt to read the keys has completed.
     pub(super) async fn settled(&self) {
         let mut ended = self.shared.ended.subscribe();
-        // It cannot close while we have it.
+        // The channel stays open while `self` holds the sender.
         let _ = ended.wait_for(|times| *times > 0).await;
     }
 }
@@ -181,13 +182,13 @@ impl Shared {
                 Err(error) => self.failed(&error),
             };
             self.ended.send_modify(|times| *times += 1);
-            // Woken, or rested.
+            // Woken, or the interval has passed.
             let _ = timeout(pause, self.wake.notified()).await;
             self.state().is_reading = true;
         }
     }
 
-    /// Takes over what was read; how long it lasts.
+    /// Stores the keys that were read; returns when to read again.
     fn keep(&self, Fetched { keys, fresh_for }: Fetched) -> Duration {
         let fresh_for = fresh_for.unwrap_or(self.refresh_every).max(LEAST_FRESH).min(self.refresh_every);
         let (count, before) = (keys.len(), self.held.load());
@@ -201,15 +202,15 @@ impl Shared {
             std::mem::take(&mut state.failures)
         };
         match (failures, is_same) {
-            _ if count == 0 && !is_same => warn!(issuer = self.issuer, "the issuer has no keys that can be used: nobody is let in"),
+            _ if count == 0 && !is_same => warn!(issuer = self.issuer, "the issuer has no usable keys: every token is rejected"),
             (0, true) => {}
-            (0, false) => info!(issuer = self.issuer, keys = count, "the issuer's keys are new"),
-            (_, _) => info!(issuer = self.issuer, keys = count, failures, "the issuer's keys were read again"),
+            (0, false) => info!(issuer = self.issuer, keys = count, "the issuer's keys changed"),
+            (_, _) => info!(issuer = self.issuer, keys = count, failures, "the issuer's keys are readable again"),
         }
         fresh_for
     }
 
-    /// Notes a failure; how long to leave the issuer alone.
+    /// Records a failure; returns how long to wait before the next attempt.
     fn failed(&self, error: &FetchError) -> Duration {
         let failures = {
             let mut state = self.ended_reading();
@@ -223,7 +224,7 @@ impl Shared {
         FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST_PAUSE)
     }
 
-    /// Has the keys read, if that may help and is due; whether they are being read.
+    /// Requests a read, if it may help and is due; returns whether one is in progress.
     fn ask_to_read(&self) -> bool {
         let mut state = self.state();
         let now = Instant::now();

@@ -1,13 +1,13 @@
-//! An issuer's public keys: a JWK Set (RFC 7517), and signatures verified by it.
+//! An issuer's public keys: a JWK Set (RFC 7517), and signature verification with it.
 //!
-//! | `kty` | taken | for |
+//! | `kty` | accepted | for |
 //! |---|---|---|
 //! | `RSA` | 2048 to 8192 bits | RS256, RS384, RS512, PS256, PS384, PS512 |
 //! | `EC` | P-256, P-384 | ES256, ES384 |
 //! | `OKP` | Ed25519 | EdDSA |
 //!
-//! A key's `alg` narrows that to one; `use` other than `sig`, or `key_ops` without `verify`, keeps it out. Keys that cannot be used are passed
-//! over, as the RFC says, symmetric ones among them.
+//! A key's `alg` restricts it to one of these; a key with a `use` other than `sig`, or `key_ops` without `verify`, is ignored. Unusable
+//! keys are skipped, as the RFC requires, including symmetric ones.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::signature::{
@@ -23,14 +23,14 @@ use super::{
     token::{Token, object},
 };
 
-/// The keys that can be used.
+/// The usable keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct KeySet(Vec<Key>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
     kid: Option<String>,
-    /// The only algorithm that it may be used with, if it says so.
+    /// The only algorithm that it may be used with, if the key names one.
     algorithm: Option<Algorithm>,
     material: Material,
 }
@@ -63,7 +63,7 @@ struct Jwk {
 }
 
 impl KeySet {
-    /// From a document; `None` when it is no JWK Set. One without keys is one: its issuer has withdrawn them all.
+    /// Parses a document; `None` if it is not a JWK Set. An empty set is valid: the issuer has withdrawn all its keys.
     pub(super) fn parse(document: &[u8]) -> Option<Self> {
         let JwkSet { keys } = object(document)?;
         Some(Self(keys.into_iter().filter_map(Key::of).collect()))
@@ -73,7 +73,7 @@ impl KeySet {
         self.0.len()
     }
 
-    /// Whether the token is signed with one of the keys.
+    /// Verifies that one of the keys signed the token.
     pub(super) fn verify(&self, token: &Token<'_>) -> Result<(), Rejection> {
         let mut keys = self.named_by(token).peekable();
         keys.peek().ok_or(Rejection::UnknownKey)?;
@@ -81,7 +81,8 @@ impl KeySet {
         if signed { Ok(()) } else { Err(Rejection::BadSignature) }
     }
 
-    /// The keys that the token names, by its `kid` and algorithm. A token without a `kid` names the only key of its algorithm, if it is one.
+    /// The keys that match the token's `kid` and algorithm. A token without a `kid` matches the only key of its algorithm, if there is
+    /// exactly one.
     fn named_by(&self, token: &Token<'_>) -> impl Iterator<Item = &Key> {
         let algorithm = token.algorithm;
         let is_only = self.0.iter().filter(|key| key.is_for(algorithm)).take(2).count() == 1;
@@ -162,7 +163,7 @@ fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
     })
 }
 
-/// Some issuers write the sign byte of ASN.1 along, which RFC 7518 forbids and ring refuses.
+/// Some issuers include the sign byte of ASN.1, which RFC 7518 forbids and ring rejects.
 fn without_zeros(number: Vec<u8>) -> Vec<u8> {
     number.into_iter().skip_while(|byte| *byte == 0).collect()
 }
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_that_are_no_key_set_are_told_from_empty_ones() {
+    fn documents_that_are_not_key_sets_differ_from_empty_ones() {
         for document in ["", "null", "[]", "[[]]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, "<html>", r#"{"keys":[]} x"#] {
             assert_eq!(KeySet::parse(document.as_bytes()), None, "{document}");
         }
@@ -230,7 +231,7 @@ mod tests {
         for (algorithm, kid) in [(Algorithm::Rs256, "a"), (Algorithm::Es384, "a"), (Algorithm::Es256, "c"), (Algorithm::Es256, "")] {
             assert_eq!(keys.verify(&token(algorithm, Some(kid))), Err(Rejection::UnknownKey), "{algorithm:?} {kid}");
         }
-        // A point that is not on the curve is no key, whatever it is asked to verify.
+        // A point that is not on the curve is not a valid key for any token.
         for kid in ["a", "b"] {
             assert_eq!(keys.verify(&token(Algorithm::Es256, Some(kid))), Err(Rejection::BadSignature), "{kid}");
         }

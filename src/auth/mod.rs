@@ -1,26 +1,27 @@
-//! Who is calling: bearer tokens verified against their issuer, and the answers for those whose are not.
+//! Identifies callers: bearer tokens verified against their issuer, and the responses for invalid ones.
 //!
-//! A caller is the verified `sub` of a token, or nobody. A claim that was not verified never gets out of here, so it can never become the key of
-//! a bucket: with one, anybody could drain the bucket of anybody else, or leave their own at will.
+//! A caller is the verified `sub` of a token, or anonymous. An unverified claim never leaves this module, so it can never become the key of
+//! a bucket: with one, a client could drain someone else's bucket, or switch buckets at will.
 //!
-//! # A token's way
+//! # How a token is processed
 //!
 //! ```text
 //! longer than 16 KiB?            rejected, unread
-//! seen a short while ago?        its caller, for the price of a SHA-256          (remembered.rs)
+//! verified recently?             its caller, for the cost of a SHA-256           (remembered.rs)
 //! three parts, strict, signed with an asymmetric algorithm?                     (token.rs)
-//! iss, aud, exp, nbf, iat, sub as they should be?                               (claims.rs)
-//! signed by the issuer's key of that kid?                                       (keys.rs, keyring.rs)
-//! no JWT at all, and the issuer can be asked?                                   (introspection.rs)
+//! are iss, aud, exp, nbf, iat, sub valid?                                       (claims.rs)
+//! signed by the issuer's key with that kid?                                     (keys.rs, keyring.rs)
+//! not a JWT, and introspection is configured?                                   (introspection.rs)
 //! ```
 //!
-//! The issuer is asked in the background only. One that is away or slow lets nobody in whose key is not at hand, and holds up nobody whose is;
-//! a caller waits for it at most a second, and only for keys that were never read or may be new. What happens when is told in `keyring.rs`.
+//! The issuer is contacted in the background. If it is unreachable or slow, only tokens whose key is not cached are rejected, and no other
+//! caller is delayed; a caller waits for it at most a second, and only for keys that were never read or may be new. `keyring.rs` describes
+//! the details.
 //!
 //! # An example
 //!
 //! ```no_run
-//! use tollgate::callers::{Auth, AuthMode, PeerIdentity, ProtectedResource, VerifierSettings, Verifier, challenge};
+//! use tollgate::auth::{Auth, AuthMode, PeerIdentity, ProtectedResource, VerifierSettings, Verifier, challenge};
 //!
 //! # async fn of_request(headers: http::HeaderMap, ip: std::net::IpAddr) -> Result<(), Box<dyn std::error::Error>> {
 //! let settings = VerifierSettings::new("https://login.example", "https://mcp.example/mcp");
@@ -29,7 +30,7 @@
 //!
 //! match auth.caller(&headers, PeerIdentity { ip, certificate_names: &[] }).await {
 //!     Ok(Some(caller)) => println!("{} may go on", caller.subject()),
-//!     Ok(None) => println!("nobody in particular may go on"),
+//!     Ok(None) => println!("an anonymous caller may go on"),
 //!     Err(rejection) => println!("{}, WWW-Authenticate: {:?}", rejection.status(), challenge(rejection, Some(&resource))),
 //! }
 //! # Ok(())
@@ -44,19 +45,19 @@
 //!
 //! # Files
 //!
-//! | file | what lives there |
+//! | file | contents |
 //! |---|---|
 //! | `verifier` | tokens in, callers out |
-//! | `callers` | who is calling, by token or by header, and whether they have to be known |
+//! | `callers` | identifies the caller, by token or by header, and decides whether that is required |
 //! | `peer` | who may name the user in a header |
-//! | `rejection` | the reasons why nobody is let in |
+//! | `rejection` | the reasons for rejecting a request |
 //! | `challenge` | `WWW-Authenticate`, and RFC 9728's metadata |
-//! | `settings` | whose tokens are trusted |
-//! | `sign_in` | the same, from what a resource says ([`SignIn`](crate::manifest::sign_in::SignIn)) |
-//! | `token`, `claims`, `algorithm`, `keys` | a token and a key, pure |
-//! | `keyring`, `remembered` | what is kept |
-//! | `introspection`, `credentials` | tokens that only the issuer can read, and who asks it |
-//! | `fetch`, `web`, `file`, `url` | where keys come from |
+//! | `settings` | the trusted issuer, its keys and caching |
+//! | `sign_in` | the same, from a resource's settings ([`SignIn`](crate::manifest::sign_in::SignIn)) |
+//! | `token`, `claims`, `algorithm`, `keys` | parsing and verifying tokens and keys, pure |
+//! | `keyring`, `remembered` | caches |
+//! | `introspection`, `credentials` | opaque tokens, and the client that introspects them |
+//! | `fetch`, `web`, `file`, `url` | reading keys |
 
 mod algorithm;
 mod callers;
@@ -89,7 +90,7 @@ pub use settings::{KeySource, VerifierSettings, VerifierSettingsError};
 pub use sign_in::SignInError;
 pub use verifier::{LONGEST_TOKEN, Verifier};
 
-/// Somebody who is known.
+/// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     subject: Box<str>,
@@ -101,12 +102,12 @@ impl Caller {
         Self { subject: subject.into(), issuer: issuer.map(Into::into) }
     }
 
-    /// The verified `sub`, or what a trusted peer says. Unique for one issuer.
+    /// The verified `sub`, or the name given by a trusted peer. Unique within one issuer.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// The verified `iss`; `None` for a caller whom a trusted peer knows.
+    /// The verified `iss`; `None` if a trusted peer identified the caller.
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
     }

@@ -1,22 +1,22 @@
-//! Who holds the other end of a connection, and which of them may say who is calling.
+//! The peer at the other end of a connection, and which peers may identify the user.
 //!
-//! No peer is trusted by default. A loopback address says little in a pod, which sidecars and port-forwards share; a client certificate says
-//! little where every client has one. So trust is explicit.
+//! No peer is trusted by default. A loopback address proves little in a pod, which sidecars and port-forwards share; a client certificate
+//! proves little where every client has one. So trust is explicit.
 
 use std::net::IpAddr;
 
 use http::HeaderName;
 
-/// Who holds the other end of a connection.
+/// The peer at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerIdentity<'a> {
     /// The address of the socket, never one from a header.
     pub ip: IpAddr,
-    /// The names of the client certificate that it has shown, if that was verified.
+    /// The names in its client certificate, if it presented one and that was verified.
     pub certificate_names: &'a [String],
 }
 
-/// Peers that may say who is calling.
+/// Peers that may identify the user.
 ///
 /// ```
 /// use tollgate::auth::{PeerIdentity, TrustedPeers};
@@ -32,33 +32,33 @@ pub struct TrustedPeers {
     certificates: Vec<String>,
 }
 
-/// A header that names the user, and who may set it.
+/// A header that names the user, and which peers may set it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserHeader {
     /// Its name.
     pub name: HeaderName,
-    /// Who may set it.
+    /// Which peers may set it.
     pub from: TrustedPeers,
 }
 
 impl TrustedPeers {
-    /// The word for peers on this machine; anything else is a name in a certificate.
+    /// The keyword for peers on this machine; any other value is a name in a certificate.
     pub const LOOPBACK: &str = "loopback";
 
-    /// Whether a peer is one of them.
+    /// Whether a peer is trusted.
     pub fn include(&self, peer: PeerIdentity<'_>) -> bool {
         (self.loopback && peer.ip.to_canonical().is_loopback())
             || peer.certificate_names.iter().any(|name| self.certificates.contains(name))
     }
 
-    /// Whether some are known by a certificate.
+    /// Whether some peers are trusted by certificate.
     pub fn need_certificates(&self) -> bool {
         !self.certificates.is_empty()
     }
 }
 
 impl<S: Into<String>> FromIterator<S> for TrustedPeers {
-    /// From [`TrustedPeers::LOOPBACK`] and names in certificates.
+    /// Built from [`TrustedPeers::LOOPBACK`] and certificate names.
     fn from_iter<I: IntoIterator<Item = S>>(names: I) -> Self {
         let (loopback, certificates) = names.into_iter().map(Into::into).partition::<Vec<String>, _>(|name| name == Self::LOOPBACK);
         Self { loopback: !loopback.is_empty(), certificates }

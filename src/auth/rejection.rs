@@ -1,33 +1,33 @@
-//! Why nobody is let in: one value for each reason, with the status and the words that go with it.
+//! Why a request is rejected: one variant for each reason, with its status and error code.
 
 use thiserror::Error;
 
-/// Why a request has no caller. Its text is for the client and says nothing of what the token holds.
+/// Why a request has no valid caller. The text is sent to the client and reveals nothing of the token's contents.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// Callers have to sign in, and this one brought nothing.
+    /// Authentication is required, and the request carries no credentials.
     #[error("a bearer token is required")]
     Missing,
-    /// Several `Authorization` fields, or several of the user header: whoever reads the other one sees another caller.
-    #[error("who is calling is said more than once")]
+    /// Several `Authorization` headers, or several user headers: another component that reads a different one would see a different caller.
+    #[error("the request carries more than one credential")]
     Ambiguous,
     /// The user header of a trusted peer is not UTF-8.
-    #[error("the header that names the user is no text")]
+    #[error("the header that names the user is not valid UTF-8")]
     UserHeader,
     /// More than [`LONGEST_TOKEN`](super::LONGEST_TOKEN) bytes.
     #[error("the token is longer than 16384 bytes")]
     TooLong,
-    /// Not a signed JWT in compact form, or its parts are not what they should be.
+    /// Not a signed JWT in compact form, or one of its parts is invalid.
     #[error("the token is malformed: {0}")]
     Malformed(&'static str),
     /// `none`, an HMAC, or something unknown.
     #[error("the token's algorithm is not allowed: RS, PS and ES of 256 and 384, RS and PS of 512, and EdDSA are")]
     AlgorithmNotAllowed,
-    /// `iss` is not, exactly, the issuer that is trusted.
+    /// `iss` is not exactly the trusted issuer.
     #[error("the token is from another issuer")]
     WrongIssuer,
-    /// `aud` has none of our names.
+    /// `aud` contains none of our audiences.
     #[error("the token is for another audience")]
     WrongAudience,
     /// Past `exp`.
@@ -36,29 +36,29 @@ pub enum Rejection {
     /// Before `nbf` or `iat`.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// `sub` is missing, empty or no string.
-    #[error("the token has no sub claim, which names the caller")]
+    /// `sub` is missing, empty or not a string.
+    #[error("the token has no sub claim to identify the caller")]
     NoSubject,
-    /// The issuer has no key of that name for that algorithm.
+    /// The issuer has no key with that `kid` for that algorithm.
     #[error("the token is signed with a key that the issuer does not have")]
     UnknownKey,
-    /// The key is there and did not sign this.
-    #[error("the token's signature is wrong")]
+    /// The key exists, but did not sign this token.
+    #[error("the token's signature is invalid")]
     BadSignature,
-    /// No key is at hand to judge the token by, and the issuer does not give any.
-    #[error("the issuer's keys are not to be had at the moment")]
+    /// No cached key can verify the token, and the issuer does not provide any.
+    #[error("the issuer's signing keys are currently unavailable")]
     IssuerAway,
     /// The issuer's introspection endpoint returned `active: false` (RFC 7662).
     #[error("the token is not active")]
     Inactive,
     /// The issuer's introspection endpoint is unreachable.
-    #[error("the issuer's introspection service does not respond at the moment")]
+    #[error("the issuer's introspection service is currently unavailable")]
     IntrospectionAway,
 }
 
 impl Rejection {
-    /// The HTTP status of the answer. 401, but for 400 where the request itself is no good (RFC 6750, 3.1), and 503 where nothing is
-    /// known to be wrong with the token, since a client that is told 401 throws it away and asks the issuer, which is away, for another.
+    /// The HTTP status of the response: 401, except 400 if the request itself is invalid (RFC 6750, 3.1), and 503 if the token could not be
+    /// checked: a client that receives 401 discards its token and asks the issuer, which is unreachable, for another one.
     pub fn status(self) -> u16 {
         match self {
             Self::Ambiguous | Self::UserHeader => 400,
@@ -67,7 +67,7 @@ impl Rejection {
         }
     }
 
-    /// RFC 6750's code. A request without a token has none: it did nothing wrong yet.
+    /// RFC 6750's error code. A request without a token has none: nothing is wrong with it yet.
     pub fn code(self) -> Option<&'static str> {
         match self {
             Self::Missing | Self::IssuerAway | Self::IntrospectionAway => None,
@@ -76,7 +76,7 @@ impl Rejection {
         }
     }
 
-    /// One word, for logs and metrics.
+    /// A short name, for logs and metrics.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Missing => "missing",

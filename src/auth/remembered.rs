@@ -1,7 +1,8 @@
-//! Tokens that were verified a short while ago, so that the next call with the same one costs a hash and not a signature.
+//! A cache of recently verified tokens, so that the next call with the same token costs a hash instead of a signature check.
 //!
-//! By SHA-256 of the whole token, so one that differs in a single byte is another one. Good ones and bad ones are remembered apart, so that
-//! strangers cannot fill the memory for good ones. It forgets by halves: what was not asked for while a half filled goes with the older half.
+//! Keyed by the SHA-256 of the whole token, so that a single different byte makes another token. Valid and invalid tokens are cached
+//! separately, so that unauthenticated clients cannot evict valid ones. Eviction works by halves: entries not used while one half filled up
+//! are dropped with the older half.
 
 use std::{
     collections::HashMap,
@@ -16,36 +17,36 @@ use tokio::time::Instant;
 
 use super::claims::UnixTime;
 
-/// A verified token is looked at anew after this long.
+/// A verified token is verified again after this long.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
-/// So that callers seldom wait for each other.
+/// Shards, so that callers seldom wait for each other's locks.
 const SHARDS: usize = 16;
 
-/// Remembers what was found out about tokens, up to a number.
+/// Caches results about tokens, up to a maximum number.
 #[derive(Debug)]
 pub(super) struct Remembered<T> {
     shards: [Mutex<Halves<T>>; SHARDS],
     most_in_half: usize,
 }
 
-/// What a token is known by.
+/// The key of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint([u8; SHA256_OUTPUT_LEN]);
 
-/// All bytes are as good as random, so a few are enough.
+/// All bytes are uniformly distributed, so a few suffice.
 impl Hash for Fingerprint {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.first_chunk::<8>().map(|first| u64::from_ne_bytes(*first)).hash(state);
     }
 }
 
-/// What was found out about a token.
+/// A cached result.
 #[derive(Clone, Debug)]
 pub(super) struct Known<T> {
     pub(super) found: T,
-    /// Until then its claims are good.
+    /// When its claims expire.
     pub(super) until: UnixTime,
-    /// Of the keys that it was verified with; zero without keys.
+    /// The generation of the keys that verified it; zero without keys.
     pub(super) generation: u64,
     pub(super) verified_at: Instant,
 }
@@ -62,7 +63,7 @@ impl<T> Default for Halves<T> {
     }
 }
 
-/// When it is.
+/// The current time, both as a wall clock and a monotonic one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
     pub(super) time: UnixTime,
@@ -78,7 +79,7 @@ impl Fingerprint {
 }
 
 impl<T> Known<T> {
-    /// Something that no claim puts an end to.
+    /// A result that no claim expires.
     pub(super) fn always(found: T, at: Instant) -> Self {
         Self { found, until: UnixTime(f64::INFINITY), generation: 0, verified_at: at }
     }
@@ -90,17 +91,17 @@ impl<T> Known<T> {
 }
 
 impl<T: Clone> Remembered<T> {
-    /// Remembers at most about this many; none with 0.
+    /// Caches at most about this many results; 0 disables the cache.
     pub(super) fn new(most: usize) -> Self {
         Self { shards: Default::default(), most_in_half: most.div_ceil(2 * SHARDS) }
     }
 
-    /// What was found out about this token with these keys, if it is still good.
+    /// The result for this token under these keys, if it is still valid.
     pub(super) fn found(&self, token: &Fingerprint, generation: u64, now: Now) -> Option<T> {
         self.found_within(token, generation, now, LONGEST)
     }
 
-    /// The same, found out no longer than this ago.
+    /// The same, if it is not older than this.
     pub(super) fn found_within(&self, token: &Fingerprint, generation: u64, now: Now, longest: Duration) -> Option<T> {
         let mut halves = self.shard(token)?.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = halves.young.get(token) {
@@ -112,7 +113,7 @@ impl<T: Clone> Remembered<T> {
         found
     }
 
-    /// Remembers one.
+    /// Stores a result.
     pub(super) fn put(&self, token: Fingerprint, known: Known<T>) {
         if self.most_in_half > 0
             && let Some(shard) = self.shard(&token)
@@ -121,7 +122,7 @@ impl<T: Clone> Remembered<T> {
         }
     }
 
-    /// Forgets one.
+    /// Removes a result.
     pub(super) fn forget(&self, token: &Fingerprint) {
         if let Some(shard) = self.shard(token) {
             let mut halves = shard.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Whose tokens are trusted, where that issuer's keys are, and for how long.
+//! The trusted issuer, where its keys are, and how long they may be cached.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -6,29 +6,29 @@ use thiserror::Error;
 
 use super::credentials::Credentials;
 
-/// How far clocks may be apart, by default.
+/// Default tolerated clock difference.
 pub const LEEWAY: Duration = Duration::from_secs(60);
-/// After this long keys are read again, by default and at most; sooner where the issuer's `Cache-Control` says so.
+/// How long keys are cached, by default and at most; less if the issuer's `Cache-Control` says so.
 pub const REFRESH_EVERY: Duration = Duration::from_secs(10 * 60);
-/// For this long after they should have been read again, keys of an issuer that is away are still used.
+/// How long after that the keys of an unreachable issuer remain in use.
 pub const STALE_FOR: Duration = Duration::from_secs(60 * 60);
-/// Tokens with unknown keys make the keys be read again at most this often.
+/// Minimum interval between reads caused by tokens with unknown keys.
 pub const COOL_DOWN: Duration = Duration::from_secs(30);
-/// How long a caller with an unknown key waits for that.
+/// How long a caller with an unknown key waits for such a read.
 pub const PATIENCE: Duration = Duration::from_secs(1);
-/// How long reading the keys may take, discovery included.
+/// Deadline for reading the keys, including discovery.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many tokens are remembered as verified.
+/// How many verified tokens are cached.
 pub const MOST_REMEMBERED: usize = 10_000;
 
-/// Whose tokens are trusted.
+/// The trusted issuer and how to reach it.
 ///
 /// ```
 /// use tollgate::auth::VerifierSettings;
 ///
 /// // Keys are found through https://login.example/.well-known/openid-configuration.
 /// let settings = VerifierSettings::new("https://login.example", "https://mcp.example/mcp");
-/// // Or they are where somebody says.
+/// // Or they are at a given URL.
 /// let settings = settings.jwks_url("https://login.example/keys");
 /// ```
 #[derive(Clone, Debug)]
@@ -53,69 +53,69 @@ pub struct VerifierSettings {
 /// Where an issuer's keys are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
-    /// Where the issuer's discovery document says: `/.well-known/openid-configuration`, else RFC 8414's.
+    /// At the `jwks_uri` of the issuer's discovery document: `/.well-known/openid-configuration`, else RFC 8414's.
     Discovery,
     /// At this URL.
     Url(String),
-    /// In this file, which is read again when it may have changed.
+    /// In this file, which is read again periodically.
     File(PathBuf),
 }
 
-/// Why settings cannot be used.
+/// Why the settings are invalid.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VerifierSettingsError {
-    /// An empty issuer: any token that leaves `iss` empty would do.
-    #[error("the issuer is empty: write its URL, exactly as tokens have it in iss")]
+    /// An empty issuer: any token with an empty `iss` would be accepted.
+    #[error("the issuer is empty: set its URL, exactly as in the tokens' iss claim")]
     Issuer,
-    /// No audience, or an empty one: tokens for anybody else would do.
-    #[error("the audience is empty: write what tokens for this server have in aud, mostly the URL that clients call")]
+    /// No audience, or an empty one: tokens for other services would be accepted.
+    #[error("the audience is empty: set the aud claim of tokens for this server, usually the URL that clients call")]
     Audience,
-    /// No URL that could be asked.
-    #[error("{0:?} is no URL to read keys from: write https://HOST[:PORT][/PATH]")]
+    /// Not a usable URL.
+    #[error("{0:?} is not a URL to read keys from: use the form https://HOST[:PORT][/PATH]")]
     Url(String),
-    /// Keys over a connection that anybody on the way can change.
-    #[error("{0:?} is plain HTTP, over which anybody on the way can hand in keys of their own: write https, or allow it")]
+    /// Keys over a connection that an attacker on the network can modify.
+    #[error("{0:?} uses plain HTTP, where anyone on the network path can substitute their own keys: use https, or allow plain HTTP")]
     PlainHttp(String),
-    /// The CA is none.
-    #[error("the CA for the issuer holds no certificate: it has to be PEM")]
+    /// The CA file contains no certificate.
+    #[error("the issuer's CA file contains no PEM certificate")]
     Ca,
-    /// Nothing to judge the issuer's certificate by.
-    #[error("the system has no CA certificates to judge the issuer's by: install them (ca-certificates), or name a CA")]
+    /// There is no CA to verify the issuer's certificate with.
+    #[error("the system has no CA certificates to verify the issuer's certificate with: install them (ca-certificates), or configure a CA")]
     NoCa,
     /// TLS cannot be set up.
     #[error("TLS for reading keys cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
-    /// A file that is named cannot be read.
+    /// A configured file cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// As the system says it.
+        /// The system's error.
         error: io::Error,
     },
-    /// The file with the keys has none.
-    #[error("{} holds no JWK Set: write {{\"keys\": [..]}}", .0.display())]
+    /// The key file is not a JWK Set.
+    #[error("{} does not contain a JWK Set: the format is {{\"keys\": [..]}}", .0.display())]
     NoKeySet(PathBuf),
-    /// The file with a token to read keys with.
-    #[error("{} holds no bearer token: it has to be one line of visible ASCII characters", .0.display())]
+    /// The file with the bearer token for reading keys is invalid.
+    #[error("{} does not contain a bearer token: it must be one line of visible ASCII characters", .0.display())]
     Bearer(PathBuf),
-    /// The client's secret.
+    /// The client secret is invalid.
     #[error("the client secret is not UTF-8 text")]
     Secret,
-    /// The token to read keys with must not be sent to where they are.
+    /// The token for reading keys must not be sent to the server that has them.
     #[error(
         "{0:?} is not the cluster's own API server, which alone may receive the service account token: remove jwksAuthTokenPath, or set useClusterAuth: false"
     )]
     BearerElsewhere(String),
-    /// No way to know anybody where everybody has to be known.
-    #[error("callers have to be known, and nothing says how: name an issuer, or a header that a trusted peer sets")]
-    NobodyKnown,
-    /// What clients are told to call is no URL.
-    #[error("{0:?} is no URL of a server: write http(s)://HOST[:PORT][/PATH], as clients call it")]
+    /// Authentication is required, but no way to authenticate is configured.
+    #[error("authentication is required, but neither an issuer nor a header set by a trusted peer is configured")]
+    NoAuthentication,
+    /// The URL advertised to clients is invalid.
+    #[error("{0:?} is not a server URL: use the URL that clients call, http(s)://HOST[:PORT][/PATH]")]
     Resource(String),
     /// RFC 6750 allows visible ASCII without quotes.
-    #[error("{0:?} is no scope: write visible ASCII characters without spaces, quotes and backslashes")]
+    #[error("{0:?} is not a scope: use visible ASCII characters without spaces, quotes and backslashes")]
     Scope(String),
 }
 
@@ -126,7 +126,7 @@ impl PartialEq for VerifierSettingsError {
 }
 
 impl VerifierSettings {
-    /// Trusts tokens with exactly this `iss` and this in `aud`. Keys are found through discovery.
+    /// Trusts tokens with exactly this `iss` and this `aud`. Keys are found through discovery.
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {
             issuer: issuer.into(),
@@ -147,14 +147,14 @@ impl VerifierSettings {
         }
     }
 
-    /// One more audience that will do.
+    /// Accepts another audience.
     #[must_use]
     pub fn or_audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
         self
     }
 
-    /// Where the keys are.
+    /// Sets where the keys are.
     #[must_use]
     pub fn keys(self, keys: KeySource) -> Self {
         Self { keys, ..self }
@@ -166,61 +166,63 @@ impl VerifierSettings {
         self.keys(KeySource::Url(url.into()))
     }
 
-    /// Reads keys from this file, and asks nobody.
+    /// Reads keys from this file, without contacting the issuer.
     #[must_use]
     pub fn jwks_file(self, path: impl Into<PathBuf>) -> Self {
         self.keys(KeySource::File(path.into()))
     }
 
-    /// Whether keys may be read over plain HTTP from elsewhere than this host. Not for production.
+    /// Whether keys may be read over plain HTTP from hosts other than this one. Not for production.
     #[must_use]
     pub fn allow_http(self, allow: bool) -> Self {
         Self { allow_http: allow, ..self }
     }
 
-    /// The CA that has signed the issuer's certificate, PEM, instead of those that the system trusts.
+    /// The CA that signed the issuer's certificate, PEM, instead of the system's trusted CAs.
     #[must_use]
     pub fn ca_pem(self, ca: impl Into<Vec<u8>>) -> Self {
         Self { ca_pem: Some(ca.into()), ..self }
     }
 
-    /// A file with a bearer token to read keys with, as the API server of Kubernetes asks for. It is read anew each time.
+    /// A file with a bearer token for reading keys, as the Kubernetes API server requires. It is read again for each request.
     #[must_use]
     pub fn bearer_file(self, path: impl Into<PathBuf>) -> Self {
         Self { bearer_file: Some(path.into()), ..self }
     }
 
-    /// The issuer's introspection endpoint for opaque tokens (RFC 7662), and the client to authenticate as. Without it, such tokens are malformed.
+    /// The issuer's introspection endpoint for opaque tokens (RFC 7662), and the client to authenticate as. Without it, such tokens are
+    /// malformed.
     #[must_use]
     pub fn introspection(self, url: impl Into<String>, client: Option<Credentials>) -> Self {
         Self { introspection: Some((url.into(), client)), ..self }
     }
 
-    /// The only servers that may receive that token, each as `HOST` or `HOST:PORT`, over `https`. Keys that are read with it have to be there.
+    /// The only servers that may receive that token, each as `HOST` or `HOST:PORT`, over `https`. Keys that are read with it must be at one
+    /// of them.
     #[must_use]
     pub fn bearer_only_to(self, hosts: Vec<String>) -> Self {
         Self { bearer_hosts: Some(hosts), ..self }
     }
 
-    /// How far clocks may be apart: [`LEEWAY`].
+    /// Tolerated clock difference: [`LEEWAY`].
     #[must_use]
     pub fn leeway(self, leeway: Duration) -> Self {
         Self { leeway, ..self }
     }
 
-    /// After how long keys are read again: [`REFRESH_EVERY`].
+    /// How long keys are cached: [`REFRESH_EVERY`].
     #[must_use]
     pub fn refresh_every(self, every: Duration) -> Self {
         Self { refresh_every: every, ..self }
     }
 
-    /// How long keys are used that could not be read again: [`STALE_FOR`].
+    /// How long keys remain in use if they cannot be refreshed: [`STALE_FOR`].
     #[must_use]
     pub fn stale_for(self, stale: Duration) -> Self {
         Self { stale_for: stale, ..self }
     }
 
-    /// How often unknown keys may have the keys read again: [`COOL_DOWN`].
+    /// Minimum interval between reads caused by unknown keys: [`COOL_DOWN`].
     #[must_use]
     pub fn cool_down(self, cool_down: Duration) -> Self {
         Self { cool_down, ..self }
@@ -232,13 +234,13 @@ impl VerifierSettings {
         Self { patience, ..self }
     }
 
-    /// How long reading the keys may take: [`FETCH_TIMEOUT`].
+    /// Deadline for reading the keys: [`FETCH_TIMEOUT`].
     #[must_use]
     pub fn fetch_timeout(self, timeout: Duration) -> Self {
         Self { fetch_timeout: timeout, ..self }
     }
 
-    /// How many tokens are remembered as verified: [`MOST_REMEMBERED`]. None with 0.
+    /// How many verified tokens are cached: [`MOST_REMEMBERED`]. 0 disables the cache.
     #[must_use]
     pub fn most_remembered(self, most: usize) -> Self {
         Self { most_remembered: most, ..self }

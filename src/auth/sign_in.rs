@@ -1,4 +1,4 @@
-//! From how callers sign in, as a resource says it, to settings to verify tokens with.
+//! Converts how a resource lets callers sign in into the settings of a token verifier.
 
 use thiserror::Error;
 
@@ -12,29 +12,29 @@ use crate::{
     model::subject::RefKind,
 };
 
-/// Why a resource is not enough to verify tokens by.
+/// Why a resource does not suffice to verify tokens.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SignInError {
-    /// Another object has what is missing.
-    #[error("{} names the {} {:?}, which has the {missing}: add {flag}{}", .at.path, .at.kind, .at.name, same_file(.at))]
+    /// Another object contains the missing setting.
+    #[error("{} names the {} {:?}, which contains the {missing}: add {flag}{}", .at.path, .at.kind, .at.name, same_file(.at))]
     Elsewhere {
-        /// Which object.
+        /// The object.
         at: Box<Elsewhere>,
-        /// What it has.
+        /// The missing setting.
         missing: &'static str,
-        /// What to add instead.
+        /// The flag to add instead.
         flag: &'static str,
     },
-    /// Nothing says it.
-    #[error("nothing says the {missing} that tokens have to have: add {flag}")]
+    /// The setting is missing.
+    #[error("the {missing} of tokens is not configured: add {flag}")]
     Missing {
-        /// What is missing.
+        /// The missing setting.
         missing: &'static str,
-        /// What to add.
+        /// The flag to add.
         flag: &'static str,
     },
-    /// What is there cannot be used.
+    /// A setting is present but invalid.
     #[error(transparent)]
     Settings(#[from] VerifierSettingsError),
 }
@@ -43,11 +43,11 @@ impl SignIn {
     /// Settings to verify tokens with. Reads the CA, if one is named. The client secret is never in a resource.
     ///
     /// # Errors
-    /// When something is missing, with the flag to add.
+    /// When a setting is missing, with the flag to add.
     pub fn settings(&self, client_secret: Option<&Secret>) -> Result<VerifierSettings, SignInError> {
         let issuer = self.issuer.as_deref().ok_or_else(|| missing("issuer", "--oidc-issuer URL", self.elsewhere.as_ref()))?;
         let audience = self.audience.as_deref();
-        // An MCPOIDCConfig has none: it stands beside the reference.
+        // An MCPOIDCConfig has no audience: it is next to the reference.
         let elsewhere = self.elsewhere.as_ref().filter(|at| at.kind != RefKind::OidcConfig.name());
         let audience = audience.ok_or_else(|| missing("audience", "--oidc-audience TEXT", elsewhere))?;
         let mut settings = VerifierSettings::new(issuer, audience).allow_http(self.allow_http);
@@ -105,7 +105,7 @@ mod tests {
         let sign_in = server(&json!({"oidcConfig": {"type": "inline", "inline": {
             "issuer": "https://i", "audience": "mcp", "clientId": "x", "introspectionUrl": "https://x",
         }}}));
-        assert!(sign_in.settings(None).is_ok_and(|settings| settings.introspection.is_none()), "nobody has the client's secret");
+        assert!(sign_in.settings(None).is_ok_and(|settings| settings.introspection.is_none()), "the client secret is missing");
         let secret = Secret::Text("s".to_owned());
         let settings = sign_in.settings(Some(&secret)).expect("good");
         assert_eq!(settings.introspection, Some(("https://x".to_owned(), Some(Credentials::new("x", secret)))));
@@ -129,7 +129,7 @@ mod tests {
         for (sign_in, path) in [(server(&spec), "spec.oidcConfigRef.name"), (of_virtual, "spec.incomingAuth.oidcConfigRef.name")] {
             let sign_in = others.iter().fold(sign_in, SignIn::described_by);
             let says =
-                "names the MCPOIDCConfig \"sso\", which has the issuer: add --oidc-issuer URL, or the object itself to the same file";
+                "names the MCPOIDCConfig \"sso\", which contains the issuer: add --oidc-issuer URL, or the object itself to the same file";
             assert_eq!(complaint(&sign_in), format!("{path} {says}"));
             let sign_in = sign_in.described_by(&config);
             assert_eq!((sign_in.issuer.as_deref(), sign_in.audience.as_deref()), (Some("https://i"), Some("fetch")));
@@ -148,18 +148,19 @@ mod tests {
     #[test]
     fn what_no_file_can_say_is_asked_for_by_its_flag() {
         let external = server(&json!({"externalAuthConfigRef": {"name": "x"}}));
-        let says = "spec.externalAuthConfigRef.name names the MCPExternalAuthConfig \"x\", which has the issuer: add --oidc-issuer URL";
+        let says =
+            "spec.externalAuthConfigRef.name names the MCPExternalAuthConfig \"x\", which contains the issuer: add --oidc-issuer URL";
         assert_eq!(complaint(&external), says);
         let with_flag = |sign_in| SignIn { issuer: Some("https://i".to_owned()), ..sign_in };
         assert_eq!(complaint(&with_flag(external)), says.replace("issuer URL", "audience TEXT").replace("the issuer", "the audience"));
         let config_map = server(&json!({"oidcConfig": {"type": "configMap", "configMap": {"name": "m"}}}));
-        let says = "spec.oidcConfig.configMap.name names the ConfigMap \"m\", which has the issuer: add --oidc-issuer URL";
+        let says = "spec.oidcConfig.configMap.name names the ConfigMap \"m\", which contains the issuer: add --oidc-issuer URL";
         assert_eq!(complaint(&config_map), says);
         let with_flags = SignIn { audience: Some("a".to_owned()), ..with_flag(config_map) };
         assert!(with_flags.settings(None).is_ok(), "the flags say everything that the ConfigMap would");
         let ca = json!({"issuer": "https://i", "audience": "a", "caBundleRef": {"configMapRef": {"name": "m", "key": "ca.crt"}}});
-        let says = "spec.oidcConfig.inline.caBundleRef.configMapRef.name names the ConfigMap \"m\", which has the CA of the issuer: add --oidc-ca FILE";
+        let says = "spec.oidcConfig.inline.caBundleRef.configMapRef.name names the ConfigMap \"m\", which contains the CA of the issuer: add --oidc-ca FILE";
         assert_eq!(complaint(&server(&json!({"oidcConfig": {"type": "inline", "inline": ca}}))), says);
-        assert_eq!(complaint(&SignIn::default()), "nothing says the issuer that tokens have to have: add --oidc-issuer URL");
+        assert_eq!(complaint(&SignIn::default()), "the issuer of tokens is not configured: add --oidc-issuer URL");
     }
 }

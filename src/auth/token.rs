@@ -1,7 +1,7 @@
-//! A token taken apart: `base64url(header) . base64url(claims) . base64url(signature)`, RFC 7515's compact form. Nothing here is verified.
+//! Parses a token: `base64url(header) . base64url(claims) . base64url(signature)`, RFC 7515's compact form. Nothing here is verified.
 //!
-//! Read strictly, so that what is verified is what everybody else reads: unpadded base64url, objects whose members of interest are there once,
-//! no extension that would have to be understood (`crit`). Keys and addresses of keys in the header (`jwk`, `jku`, `x5u`) are not looked at.
+//! Parsing is strict, so that every other implementation reads the same token: unpadded base64url, no duplicate members among those used,
+//! no critical extensions (`crit`). Keys and key URLs in the header (`jwk`, `jku`, `x5u`) are ignored.
 
 use std::borrow::Cow;
 
@@ -15,11 +15,11 @@ use super::{algorithm::Algorithm, rejection::Rejection};
 #[derive(Debug)]
 pub(super) struct Token<'a> {
     pub(super) algorithm: Algorithm,
-    /// Which of the issuer's keys it says it is signed with.
+    /// The ID of the issuer's key, as named by the token.
     pub(super) kid: Option<String>,
     /// The claims, as JSON text.
     pub(super) claims: Vec<u8>,
-    /// What is signed: header and claims as they were sent.
+    /// The signing input: header and claims as they were sent.
     pub(super) signed: &'a [u8],
     pub(super) signature: Vec<u8>,
 }
@@ -33,7 +33,8 @@ struct Header<'a> {
     crit: Option<IgnoredAny>,
 }
 
-/// What `typ` may say, if anything. Security events and logout tokens are signed with the same keys, and let nobody in (RFC 8725, 3.11).
+/// Allowed values of `typ`, if present. Security events and logout tokens are signed with the same keys, but do not authenticate (RFC 8725,
+/// 3.11).
 const TYPES: [&str; 4] = ["JWT", "at+jwt", "application/jwt", "application/at+jwt"];
 
 impl<'a> Token<'a> {
@@ -44,10 +45,10 @@ impl<'a> Token<'a> {
             return Err(NOT_COMPACT);
         }
         let header = decode(header)?;
-        let header: Header<'_> = object(&header).ok_or(Rejection::Malformed("its header is no JSON object with an alg"))?;
+        let header: Header<'_> = object(&header).ok_or(Rejection::Malformed("its header is not a JSON object with an alg"))?;
         let algorithm = Algorithm::named(&header.alg).ok_or(Rejection::AlgorithmNotAllowed)?;
         if header.crit.is_some() {
-            return Err(Rejection::Malformed("its header has crit, and no extension is known here"));
+            return Err(Rejection::Malformed("its header has crit, and no extension is supported"));
         }
         if header.typ.is_some_and(|typ| !TYPES.iter().any(|known| known.eq_ignore_ascii_case(&typ))) {
             return Err(Rejection::Malformed("its header's typ is neither JWT nor at+jwt"));
@@ -56,19 +57,20 @@ impl<'a> Token<'a> {
     }
 }
 
-/// Whether a text is not a JWS, valid or not: three parts, of which the first is a JSON object. Only its issuer knows what it means.
+/// Whether a token is opaque, that is not a JWS, valid or not: three parts of which the first is a JSON object. Only its issuer can
+/// interpret it.
 pub(super) fn is_opaque(text: &str) -> bool {
     let is_object = |part| decode(part).is_ok_and(|part| object::<serde_json::Map<String, Value>>(&part).is_some());
     text.split('.').count() != 3 || !text.split('.').next().is_some_and(is_object)
 }
 
-const NOT_COMPACT: Rejection = Rejection::Malformed("it does not have three parts with dots between");
+const NOT_COMPACT: Rejection = Rejection::Malformed("it does not have three parts separated by dots");
 
 fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
     BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejection::Malformed("a part is not unpadded base64url"))
 }
 
-/// A JSON object. Derived decoders would take a list of members as well, by position.
+/// Parses a JSON object. Derived decoders would also accept an array of members, by position.
 pub(super) fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Option<T> {
     json.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(json).ok()).flatten()
 }
@@ -97,14 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_compact_is_malformed() {
+    fn a_token_that_is_not_compact_is_malformed() {
         for text in ["", "garbage", ".", "..", "a.b", "a..c", ".b.c", "a.b.c.d", "e30.e30.c2ln.", "...."] {
             assert_eq!(rejection(text), NOT_COMPACT, "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_jws_is_opaque() {
+    fn a_token_that_is_not_a_jws_is_opaque() {
         for text in ["", "garbage", "ya29.a0Af_x", "a.b.c", "e30.e30.e30.e30.e30", "W10.e30.c2ln"] {
             assert!(is_opaque(text), "{text}");
         }
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn headers_that_can_be_read_two_ways_are_malformed() {
-        let not_an_object = Rejection::Malformed("its header is no JSON object with an alg");
+        let not_an_object = Rejection::Malformed("its header is not a JSON object with an alg");
         for header in [
             "{}",
             "null",

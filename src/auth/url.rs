@@ -1,4 +1,4 @@
-//! The URLs that keys are read from, and which of them may be.
+//! The URLs that keys are read from, and which of them are allowed.
 
 use std::{fmt, net::IpAddr};
 
@@ -6,16 +6,16 @@ use http::{Uri, uri::Authority};
 
 use super::settings::VerifierSettingsError;
 
-/// An absolute URL that may be asked for keys: `https`, or `http` where that was allowed.
+/// An absolute URL for reading keys: `https`, or `http` where allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KeyUrl(Uri);
 
-/// With whom plain HTTP may be spoken. Keys that somebody on the way can replace let anybody in.
+/// Which hosts may be contacted over plain HTTP. Whoever can replace keys in transit can forge tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PlainHttp {
     Loopback,
-    Anyone,
-    Nobody,
+    AnyHost,
+    NoHost,
 }
 
 impl KeyUrl {
@@ -27,7 +27,7 @@ impl KeyUrl {
             return Err(unusable());
         }
         match (uri.scheme_str(), plain) {
-            (Some("https"), _) | (Some("http"), PlainHttp::Anyone) => Ok(Self(uri)),
+            (Some("https"), _) | (Some("http"), PlainHttp::AnyHost) => Ok(Self(uri)),
             (Some("http"), PlainHttp::Loopback) if is_loopback(authority.host()) => Ok(Self(uri)),
             (Some("http"), _) => Err(VerifierSettingsError::PlainHttp(text.to_owned())),
             _ => Err(unusable()),
@@ -42,7 +42,7 @@ impl KeyUrl {
         self.0.scheme_str() == Some("https")
     }
 
-    /// Whether it is `https` at one of these, each `HOST` or `HOST:PORT`.
+    /// Whether it is `https` at one of these hosts, each `HOST` or `HOST:PORT`.
     pub(super) fn is_at_one_of(&self, hosts: &[String]) -> bool {
         let is_same = |other: &Authority, own: &Authority| {
             other.host().eq_ignore_ascii_case(own.host()) && https_port(other) == https_port(own) && !other.as_str().contains('@')
@@ -51,7 +51,7 @@ impl KeyUrl {
             && self.0.authority().is_some_and(|own| hosts.iter().flat_map(|host| host.parse()).any(|other| is_same(&other, own)))
     }
 
-    /// The same path at the server of another URL.
+    /// The same path at another URL's server.
     pub(super) fn at_the_server_of(&self, other: &Self) -> Option<Self> {
         let mut parts = self.0.clone().into_parts();
         (parts.scheme, parts.authority) = (other.0.scheme().cloned(), other.0.authority().cloned());
@@ -102,10 +102,10 @@ mod tests {
         }
         for url in ["http://issuer.example", "http://10.0.0.1", "http://localhost.evil.example", "http://127.0.0.1.nip.io"] {
             assert_eq!(KeyUrl::parse(url, PlainHttp::Loopback), Err(VerifierSettingsError::PlainHttp(url.to_owned())));
-            assert!(KeyUrl::parse(url, PlainHttp::Anyone).is_ok(), "{url}");
+            assert!(KeyUrl::parse(url, PlainHttp::AnyHost).is_ok(), "{url}");
         }
         let loopback = "http://127.0.0.1";
-        assert_eq!(KeyUrl::parse(loopback, PlainHttp::Nobody), Err(VerifierSettingsError::PlainHttp(loopback.to_owned())));
+        assert_eq!(KeyUrl::parse(loopback, PlainHttp::NoHost), Err(VerifierSettingsError::PlainHttp(loopback.to_owned())));
     }
 
     #[test]
@@ -113,14 +113,14 @@ mod tests {
         for url in
             ["", "issuer.example", "/x", "ftp://issuer.example", "https://", "https://a b", "https://me:pw@issuer.example", "https://a/#b"]
         {
-            assert_eq!(KeyUrl::parse(url, PlainHttp::Anyone), Err(VerifierSettingsError::Url(url.to_owned())));
+            assert_eq!(KeyUrl::parse(url, PlainHttp::AnyHost), Err(VerifierSettingsError::Url(url.to_owned())));
         }
     }
 
     #[test]
     fn a_server_is_a_host_and_a_port_over_https() {
         let hosts = ["kubernetes.default.svc", "10.0.0.1:6443", "[fd00::1]:443", "user@evil.example"].map(str::to_owned);
-        let is_at_one = |url| KeyUrl::parse(url, PlainHttp::Anyone).expect("a good URL").is_at_one_of(&hosts);
+        let is_at_one = |url| KeyUrl::parse(url, PlainHttp::AnyHost).expect("a good URL").is_at_one_of(&hosts);
         for url in [
             "https://kubernetes.default.svc/keys",
             "https://Kubernetes.Default.svc:443",

@@ -1,4 +1,4 @@
-//! Tokens in, callers out.
+//! Verifies tokens and identifies their callers.
 
 use std::{
     fmt,
@@ -20,10 +20,10 @@ use super::{
     token::{Token, is_opaque},
 };
 
-/// The longest token that is looked at, in bytes.
+/// The longest token that is processed, in bytes.
 pub const LONGEST_TOKEN: usize = 16 * 1024;
 
-/// Verifies the tokens of one issuer. Cheap to clone; all clones share keys and memory.
+/// Verifies the tokens of one issuer. Cheap to clone; all clones share keys and caches.
 #[derive(Clone)]
 pub struct Verifier(Arc<Inner>);
 
@@ -41,10 +41,10 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// Begins to read the issuer's keys, in a task of the tokio runtime that this is called in. The issuer need not be there yet.
+    /// Starts reading the issuer's keys, in a task on the current tokio runtime. The issuer need not be reachable yet.
     ///
     /// # Errors
-    /// When the settings cannot be used, whatever the issuer says. A file with keys has to be there.
+    /// When the settings are invalid, whatever the issuer says. A key file must exist.
     pub fn start(settings: &VerifierSettings) -> Result<Self, VerifierSettingsError> {
         if settings.issuer.is_empty() {
             return Err(VerifierSettingsError::Issuer);
@@ -59,13 +59,13 @@ impl Verifier {
         Ok(Self(Arc::new(Inner { expected, keyring, remembered, introspection })))
     }
 
-    /// Who sent this token: the text after `Bearer`.
+    /// Identifies the caller of this token, the text after `Bearer`.
     ///
-    /// Claims are judged first and the signature last, so that the cheap reasons come first and a token of another issuer is no reason to ask
-    /// ours for keys. Nobody is let in, and nothing is remembered, before the signature is verified.
+    /// Claims are checked first and the signature last, so that the cheap checks come first and a token of another issuer does not cause
+    /// requests to ours. No caller is returned, and nothing is cached, before the signature is verified.
     ///
     /// # Errors
-    /// With the reason why nobody is let in.
+    /// The reason for the rejection.
     pub async fn verify(&self, token: &str) -> Result<Arc<Caller>, Rejection> {
         if token.len() > LONGEST_TOKEN {
             return Err(Rejection::TooLong);
@@ -89,28 +89,28 @@ impl Verifier {
         Ok(caller)
     }
 
-    /// Whether there are keys to verify anything with.
+    /// Whether there are keys to verify tokens with.
     pub fn has_keys(&self) -> bool {
         self.0.keyring.held().is_some()
     }
 
-    /// Whether there have been keys since the start, or opaque tokens can be introspected: for a readiness probe. An issuer that goes away later is no reason to take
-    /// every replica out of service, since those who were verified before are still let in.
+    /// Whether there have been keys since the start, or opaque tokens can be introspected: for a readiness probe. If the issuer becomes
+    /// unreachable later, replicas should stay in service, since callers verified before are still accepted.
     pub fn has_had_keys(&self) -> bool {
         self.0.introspection.is_some() || self.0.keyring.has_had_keys()
     }
 
-    /// Since the keys were last read; before that, since the start.
+    /// Time since the keys were last read; before the first read, since the start.
     pub fn keys_age(&self) -> Duration {
         self.0.keyring.age()
     }
 
-    /// Waits until the keys have been read, or could not be: then [`Verifier::has_keys`] says which.
+    /// Waits until the first attempt to read the keys has completed: then [`Verifier::has_keys`] returns its outcome.
     pub async fn settled(&self) {
         self.0.keyring.settled().await;
     }
 
-    /// Whose tokens these are.
+    /// The issuer whose tokens are accepted.
     pub fn issuer(&self) -> &str {
         &self.0.expected.issuer
     }

@@ -1,4 +1,4 @@
-//! The HTTP client that reads an issuer's documents: HTTP/1.1, no redirects, no connections kept.
+//! The HTTP client that reads an issuer's documents: HTTP/1.1, no redirects, no connection reuse.
 
 use std::{
     fmt::{self, Write as _},
@@ -32,10 +32,10 @@ use super::{
     url::{KeyUrl, PlainHttp},
 };
 
-/// Heads of answers are read up to this many bytes.
+/// Response headers are read up to this many bytes.
 const LARGEST_HEAD: usize = 64 * 1024;
 
-/// Reads documents, and asks about tokens.
+/// Reads documents, and introspects tokens.
 #[derive(Clone)]
 pub(super) struct Web {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -44,7 +44,7 @@ pub(super) struct Web {
     pub(super) plain: PlainHttp,
 }
 
-/// A document, and for how long its server says that it is good.
+/// A document, and how long its server says it may be cached.
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) body: Bytes,
@@ -58,21 +58,21 @@ impl fmt::Debug for Web {
 }
 
 impl Web {
-    /// A client. Without a CA to trust there is none for `https`.
+    /// A client. Without a trusted CA, `https` is unavailable.
     pub(super) fn new(settings: &VerifierSettings, is_https: bool) -> Result<Self, VerifierSettingsError> {
         let tls = tls(settings.ca_pem.as_deref(), is_https)?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).http1_max_buf_size(LARGEST_HEAD).build(connector);
-        let plain = if settings.allow_http { PlainHttp::Anyone } else { PlainHttp::Loopback };
+        let plain = if settings.allow_http { PlainHttp::AnyHost } else { PlainHttp::Loopback };
         Ok(Self { client, bearer_file: settings.bearer_file.clone(), bearer_hosts: settings.bearer_hosts.clone(), plain })
     }
 
-    /// Whether the token may be sent there, if there is one.
+    /// Whether the bearer token, if there is one, may be sent to this URL.
     pub(super) fn may_bear_to(&self, url: &KeyUrl) -> bool {
         self.bearer_file.is_none() || self.bearer_hosts.as_ref().is_none_or(|hosts| url.is_at_one_of(hosts))
     }
 
-    /// Reads one document, whole.
+    /// Reads a whole document.
     pub(super) async fn read(&self, url: &KeyUrl) -> Result<Document, FetchError> {
         let mut request = Request::new(Full::default());
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
@@ -82,7 +82,7 @@ impl Web {
         self.send(url, request).await
     }
 
-    /// Posts a form as a client of the issuer; the answer is one document as well.
+    /// Posts a form, authenticated as a client of the issuer; the response is a document as well.
     pub(super) async fn post(&self, url: &KeyUrl, form: String, client: Option<&Credentials>) -> Result<Document, FetchError> {
         let mut request = Request::new(Full::from(form));
         *request.method_mut() = Method::POST;
@@ -102,14 +102,15 @@ impl Web {
         let response = self.client.request(request).await.map_err(|error| silent(chain(&error)))?;
         let status = response.status();
         if status.is_redirection() {
-            return Err(answer(url, format!("answers {status}, which is not followed: name the URL itself")));
+            return Err(answer(url, format!("responds with {status}; redirects are not followed: configure the final URL")));
         }
         if !status.is_success() {
-            return Err(answer(url, format!("answers {status}")));
+            return Err(answer(url, format!("responds with {status}")));
         }
         let fresh_for = fresh_for(response.headers());
         let body = Limited::new(response.into_body(), LARGEST).collect().await;
-        let body = body.map_err(|error| answer(url, format!("gives no whole answer of at most {LARGEST} bytes: {}", chain(&*error))))?;
+        let body = body
+            .map_err(|error| answer(url, format!("does not return a complete response of at most {LARGEST} bytes: {}", chain(&*error))))?;
         Ok(Document { body: body.to_bytes(), fresh_for })
     }
 }
@@ -143,7 +144,7 @@ async fn bearer(path: &Path) -> Result<HeaderValue, VerifierSettingsError> {
     Ok(value)
 }
 
-/// A text in a form, or in a client's credentials: all but RFC 3986's unreserved characters are written as `%` and two hex digits.
+/// Encodes text for a form or a client's credentials: all but RFC 3986's unreserved characters are percent-encoded.
 pub(super) fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -157,7 +158,7 @@ pub(super) fn percent_encoded(text: &str) -> String {
     encoded
 }
 
-/// From `Cache-Control`; what must not be kept is good for no time at all.
+/// Reads `Cache-Control`; a response that must not be stored is fresh for zero seconds.
 fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
     let directives = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let seconds = directives.filter_map(|directive| {

@@ -1,4 +1,4 @@
-//! Project Wycheproof's vectors (`tests/cases/wycheproof`): tokens and signatures that verifiers have taken by mistake.
+//! Project Wycheproof's test vectors (`tests/cases/wycheproof`): tokens and signatures that verifiers have wrongly accepted.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{algorithm::Algorithm, keys::KeySet, rejection::Rejection, token::Token};
 
-/// Tokens, and the keys that they meet.
+/// Tokens, and the keys to verify them with.
 #[derive(Deserialize)]
 struct Tokens {
     comment: String,
@@ -56,7 +56,7 @@ fn keys(jwks: &Value) -> KeySet {
     KeySet::parse(jwks.to_string().as_bytes()).expect("a JWK Set")
 }
 
-/// The reason for which a token is rejected; empty when it is not.
+/// The reason for rejecting a token; empty if it is accepted.
 fn judged(jwks: &Value, jws: &str) -> &'static str {
     Token::parse(jws).and_then(|token| keys(jwks).verify(&token)).map_or_else(Rejection::reason, |()| "")
 }
@@ -66,7 +66,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     hex.as_bytes().chunks(2).map(|pair| digits(pair).expect("hexadecimal")).collect()
 }
 
-/// Where tollgate decides otherwise than the vectors, by `differs`; the reasons why tokens are rejected, counted by group.
+/// `differs` lists where tollgate's result differs from the vectors'; `reasons` counts the rejections by group.
 fn assert_tokens(name: &str, differs: &[(u32, &str)], reasons: &[(&str, &[(&str, usize)])]) {
     let (mut found, mut counts) = (BTreeMap::new(), BTreeMap::<_, BTreeMap<_, usize>>::new());
     let groups: Vec<Tokens> = vectors(name);
@@ -89,7 +89,7 @@ fn tokens() {
         &[1, 348, 352, 357, 358, 359, 373, 376, 377].map(|id| (id, "algorithm")), // HMAC: no public key may be taken for a secret.
         &[347, 351].map(|id| (id, "algorithm")),                                  // P-521, which no issuer of such tokens uses.
         &[346, 350].map(|id| (id, "unknown_key")),                                // Signed as PS384, with a key that says PS256.
-        &[259, 264, 268, 272, 320, 325].map(|id| (id, "malformed")),              // Empty payloads, which are no claims.
+        &[259, 264, 268, 272, 320, 325].map(|id| (id, "malformed")),              // Empty payloads, which are not claims.
         &[(372, "malformed")],                                                    // A character that base64url does not have.
     ];
     let reasons: [(&str, &[(&str, usize)]); 14] = [
@@ -115,7 +115,7 @@ fn tokens() {
 fn key_sets() {
     let differs: [&[(u32, &str)]; 2] = [
         &[2, 13, 14, 15].map(|id| (id, "algorithm")), // HMAC.
-        &[(7, "")],                                   // A key that can be factored (ROCA). Which keys it uses is for the issuer to say.
+        &[(7, "")],                                   // A key that can be factored (ROCA). The issuer chooses its keys.
     ];
     let reasons: [(&str, &[(&str, usize)]); 18] = [
         ("HS256", &[("algorithm", 3)]),
@@ -140,7 +140,7 @@ fn key_sets() {
     assert_tokens("jwk", &differs.concat(), &reasons);
 }
 
-/// Their tokens have no claims and would be refused for that alone.
+/// Their tokens have no claims and would be rejected for that alone.
 #[test]
 fn weak_keys() {
     let groups: Vec<Tokens> = vectors("jwk");
@@ -170,7 +170,7 @@ fn signatures() {
             for test in tests {
                 let signed = bytes(&test.msg);
                 let token = Token { algorithm, kid: None, claims: Vec::new(), signed: &signed, signature: bytes(&test.sig) };
-                // What only some verifiers take, none has to take: RFC 8017 wants the NULL of an algorithm that lacks it.
+                // "Acceptable" vectors may be rejected: RFC 8017 requires the NULL that some algorithm identifiers lack.
                 let want = if test.result == Outcome::Valid { Ok(()) } else { Err(Rejection::BadSignature) };
                 assert_eq!(keys.verify(&token), want, "{name} {}: {}", test.id, test.comment);
             }

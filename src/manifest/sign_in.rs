@@ -1,6 +1,6 @@
-//! How callers sign in, as a resource says it.
+//! How callers sign in, as configured by a resource.
 //!
-//! | where | says | and leaves to |
+//! | where | contains | refers to |
 //! |---|---|---|
 //! | `MCPServer` `spec.oidcConfig`, type `inline` or `kubernetes` (v1alpha1 before ToolHive v0.21) | everything | |
 //! | the same, type `configMap` | nothing | a ConfigMap |
@@ -23,21 +23,21 @@ use crate::model::{
 /// How callers sign in, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignIn {
-    /// Who issues tokens.
+    /// The issuer of tokens.
     pub issuer: Option<String>,
-    /// For whom.
+    /// The audience of tokens.
     pub audience: Option<String>,
-    /// Where the issuer's keys are, if not where its discovery document says.
+    /// Where the issuer's keys are, if not in its discovery document.
     pub jwks_url: Option<String>,
     /// The CA of the issuer's certificate, if the system does not trust it.
     pub ca_file: Option<PathBuf>,
-    /// A file with a token to read keys with.
+    /// A file with a bearer token for reading keys.
     pub bearer_file: Option<PathBuf>,
     /// The issuer's introspection endpoint, for opaque tokens.
     pub introspection_url: Option<String>,
     /// The client ID to use there.
     pub client_id: Option<String>,
-    /// Where the resource itself names that file; `None` for the file that ToolHive fills in for service accounts.
+    /// Where the resource itself names the token file; `None` for the file that ToolHive fills in for service accounts.
     pub bearer_named_at: Option<FieldPath>,
     /// Whether keys may be read over plain HTTP.
     pub allow_http: bool,
@@ -45,20 +45,20 @@ pub struct SignIn {
     pub resource_url: Option<String>,
     /// The scopes that clients should ask for.
     pub scopes: Vec<String>,
-    /// The object that has the rest, until it is described.
+    /// The object that contains the rest, until that is filled in.
     pub elsewhere: Option<Elsewhere>,
-    /// The object that has the CA.
+    /// The object that contains the CA.
     pub ca_elsewhere: Option<Elsewhere>,
 }
 
-/// An object that says the rest.
+/// A reference to another object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// Where it is named.
+    /// The path of the reference.
     pub path: FieldPath,
-    /// Its kind.
+    /// The object's kind.
     pub kind: &'static str,
-    /// Its name.
+    /// The object's name.
     pub name: String,
 }
 
@@ -70,7 +70,7 @@ const CLUSTER_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 pub const CLUSTER_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 impl SignIn {
-    /// What a resource says. `None` where callers do not sign in.
+    /// Reads a resource. `None` if callers do not sign in.
     pub fn of(subject: Subject<'_>) -> Option<Self> {
         if !subject.signs_in() {
             return None;
@@ -93,8 +93,7 @@ impl SignIn {
         Some(sign_in)
     }
 
-    /// Fills in what the `MCPOIDCConfig` says that is named, of our group; any other object is passed over. Namespaces are for the caller to
-    /// compare.
+    /// Fills in the settings of the referenced `MCPOIDCConfig`; any other object is ignored. The caller compares namespaces.
     #[must_use]
     pub fn described_by(mut self, object: &Value) -> Self {
         let is_named = self.elsewhere.as_ref().is_some_and(|at| {
@@ -117,7 +116,7 @@ impl SignIn {
         self
     }
 
-    /// What stands beside a reference or a type: the server's own part.
+    /// The server's own part, next to a reference or type.
     fn take_shared(&mut self, config: &Value) {
         self.audience = text(config, "audience").or(self.audience.take());
         self.resource_url = text(config, "resourceUrl").or(self.resource_url.take());
@@ -169,7 +168,7 @@ fn config_map(reference: Option<&Value>, path: FieldPath) -> Option<Elsewhere> {
     Some(Elsewhere { path, kind: "ConfigMap", name: text(reference?, "name")? })
 }
 
-/// A string that is not empty: Go leaves out the others.
+/// A non-empty string: Go omits empty ones.
 fn text(value: &Value, key: &str) -> Option<String> {
     value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_signs_in_nothing_is_said() {
+    fn without_sign_in_there_are_no_settings() {
         for (kind, spec) in [(Kind::McpServer, json!({})), (Kind::VirtualMcpServer, json!({"incomingAuth": {"type": "anonymous"}}))] {
             assert_eq!(SignIn::of(Subject::new(kind, &json!({"spec": spec}))), None);
         }

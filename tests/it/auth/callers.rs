@@ -45,7 +45,7 @@ async fn the_modes_differ_in_whom_they_let_in() {
         assert_eq!(caller(&auth, &headers(Some(&bad), &[]), NEAR).await, with_bad, "{}", mode.name());
         let empty = caller(&auth, &headers(Some(""), &[]), FAR).await;
         let want =
-            if mode == AuthMode::None { Ok(None) } else { Err(Rejection::Malformed("it does not have three parts with dots between")) };
+            if mode == AuthMode::None { Ok(None) } else { Err(Rejection::Malformed("it does not have three parts separated by dots")) };
         assert_eq!(empty, want, "{}", mode.name());
     }
 }

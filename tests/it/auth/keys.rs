@@ -122,13 +122,16 @@ async fn settings_that_cannot_be_used_say_what_to_write() {
         (VerifierSettings::new("", AUDIENCE), "the issuer is empty: write its URL"),
         (VerifierSettings::new("https://issuer.test", ""), "the audience is empty: write what tokens for this server have in aud"),
         (good().or_audience(""), "the audience is empty"),
-        (VerifierSettings::new("issuer.test", AUDIENCE), "is no URL to read keys from: write https://HOST"),
-        (VerifierSettings::new("http://issuer.test", AUDIENCE), "is plain HTTP, over which anybody on the way can hand in keys"),
+        (VerifierSettings::new("issuer.test", AUDIENCE), "is not a URL to read keys from: use the form https://HOST"),
+        (
+            VerifierSettings::new("http://issuer.test", AUDIENCE),
+            "uses plain HTTP, where anyone on the network path can substitute their own keys",
+        ),
         (good().jwks_url("http://issuer.test/keys"), "is plain HTTP"),
-        (good().jwks_url("https://me:secret@issuer.test/keys").keys(KeySource::Url("keys".to_owned())), "\"keys\" is no URL"),
+        (good().jwks_url("https://me:secret@issuer.test/keys").keys(KeySource::Url("keys".to_owned())), "\"keys\" is not a URL"),
         (good().jwks_file(&missing), "missing.json: No such file"),
-        (good().jwks_file(&bad), "bad.json holds no JWK Set: write {\"keys\": [..]}"),
-        (good().ca_pem("no PEM"), "the CA for the issuer holds no certificate"),
+        (good().jwks_file(&bad), "bad.json does not contain a JWK Set: the format is {\"keys\": [..]}"),
+        (good().ca_pem("no PEM"), "the issuer's CA file contains no PEM certificate"),
     ];
     for (settings, says) in cases {
         let error = Verifier::start(&settings).expect_err(says).to_string();

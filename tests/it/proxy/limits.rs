@@ -126,10 +126,10 @@ async fn a_header_that_names_several_users_or_none_that_can_be_read_is_refused()
     let limits = resource(json!({"perUser": bucket(1)}));
     let proxy = Proxy::start(&upstream.url(), &limits, &["--store", "memory", "--user-header", "X-User", "--user-header-from", "loopback"]);
     let twice = ask(&proxy, &[("x-user", "alice"), ("X-User", "bob")], call(1, "search")).await;
-    assert_refused(&twice, 400, "who is calling is said more than once");
+    assert_refused(&twice, 400, "the request carries more than one credential");
     let mut unreadable = posted(&[], call(2, "search"));
     unreadable.headers_mut().insert("x-user", HeaderValue::from_bytes(b"\xff").expect("a value"));
-    assert_refused(&send(&proxy, unreadable).await, 400, "the header that names the user is no text");
+    assert_refused(&send(&proxy, unreadable).await, 400, "the header that names the user is not valid UTF-8");
     assert!(upstream.seen().is_empty());
 }
 

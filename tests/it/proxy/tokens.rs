@@ -77,11 +77,11 @@ async fn tokens_that_are_no_good_get_401_and_a_reason() {
         (of(json!({"aud": "https://other.test"})), "the token is for another audience"),
         (of(json!({"iss": "https://other.test"})), "the token is from another issuer"),
         (of(json!({"sub": null})), "the token has no sub claim"),
-        (of(json!({"aud": null})), "the token is malformed: it has no aud"),
+        (of(json!({"aud": null})), "the token is malformed: aud is missing"),
         (unsigned(json!({"alg": "none", "kid": "e"})), "the token's algorithm is not allowed"),
         (unsigned(json!({"alg": "HS256", "kid": "e"})), "the token's algorithm is not allowed"),
-        (unsigned(json!({"alg": "ES256", "kid": "e"})), "the token's signature is wrong"),
-        (issuer.token(&Signer::es256("e"), "alice"), "the token's signature is wrong"),
+        (unsigned(json!({"alg": "ES256", "kid": "e"})), "the token's signature is invalid"),
+        (issuer.token(&Signer::es256("e"), "alice"), "the token's signature is invalid"),
         (issuer.token(&Signer::es256("unknown"), "alice"), "the token is signed with a key that the issuer does not have"),
         (of(json!({"x": "x".repeat(20_000)})), "the token is longer than 16384 bytes"),
         ("garbage".to_owned(), "the token is malformed"),
@@ -100,7 +100,7 @@ async fn tokens_that_are_no_good_get_401_and_a_reason() {
     }
     let twice = [("authorization", format!("Bearer {good}")), ("authorization", "Bearer x".to_owned())];
     let twice = twice.each_ref().map(|(name, value)| (*name, value.as_str()));
-    assert_refused(&ask(&proxy, &twice, call(51, "search")).await, 400, "who is calling is said more than once");
+    assert_refused(&ask(&proxy, &twice, call(51, "search")).await, 400, "the request carries more than one credential");
     assert_refused(&ask_as(&proxy, &"a".repeat(64 * 1024), 52).await, 401, "the token is longer than 16384 bytes");
     let endless = format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", "a".repeat(1 << 20));
     let told = raw(&proxy, endless).await;
@@ -164,12 +164,12 @@ async fn an_issuer_that_is_away_lets_nobody_in_and_stalls_nobody() {
     issuer.set(Mood::Status(StatusCode::INTERNAL_SERVER_ERROR));
     assert_passed(&ask_as(&proxy, &issuer.token(&signer, "bob"), 2).await, "search");
     let stranger = ask_as(&proxy, &issuer.token(&next, "carol"), 3).await;
-    assert_refused(&stranger, 503, "the issuer's keys are not to be had");
+    assert_refused(&stranger, 503, "the issuer's signing keys are currently unavailable");
 
     issuer.set_keys(key_set(&[&next]));
     issuer.set(Mood::Hangs);
     let other = once_per_user(&upstream, &trusting(&issuer, &[]));
-    assert_refused(&ask_as(&other, &issuer.token(&next, "carol"), 4).await, 503, "the issuer's keys are not to be had");
+    assert_refused(&ask_as(&other, &issuer.token(&next, "carol"), 4).await, 503, "the issuer's signing keys are currently unavailable");
     issuer.set(Mood::Answers);
     let carol = issuer.token(&next, "carol");
     eventually("the issuer that is back to be asked", async || ask_as(&other, &carol, 5).await.status != 503).await;
@@ -194,7 +194,11 @@ async fn a_proxy_is_ready_when_it_has_had_keys_to_let_anybody_in_with() {
     assert!(readiness(&required, 503).await.contains("[-] the issuer's keys have been read\n"), "no key, nobody is let in");
     issuer.set(Mood::Hangs);
     let required = once_per_user(&upstream, &trusting(&issuer, &[]));
-    assert_refused(&ask_as(&required, &issuer.token(&signer, "alice"), 2).await, 503, "the issuer's keys are not to be had");
+    assert_refused(
+        &ask_as(&required, &issuer.token(&signer, "alice"), 2).await,
+        503,
+        "the issuer's signing keys are currently unavailable",
+    );
     assert!(readiness(&required, 503).await.contains("[-] the issuer's keys have been read\n"));
     issuer.set_keys(key_set(&[&signer]));
     issuer.set(Mood::Answers);
