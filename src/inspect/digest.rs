@@ -1,14 +1,14 @@
-//! Digests of user ids, for readers who may see the state of buckets but not who their users are.
+//! Digests of user ids, for readers who may see the state of buckets but not the users' identities.
 //!
-//! With a key, since ids can be guessed: an unkeyed hash of `alice` is found by hashing names. Proxies that share buckets share the key, so
-//! that a user has one digest in all of them ([`stores::Redis::digest_key`](crate::stores::Redis)).
+//! The hash is keyed, since ids can be guessed: an unkeyed hash of `alice` is found by hashing names. Proxies that share buckets share the
+//! key, so that a user has the same digest in all of them ([`stores::Redis::digest_key`](crate::stores::Redis)).
 
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// Bytes of a digest: few enough to read, and enough to tell a million users apart.
+/// Bytes of a digest: short enough to read, and long enough to distinguish a million users.
 const BYTES: usize = 6;
 
 /// A secret key for digests, of 32 random bytes.
@@ -22,7 +22,7 @@ impl fmt::Debug for DigestKey {
 }
 
 impl DigestKey {
-    /// How long a key is.
+    /// The length of a key.
     pub const BYTES: usize = 32;
 
     /// A key of these bytes, which must be random.
@@ -30,14 +30,14 @@ impl DigestKey {
         Self(bytes)
     }
 
-    /// The bytes, to be stored where only those who may know the users can read them.
+    /// The bytes. Store them only where readers may know the users.
     pub fn bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
 
     /// The first 12 hex digits of HMAC-SHA-256, as `hmac:7b1f5be0de2a`.
     pub fn digest(&self, text: &[u8]) -> String {
-        // A shorter key than a block is filled up with zeros (RFC 2104, 2).
+        // A key shorter than a block is padded with zeros (RFC 2104, 2).
         let mut block = [0; 64];
         block.iter_mut().zip(self.0).for_each(|(to, from)| *to = from);
         let mut mac = Hmac::<Sha256>::new(&block.into());

@@ -1,12 +1,12 @@
-//! Buckets seen from outside: what a store holds, in terms of a policy, without taking anything.
+//! Inspecting buckets: what a store holds, in terms of a policy, without taking anything.
 //!
-//! | file | what lives there |
+//! | file | contents |
 //! |---|---|
-//! | [`port`] | the port for looking into a store, and for resets |
-//! | [`name`] | what a bucket counts, and back from its key to that |
-//! | [`state`] | what is left in buckets, in terms of a policy |
+//! | [`port`] | the port for inspecting and resetting buckets |
+//! | [`name`] | what a bucket counts, converted to and from its key |
+//! | [`state`] | the state of buckets, in terms of a policy |
 //! | [`report`] | the same as JSON, for `tollgate limits`, `GET /buckets` and `tollgate top` |
-//! | [`digest`] | users, for those who may not see who they are |
+//! | [`digest`] | digests of users, for readers who may not see their identities |
 
 pub mod digest;
 pub mod name;

@@ -1,4 +1,4 @@
-//! What a bucket counts, and back from its key to that.
+//! What a bucket counts, converted to and from its key.
 
 use thiserror::Error;
 
@@ -12,11 +12,11 @@ use crate::limiter::{
 pub struct BucketName {
     /// The tool whose calls it counts; all calls when `None`.
     pub tool: Option<String>,
-    /// Whose calls it counts; everybody's when `None`.
+    /// The user whose calls it counts; all users when `None`.
     pub user: Option<User>,
 }
 
-/// A user, as far as a key tells.
+/// A user, as far as a key reveals.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum User {
     /// By id.
@@ -25,23 +25,23 @@ pub enum User {
     Hashed([u8; 32]),
 }
 
-/// Why a key is no name.
+/// Why a key cannot be parsed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameError {
-    /// The key of another server, or of something else altogether.
-    #[error("the key is not one of this server's, which begin with {0}")]
+    /// The key of another server, or of something else.
+    #[error("the key does not belong to this server, whose keys begin with {0}")]
     Stranger(String),
     /// Nothing that a limit counts.
-    #[error("after {0} comes shared, shared:tool:TOOL, user:USER or user-tool:TOOL:USER")]
+    #[error("expected shared, shared:tool:TOOL, user:USER or user-tool:TOOL:USER after {0}")]
     Form(String),
-    /// A name that tollgate writes in another way, so that no decision of it ever looks here.
-    #[error("tollgate writes this name in another way, as {0}, and does not look at this key")]
+    /// A name that tollgate writes differently, so that it never reads this key.
+    #[error("tollgate encodes this name as {0} and never reads this key")]
     Spelling(String),
 }
 
 impl User {
-    /// A user by id; hashed where a key would hold the hash.
+    /// A user by id; hashed if a key would hold the hash.
     pub fn new(id: &str) -> Self {
         Self::from_part(&user_part(id))
     }
@@ -68,7 +68,7 @@ impl BucketName {
         Self { tool: None, user: None }
     }
 
-    /// The bucket of a limit: for a limit per user, that of `user`; `None` when it is per user and there is none.
+    /// The bucket of a limit: for a per-user limit, that of `user`; `None` if it is per user and there is none.
     pub fn of(limit: &Limit, user: Option<&str>) -> Option<Self> {
         let tool = limit.tool.as_deref().map(str::to_owned);
         match limit.scope {
@@ -77,10 +77,10 @@ impl BucketName {
         }
     }
 
-    /// Reads the key of a bucket of `server`.
+    /// Parses the key of a bucket of `server`.
     ///
     /// # Errors
-    /// When the key is none that tollgate would write for a bucket of this server.
+    /// When tollgate would not write this key for a bucket of this server.
     pub fn parse(server: &ServerId, key: &str) -> Result<Self, NameError> {
         let prefix = server.key_prefix();
         let Some(rest) = key.strip_prefix(&prefix) else { return Err(NameError::Stranger(prefix)) };
@@ -116,7 +116,7 @@ impl BucketName {
     }
 }
 
-/// Undoes the escapes of a tool before a user. Last the percent sign, so that nothing is undone twice.
+/// Undoes the escapes of a tool that is followed by a user. The percent sign comes last, so that nothing is unescaped twice.
 fn unescape(tool: &str) -> String {
     tool.replace("%3A", ":").replace("%25", "%")
 }
@@ -158,7 +158,7 @@ mod tests {
             ("thv:rl:{ns:mcp}:", NameError::Form(prefix())),
             ("thv:rl:{ns:mcp}:sharedx", NameError::Form(prefix())),
             ("thv:rl:{ns:mcp}:user-tool:search", NameError::Form(prefix())),
-            // Go writes a user as it is, wherever a percent sign stands and however long it is.
+            // Go writes a user unchanged, wherever a percent sign is and however long it is.
             ("thv:rl:{ns:mcp}:user:%61", spelling("user:%2561")),
             ("thv:rl:{ns:mcp}:user-tool:a%3ab:c", spelling("user-tool:a%253ab:c")),
             ("thv:rl:{ns:mcp}:user:%sha256:+1", spelling("user:%25sha256:+1")),
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(BucketName::parse(&server, &long.key(&server)), Ok(long));
     }
 
-    /// Few letters, all of them that could confuse, so that collisions are found.
+    /// Few letters, all of which could cause collisions.
     fn part() -> impl Strategy<Value = String> {
         prop_oneof![
             8 => "[a:%{}]{0,4}",

@@ -1,7 +1,7 @@
-//! The port for looking into a store: what buckets hold, without touching them, and making them full again.
+//! The port for inspecting a store: reading what buckets hold, and resetting them.
 //!
-//! Decisions never wait for any of this, nor does it follow their deadline: it is for people at a terminal. What it returns is
-//! true when the store reads it, by the store's clock; the next call may change it.
+//! Decisions never wait for any of this, nor does it follow their deadline: it is for people at a terminal. The result was true when the
+//! store read it, by the store's clock; the next call may change it.
 
 use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
@@ -14,58 +14,58 @@ use crate::limiter::{
     time::Micros,
 };
 
-/// Looks into the state of buckets. The keys are those of [`key`](super::key).
+/// Inspects the state of buckets. The keys are those of [`key`](super::key).
 pub trait Inspect: Send + Sync {
-    /// What is kept under each of some keys, in their order. It changes nothing, not even how long they live.
+    /// Reads some keys, in their order. Read-only: not even TTLs change.
     ///
     /// # Errors
-    /// When the store does not respond, or refuses.
+    /// When the store does not respond, or returns an error.
     fn read(&self, keys: &[String]) -> impl Future<Output = Result<Vec<Sample>, InspectError>> + Send;
 
-    /// Keys of a server's buckets, each once, in no order. Full buckets need no key, so most are not there.
+    /// Keys of a server's buckets, each once, in no order. Full buckets need no key, so most are absent.
     ///
     /// # Errors
-    /// When the store does not respond, or refuses.
+    /// When the store does not respond, or returns an error.
     fn list(&self, server: &ServerId, bounds: Bounds) -> impl Future<Output = Result<Listing, InspectError>> + Send;
 
-    /// Forgets a bucket, which makes it full; whether there was anything to forget. Doing it twice does no harm.
+    /// Deletes a bucket, which refills it; returns whether it existed. Idempotent.
     ///
     /// # Errors
-    /// When the store does not say that it is done. It may be done all the same.
+    /// When the store does not confirm. The bucket may have been reset all the same.
     fn reset(&self, key: &str) -> impl Future<Output = Result<bool, InspectError>> + Send;
 }
 
-/// What was found under a key, and when.
+/// The content of a key, and when it was read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
-    /// The time of the store.
+    /// The store's time.
     pub at: Micros,
-    /// What was there.
+    /// The content.
     pub kept: Stored,
 }
 
-/// What a store keeps under a key.
+/// The content of a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Stored {
     /// Nothing: the bucket is full.
     Nothing,
     /// A bucket.
     Bucket {
-        /// Its tokens, and since when.
+        /// Its tokens, and their time.
         state: State,
-        /// For how long the store keeps it, if nobody calls; `None` when it has no end.
+        /// How long the store keeps it without further calls; `None` if it never expires.
         ttl: Option<Duration>,
     },
     /// Something else. Calls that draw on this bucket fail with [`Cause::Bucket`] until it is reset.
     Unusable,
 }
 
-/// How far a listing goes.
+/// Bounds of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Keys, at most.
+    /// Maximum number of keys.
     pub most_keys: usize,
-    /// Steps, at most, in each of which the store looks at a thousand of all the keys that it has, whosever they are.
+    /// Maximum number of steps, in each of which the store scans a thousand of all keys that it has, including foreign ones.
     pub most_pages: usize,
 }
 
@@ -74,16 +74,16 @@ pub struct Bounds {
 pub struct Listing {
     /// The keys.
     pub keys: Vec<String>,
-    /// Whether these are all. If not, the bounds were reached before the end.
+    /// Whether the list is complete. If not, a bound was reached.
     pub complete: bool,
 }
 
-/// Why a store was not looked into.
+/// Why a store could not be inspected.
 #[derive(Clone, Debug, Error)]
-#[error("the store cannot be inspected: {told}")]
+#[error("the store cannot be inspected: {message}")]
 pub struct InspectError {
     cause: Cause,
-    told: Arc<dyn Error + Send + Sync>,
+    message: Arc<dyn Error + Send + Sync>,
 }
 
 impl Default for Bounds {
@@ -94,12 +94,12 @@ impl Default for Bounds {
 }
 
 impl InspectError {
-    /// Trouble of a kind, and what was told about it.
-    pub fn new(cause: Cause, told: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { cause, told: Arc::from(told.into()) }
+    /// An error of a kind, and its message.
+    pub fn new(cause: Cause, message: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { cause, message: Arc::from(message.into()) }
     }
 
-    /// What kind of trouble it is.
+    /// The kind of error.
     pub fn cause(&self) -> Cause {
         self.cause
     }
@@ -107,7 +107,7 @@ impl InspectError {
 
 impl From<StoreError> for InspectError {
     fn from(error: StoreError) -> Self {
-        Self { cause: error.cause(), told: error.into_told() }
+        Self { cause: error.cause(), message: error.into_source() }
     }
 }
 

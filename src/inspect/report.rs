@@ -1,5 +1,4 @@
-//! Buckets as JSON: the one shape in which `tollgate limits` prints them, a proxy's `GET /buckets` serves them and `tollgate top` reads
-//! them back.
+//! Buckets as JSON: the one format that `tollgate limits` prints, a proxy's `GET /buckets` serves and `tollgate top` reads.
 //!
 //! ```
 //! use tollgate::inspect::report::BucketsReport;
@@ -19,66 +18,66 @@ use super::state::{BucketState, BucketStates, BucketStatus};
 use super::{digest::DigestKey, name::User};
 use crate::limiter::shape::{EPSILON, Wait};
 
-/// Whether users are named.
+/// Whether the report names users.
 #[derive(Clone, Copy, Debug)]
 pub enum Users {
-    /// By id, for those who may look into the store itself.
+    /// By id, for those who may read the store itself.
     Named,
-    /// By a [digest](DigestKey::digest) of the id: the same for all who have the key, and of no use to others.
+    /// By a [digest](DigestKey::digest) of the id: the same for all who have the key, and meaningless to others.
     Digested(DigestKey),
 }
 
 /// The buckets of a server that are not full.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BucketsReport {
-    /// By what they count.
+    /// The buckets, by what they count.
     pub buckets: Vec<BucketReport>,
-    /// Keys of the server that tollgate would not write; digests of them where users are [`Digested`](Users::Digested).
+    /// Keys of the server that tollgate would not write; digests of them if users are [`Digested`](Users::Digested).
     #[serde(rename = "strangers")]
     pub foreign_keys: Vec<String>,
-    /// Whether this is all.
+    /// Whether the list is complete.
     pub complete: bool,
 }
 
 /// One bucket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BucketReport {
-    /// As a path in a manifest: `tools[search].perUser`.
+    /// The path in a manifest: `tools[search].perUser`.
     pub limit: String,
-    /// Whose it is; everybody's when `None`.
+    /// The user; all users when `None`.
     pub user: Option<String>,
-    /// Its key in the store, which names the user, so only where users are [`Named`](Users::Named).
+    /// Its key in the store, which contains the user, so only if users are [`Named`](Users::Named).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// How it stands.
+    /// The state of the bucket.
     #[serde(flatten)]
     pub status: StatusReport,
 }
 
-/// How a bucket stands.
+/// The state of a bucket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum StatusReport {
-    /// As a limit has it.
+    /// A limit counts it.
     Level(LevelReport),
-    /// No limit counts it: it is left of one that is gone.
+    /// No limit counts it: its limit was removed.
     #[serde(rename_all = "camelCase")]
     Unlimited {
-        /// Tokens when it was last drawn on, unless that is no number.
+        /// Tokens when it was last used, unless that is not a number.
         tokens: Option<f64>,
-        /// True.
+        /// Always true.
         unlimited: bool,
-        /// For how long the store keeps it.
+        /// How long the store keeps it.
         ttl_seconds: Option<f64>,
     },
-    /// Its key holds something that is no bucket.
+    /// Its key does not hold a bucket.
     Unusable {
-        /// True.
+        /// Always true.
         unusable: bool,
     },
 }
 
-/// What is left in a bucket. Times are decimal seconds.
+/// The level of a bucket. Times are decimal seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LevelReport {
@@ -86,16 +85,16 @@ pub struct LevelReport {
     pub tokens: f64,
     /// Tokens when full.
     pub max_tokens: u32,
-    /// Until one token is there; `None` when waiting does not help.
+    /// Time until one token is available; `None` when waiting does not help.
     pub wait_seconds: Option<f64>,
-    /// Until it is full, if nobody calls.
+    /// Time until it is full, without further calls.
     pub full_in_seconds: f64,
-    /// For how long the store keeps it, if nobody calls.
+    /// How long the store keeps it, without further calls.
     pub ttl_seconds: Option<f64>,
 }
 
 impl BucketsReport {
-    /// What was found, with users named or digested.
+    /// Builds the report, with users named or digested.
     pub fn of(found: &BucketStates, users: Users) -> Self {
         let foreign_keys = found.foreign_keys.iter().map(|key| match users {
             Users::Named => key.clone(),
@@ -119,7 +118,7 @@ impl BucketReport {
         }
     }
 
-    /// What is left in it, where a limit counts it.
+    /// Its level, if a limit counts it.
     pub fn level(&self) -> Option<&LevelReport> {
         match &self.status {
             StatusReport::Level(level) => Some(level),
@@ -170,7 +169,7 @@ fn hex(hash: &[u8]) -> String {
     hash.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// A text that was chosen elsewhere, without what a terminal would obey: control characters, and those that turn the direction of a line.
+/// Removes what a terminal would interpret from foreign text: control characters, and those that change the text direction.
 pub fn printable(text: &str) -> String {
     let obeyed = |char: char| {
         char.is_control() || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -188,7 +187,7 @@ mod tests {
         limiter::{Limit, Scope},
     };
 
-    fn standing(user: User, status: BucketStatus) -> BucketState {
+    fn state(user: User, status: BucketStatus) -> BucketState {
         BucketState { name: BucketName { tool: None, user: Some(user) }, key: "thv:rl:{a:b}:user:alice".to_owned(), status }
     }
 
@@ -204,18 +203,18 @@ mod tests {
         };
         let known = |id: &str| User::Known(id.to_owned());
         let buckets = vec![
-            standing(known("alice"), BucketStatus::Level(level.clone())),
-            standing(known("\x1b[2Jbob\u{202e}"), BucketStatus::Level(BucketLevel { wait: Wait::Never, ..level })),
-            standing(User::Hashed([7; 32]), BucketStatus::Unlimited { tokens: f64::INFINITY, ttl: Some(Duration::from_secs(90)) }),
-            standing(known("alice"), BucketStatus::Unusable),
+            state(known("alice"), BucketStatus::Level(level.clone())),
+            state(known("\x1b[2Jbob\u{202e}"), BucketStatus::Level(BucketLevel { wait: Wait::Never, ..level })),
+            state(User::Hashed([7; 32]), BucketStatus::Unlimited { tokens: f64::INFINITY, ttl: Some(Duration::from_secs(90)) }),
+            state(known("alice"), BucketStatus::Unusable),
         ];
         BucketStates { buckets, foreign_keys: vec!["thv:rl:{a:b}:user:%61lice".to_owned()], complete: false }
     }
 
     #[test]
-    fn every_bucket_is_told_and_read_back() {
-        let told = BucketsReport::of(&found(), Users::Named);
-        let json = serde_json::to_value(&told).expect("it can be written");
+    fn every_bucket_is_written_and_read_back() {
+        let report = BucketsReport::of(&found(), Users::Named);
+        let json = serde_json::to_value(&report).expect("it can be written");
         let key = "thv:rl:{a:b}:user:alice";
         let level = |user: &str, wait: Option<f64>| json!({"limit": "perUser", "user": user, "key": key, "tokens": 0.5, "maxTokens": 10, "waitSeconds": wait, "fullInSeconds": 57.0, "ttlSeconds": null});
         let hashed = format!("sha256:{}", "07".repeat(32));
@@ -232,16 +231,16 @@ mod tests {
                 "complete": false,
             })
         );
-        assert_eq!(serde_json::from_value::<BucketsReport>(json).expect("it can be read"), told);
+        assert_eq!(serde_json::from_value::<BucketsReport>(json).expect("it can be read"), report);
     }
 
     #[test]
-    fn a_digest_tells_users_apart_and_names_none() {
-        let told = BucketsReport::of(&found(), Users::Digested(DigestKey::new([7; 32])));
-        let users: Vec<_> = told.buckets.iter().map(|bucket| bucket.user.as_deref().expect("a user's")).collect();
+    fn a_digest_distinguishes_users_without_naming_them() {
+        let report = BucketsReport::of(&found(), Users::Digested(DigestKey::new([7; 32])));
+        let users: Vec<_> = report.buckets.iter().map(|bucket| bucket.user.as_deref().expect("a user's")).collect();
         assert_eq!((users[0], users[2], users[3]), ("hmac:6a8851c590dd", "hmac:c2be96d8f3f7", users[0]));
-        assert!(told.foreign_keys[0].starts_with("hmac:"), "{:?}", told.foreign_keys);
-        let text = serde_json::to_string(&told).expect("it can be written");
-        assert!(!["lice", "bob", "thv:rl"].iter().any(|told| text.contains(told)), "{text}");
+        assert!(report.foreign_keys[0].starts_with("hmac:"), "{:?}", report.foreign_keys);
+        let text = serde_json::to_string(&report).expect("it can be written");
+        assert!(!["lice", "bob", "thv:rl"].iter().any(|report| text.contains(report)), "{text}");
     }
 }

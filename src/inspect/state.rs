@@ -1,4 +1,4 @@
-//! What is left in buckets: what a store holds, in terms of a policy.
+//! The state of buckets: what a store holds, in terms of a policy.
 //!
 //! ```
 //! use tollgate::model::{bucket::Bucket, limits::Limits};
@@ -32,60 +32,60 @@ use crate::limiter::{
     shape::{EPSILON, Wait},
 };
 
-/// A bucket and what is left in it.
+/// A bucket and its state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BucketState {
     /// What it counts.
     pub name: BucketName,
     /// Its key in the store.
     pub key: String,
-    /// What is left in it.
+    /// Its state.
     pub status: BucketStatus,
 }
 
-/// What is left in a bucket.
+/// The state of a bucket.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BucketStatus {
-    /// As a limit has it.
+    /// A limit counts it.
     Level(BucketLevel),
-    /// No limit counts it: it is left of one that is gone.
+    /// No limit counts it: its limit was removed.
     Unlimited {
-        /// Tokens when it was last drawn on; none when nothing is kept.
+        /// Tokens when it was last used; `None` if nothing is stored.
         tokens: f64,
-        /// For how long the store keeps it.
+        /// How long the store keeps it.
         ttl: Option<Duration>,
     },
-    /// Its key holds something that is no bucket. Calls that draw on it fail until it is reset.
+    /// Its key does not hold a bucket. Calls that draw on it fail until it is reset.
     Unusable,
 }
 
-/// What a limit has left for those that it counts together.
+/// The level of one bucket of a limit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BucketLevel {
     /// The limit.
     pub limit: Limit,
-    /// Whether it may deny; in shadow it only tells.
+    /// Whether the limit may deny; in shadow it only reports.
     pub enforced: bool,
     /// `maxTokens`.
     pub max_tokens: u32,
     /// Tokens now.
     pub tokens: f64,
-    /// Until one token is there: zero when it is.
+    /// Time until one token is available: zero if there is one.
     pub wait: Wait,
-    /// Until it is full, if nobody calls.
+    /// Time until it is full, without further calls.
     pub full_in: Duration,
-    /// For how long the store keeps it, if nobody calls; `None` when it keeps nothing, as of full buckets, or has no end.
+    /// How long the store keeps it, without further calls; `None` if nothing is stored, as for full buckets, or it never expires.
     pub ttl: Option<Duration>,
 }
 
-/// What a store keeps of a server.
+/// The buckets that a store holds for a server.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BucketStates {
     /// Its buckets that are not full, by what they count.
     pub buckets: Vec<BucketState>,
     /// Keys of the server that tollgate would not write, as a Go proxy does for a few user ids. They count nothing here.
     pub foreign_keys: Vec<String>,
-    /// Whether this is all. If not, the bounds were reached before the end.
+    /// Whether the list is complete. If not, a bound was reached.
     pub complete: bool,
 }
 
@@ -97,8 +97,8 @@ impl BucketLevel {
 }
 
 impl Policy {
-    /// What was found under the key of a bucket, as the limits have it.
-    pub fn standing(&self, name: &BucketName, found: &Sample) -> BucketStatus {
+    /// Interprets the content of a bucket's key according to the limits.
+    pub fn status_of(&self, name: &BucketName, found: &Sample) -> BucketStatus {
         match (found.kept, self.counter(name)) {
             (Stored::Unusable, _) => BucketStatus::Unusable,
             (_, Some(counter)) => BucketStatus::Level(level(counter, found)),
@@ -137,21 +137,20 @@ fn level(counter: &Counter, found: &Sample) -> BucketLevel {
 }
 
 impl<S: Inspect> Limiter<S> {
-    /// What is left in the buckets that a call draws on, in the order of its plan. Read-only: no tokens are taken.
+    /// The state of the buckets that a call draws on, in the order of its plan. Read-only: no tokens are consumed.
     ///
     /// # Errors
-    /// When the store does not respond, or refuses.
+    /// When the store does not respond, or returns an error.
     pub async fn inspect(&self, call: &Call<'_>) -> Result<Vec<BucketState>, InspectError> {
         let policy = self.policy();
         let names = policy.plan(call).draws().iter().filter_map(|draw| BucketName::of(draw.limit(), call.user)).collect();
-        Ok(self.standings(&policy, names).await?.into_iter().map(|(bucket, _)| bucket).collect())
+        Ok(self.states(&policy, names).await?.into_iter().map(|(bucket, _)| bucket).collect())
     }
 
-    /// What is left in the buckets of the server, those that are not full. Where the bounds are too narrow for all, those that all callers share
-    /// come first.
+    /// The state of the server's buckets that are not full. If the bounds are too narrow for all, those that all callers share come first.
     ///
     /// # Errors
-    /// When the store does not respond, or refuses.
+    /// When the store does not respond, or returns an error.
     pub async fn list(&self, bounds: Bounds) -> Result<BucketStates, InspectError> {
         let policy = self.policy();
         let mut listing = self.store().list(policy.server_id(), bounds).await?;
@@ -169,27 +168,27 @@ impl<S: Inspect> Limiter<S> {
             }
         }
         names.sort_unstable();
-        let mut buckets = self.standings(&policy, names).await?;
-        // A bucket may be full and still be kept, or be gone since it was listed.
+        let mut buckets = self.states(&policy, names).await?;
+        // A bucket may be full and still be stored, or be gone since it was listed.
         buckets.retain(|(bucket, found)| found.kept != Stored::Nothing && !bucket.is_full());
         let buckets = buckets.into_iter().map(|(bucket, _)| bucket).collect();
         Ok(BucketStates { buckets, foreign_keys, complete: listing.complete })
     }
 
-    /// Makes a bucket full; whether it was not. Other processes that share the store may go on for up to a second to deny calls that were
-    /// certain to be denied before.
+    /// Refills a bucket; returns whether it was not full. Other processes that share the store may go on for up to a second to deny calls
+    /// that were certain to be denied before.
     ///
     /// # Errors
-    /// When the store does not say that it is done. It may be done all the same; doing it twice does no harm.
+    /// When the store does not confirm. The bucket may have been reset all the same; resetting is idempotent.
     pub async fn reset(&self, bucket: &BucketName) -> Result<bool, InspectError> {
         self.store().reset(&bucket.key(self.policy().server_id())).await
     }
 
-    async fn standings(&self, policy: &Policy, names: Vec<BucketName>) -> Result<Vec<(BucketState, Sample)>, InspectError> {
+    async fn states(&self, policy: &Policy, names: Vec<BucketName>) -> Result<Vec<(BucketState, Sample)>, InspectError> {
         let keys: Vec<String> = names.iter().map(|name| name.key(policy.server_id())).collect();
         let found = self.store().read(&keys).await?;
-        let standing = |((name, key), found)| (BucketState { status: policy.standing(&name, &found), name, key }, found);
-        Ok(names.into_iter().zip(keys).zip(found).map(standing).collect())
+        let state_of = |((name, key), found)| (BucketState { status: policy.status_of(&name, &found), name, key }, found);
+        Ok(names.into_iter().zip(keys).zip(found).map(state_of).collect())
     }
 }
 
@@ -221,7 +220,7 @@ mod tests {
     }
 
     fn leveled(name: &BucketName, found: &Sample) -> BucketLevel {
-        match policy().standing(name, found) {
+        match policy().status_of(name, found) {
             BucketStatus::Level(level) => level,
             other => panic!("{name:?}: {other:?}"),
         }
@@ -255,8 +254,8 @@ mod tests {
     fn without_a_limit_tokens_are_only_tokens() {
         let gone = BucketStatus::Unlimited { tokens: 0.5, ttl: Some(Duration::from_secs(90)) };
         for name in [name(Some("gone"), None), name(Some("list"), Some("alice"))] {
-            assert_eq!(policy().standing(&name, &holding(0.5, NOW)), gone, "{name:?}");
+            assert_eq!(policy().status_of(&name, &holding(0.5, NOW)), gone, "{name:?}");
         }
-        assert_eq!(policy().standing(&name(None, None), &Sample { at: NOW, kept: Stored::Unusable }), BucketStatus::Unusable);
+        assert_eq!(policy().status_of(&name(None, None), &Sample { at: NOW, kept: Stored::Unusable }), BucketStatus::Unusable);
     }
 }

@@ -1,4 +1,4 @@
-//! The answer to a call.
+//! The result of deciding a call.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -10,30 +10,30 @@ use super::{
     store::{DecidedBy, StoreAnswer},
 };
 
-/// Whether a call may go on.
+/// Whether a call is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It may, and its tokens are taken.
+    /// The call is allowed, and its tokens are taken.
     Allowed {
-        /// Calls left at once by the enforced limit that has the fewest; `None` when no limit was enforced.
+        /// Calls left at once under the enforced limit that has the fewest; `None` when no limit was enforced.
         remaining: Option<u32>,
-        /// The limit in shadow that would have denied it.
+        /// The shadow limit that would have denied the call.
         shadow: Option<Denial>,
         /// Who decided.
         source: DecidedBy,
     },
-    /// It may not, and nothing is taken.
+    /// The call is denied, and nothing is taken.
     Denied(Denial),
 }
 
-/// Which limit denies, and for how long.
+/// Which limit denies the call, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
     /// The limit with the longest wait.
     pub limit: Limit,
-    /// Until every limit allows the call: waiting exactly so long is enough, unless others call meanwhile.
+    /// Time until every limit allows the call: waiting exactly that long suffices, unless other calls come first.
     pub wait: Wait,
-    /// Who decided. [`DecidedBy::Cache`] knows the limits that deny for certain; one that it has not asked may turn out to take longer.
+    /// Who decided. [`DecidedBy::Cache`] knows only limits that deny for certain; a limit that was not asked may have a longer wait.
     pub source: DecidedBy,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.retry_after_secs() {
             Some(seconds) => write!(f, "rate limit exceeded: {}, retry after {seconds} s", self.limit),
-            None => write!(f, "rate limit exceeded: {}, which never allows so many calls at once", self.limit),
+            None => write!(f, "rate limit exceeded: {}, which never allows that many calls at once", self.limit),
         }
     }
 }
@@ -49,7 +49,7 @@ impl fmt::Display for Denial {
 impl Error for Denial {}
 
 impl Denial {
-    /// As for a `Retry-After` header: whole seconds, rounded up. `None` when waiting does not help.
+    /// The value of a `Retry-After` header: whole seconds, rounded up. `None` when waiting does not help.
     pub fn retry_after_secs(&self) -> Option<u64> {
         match self.wait {
             Wait::After(wait) => Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
@@ -67,7 +67,7 @@ impl Denial {
 }
 
 impl Decision {
-    /// An answer in terms of the plan that it was made for; `None` when it names a bucket that the plan has not.
+    /// Converts a store's answer into limits of the plan that it was made for; `None` if it names a bucket that is not in the plan.
     pub fn new(plan: &Plan<'_>, answer: StoreAnswer) -> Option<Self> {
         let source = answer.source;
         match answer.verdict {
@@ -79,12 +79,12 @@ impl Decision {
         }
     }
 
-    /// What no limit counts.
+    /// The decision for a call that no limit counts.
     pub(super) fn unlimited() -> Self {
         Self::Allowed { remaining: None, shadow: None, source: DecidedBy::Store }
     }
 
-    /// Whether the call may go on.
+    /// Whether the call is allowed.
     pub fn is_allowed(&self) -> bool {
         matches!(self, Self::Allowed { .. })
     }

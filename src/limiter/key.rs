@@ -1,4 +1,4 @@
-//! Names of buckets: the keys that ToolHive's Go proxies use, made so that no two buckets share one.
+//! Keys of buckets, as ToolHive's Go proxies write them, made unambiguous so that no two buckets share one.
 //!
 //! | bucket | key |
 //! |---|---|
@@ -7,37 +7,37 @@
 //! | user | `thv:rl:{NAMESPACE:NAME}:user:USER` |
 //! | user and tool | `thv:rl:{NAMESPACE:NAME}:user-tool:TOOL:USER` |
 //!
-//! Beside them is `tollgate:{NAMESPACE:NAME}:digest-key`, which only tollgate reads.
+//! There is also `tollgate:{NAMESPACE:NAME}:digest-key`, which only tollgate uses.
 //!
-//! The braces are Redis Cluster's hash tag: all buckets of a server live on one node. What the config calls `global` keeps the word
-//! `shared` here, so renaming it in a manifest resets nothing.
+//! The braces are Redis Cluster's hash tag: all buckets of a server are on one node. What manifests call `global` remains `shared` here, so
+//! renaming it in a manifest resets nothing.
 //!
-//! Go writes the parts as they come, and there `user-tool:a:b:c` is two callers. Here a part is escaped only where it would be ambiguous,
-//! so that almost every key is Go's:
+//! Go does not escape the parts, so that its `user-tool:a:b:c` could be two callers. Here a part is escaped only where it would be
+//! ambiguous, so that almost every key is identical to Go's:
 //!
 //! | part | escaped | because |
 //! |---|---|---|
-//! | NAMESPACE, NAME | `%` `:` `{` `}` as `%25` `%3A` `%7B` `%7D` | they stand inside the tag; Kubernetes allows none of these |
+//! | NAMESPACE, NAME | `%` `:` `{` `}` as `%25` `%3A` `%7B` `%7D` | they are inside the tag; Kubernetes allows none of these |
 //! | TOOL after `shared:tool:` | nothing | it is the last part |
 //! | TOOL after `user-tool:` | `%` and `:` as `%25` and `%3A` | USER follows; MCP advises against both |
-//! | USER | a `%` at the very front, as `%25` | it is the last part, and `%sha256:` is taken by the next line |
-//! | USER of more than 255 bytes | replaced by `%sha256:` and 64 hex digits | bounds the key; OpenID Connect ends a `sub` at 255 |
+//! | USER | a leading `%`, as `%25` | it is the last part, and `%sha256:` is used by the next row |
+//! | USER of more than 255 bytes | replaced by `%sha256:` and 64 hex digits | bounds the key; OpenID Connect limits a `sub` to 255 |
 
 use std::{borrow::Cow, fmt::Write as _};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// How the keys of all buckets begin.
+/// The prefix of the keys of all buckets.
 pub const PREFIX: &str = "thv:rl:";
-/// How the other keys begin that tollgate has in Redis.
+/// The prefix of tollgate's other keys in Redis.
 const DIGESTS: &str = "tollgate:";
-/// The longest user id that is written as it is, in bytes.
+/// The longest user id that is written unhashed, in bytes.
 pub const LONGEST_USER: usize = 255;
-/// What stands before the hash of a longer one.
+/// The prefix of the hash of a longer one.
 const HASHED: &str = "%sha256:";
 
-/// Which server the limits are of.
+/// The server that limits belong to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ServerId {
     /// `metadata.namespace`.
@@ -47,43 +47,43 @@ pub struct ServerId {
 }
 
 impl ServerId {
-    /// A server by its namespace and name.
+    /// A server with this namespace and name.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
-    /// How all keys of the server begin.
+    /// The prefix of all keys of the server.
     pub fn key_prefix(&self) -> String {
         format!("{PREFIX}{{{}:{}}}:", tag_part(&self.namespace), tag_part(&self.name))
     }
 
-    /// Where the key of users' [digests](super::digest) is: no bucket, and in a cluster on the same node.
+    /// The key that holds the key for [digests](super::digest) of users. It is not a bucket; in a cluster it is on the same node.
     pub fn digest_key(&self) -> String {
         format!("{DIGESTS}{{{}:{}}}:digest-key", tag_part(&self.namespace), tag_part(&self.name))
     }
 
-    /// The key of all calls.
+    /// The key of the bucket of all calls.
     pub fn global_key(&self) -> String {
         self.key_prefix() + "shared"
     }
 
-    /// The key of all calls of a tool.
+    /// The key of the bucket of all calls of a tool.
     pub fn tool_key(&self, tool: &str) -> String {
         format!("{}:tool:{tool}", self.global_key())
     }
 
-    /// The key of a user's calls, up to the [`user_part`].
+    /// The key of a user's bucket, up to the [`user_part`].
     pub fn user_prefix(&self) -> String {
         self.key_prefix() + "user:"
     }
 
-    /// The key of a user's calls of a tool, up to the [`user_part`].
+    /// The key of a user's bucket for a tool, up to the [`user_part`].
     pub fn user_tool_prefix(&self, tool: &str) -> String {
         format!("{}user-tool:{}:", self.key_prefix(), escape(tool, &['%', ':']))
     }
 }
 
-/// A user id as the end of a key.
+/// A user id as the last part of a key.
 pub fn user_part(user: &str) -> Cow<'_, str> {
     if user.len() > LONGEST_USER {
         return Cow::Owned(hash_part(&Sha256::digest(user.as_bytes()).into()));
@@ -94,7 +94,7 @@ pub fn user_part(user: &str) -> Cow<'_, str> {
     }
 }
 
-/// The SHA-256 of a user id as the end of a key.
+/// The SHA-256 of a user id as the last part of a key.
 pub(crate) fn hash_part(hash: &[u8; 32]) -> String {
     let mut part = String::from(HASHED);
     for byte in hash {
@@ -104,7 +104,7 @@ pub(crate) fn hash_part(hash: &[u8; 32]) -> String {
     part
 }
 
-/// The hash in the end of a key, when it holds one.
+/// The hash in the last part of a key, if it holds one.
 pub(crate) fn hash_of(part: &str) -> Option<[u8; 32]> {
     let digits = part.strip_prefix(HASHED).filter(|digits| digits.len() == 64 && digits.is_ascii())?;
     let mut hash = [0; 32];
@@ -118,7 +118,7 @@ fn tag_part(part: &str) -> Cow<'_, str> {
     escape(part, &['%', ':', '{', '}'])
 }
 
-/// Writes some ASCII characters as `%` and two hex digits.
+/// Percent-encodes some ASCII characters.
 fn escape<'a>(part: &'a str, special: &[char]) -> Cow<'a, str> {
     if !part.contains(special) {
         return Cow::Borrowed(part);

@@ -1,12 +1,12 @@
-//! Who is told what the limiter and its stores do: the one port for metrics.
+//! Observers of the limiter and its stores: the one port for metrics.
 //!
-//! All methods do nothing by default, and none may block. What they are given names limits, never users: an [`Observer`] that only reads
-//! [`Limit`](super::Limit)s cannot leak who called. (The keys of a plan do hold users; keep them out of labels.)
+//! All methods do nothing by default, and none may block. Their arguments name limits, never users: an [`Observer`] that only reads
+//! [`Limit`](super::Limit)s cannot leak user ids. (The keys of a plan do contain users; keep them out of labels.)
 //!
-//! | told by | of |
+//! | called by | for |
 //! |---|---|
 //! | [`stores::Observed`](crate::stores::Observed), around everything else | calls: decided, undecided, uncounted |
-//! | the guard | what the store failed, and whether it answers |
+//! | the guard | failures of the store, and its availability |
 //! | the store in Redis | its scripts |
 
 use std::{sync::Arc, time::Duration};
@@ -16,7 +16,7 @@ use super::{
     store::{StoreAnswer, StoreError},
 };
 
-/// Is told what happens.
+/// Receives events of the limiter and its stores.
 pub trait Observer: Send + Sync {
     /// A call was decided, in this time.
     fn decided(&self, plan: &Plan<'_>, answer: &StoreAnswer, took: Duration) {
@@ -28,7 +28,7 @@ pub trait Observer: Send + Sync {
         let _ = (plan, error, took);
     }
 
-    /// A call was allowed because no limit counts it. It may be that limits per user were left out, see [`Plan::skips_users`].
+    /// A call was allowed because no limit counts it. Per-user limits may have been skipped, see [`Plan::skips_users`].
     fn uncounted(&self, plan: &Plan<'_>) {
         let _ = plan;
     }
@@ -38,24 +38,24 @@ pub trait Observer: Send + Sync {
         let _ = (plan, error);
     }
 
-    /// The store answered this many calls at once, in this time.
+    /// The store decided this many calls at once, in this time.
     fn batch(&self, calls: usize, took: Duration) {
         let _ = (calls, took);
     }
 
-    /// The store is answering again, or no longer.
+    /// The store has recovered, or has become unavailable.
     fn store_is(&self, answering: bool) {
         let _ = answering;
     }
 }
 
-/// Tells nobody.
+/// Ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unobserved;
 
 impl Observer for Unobserved {}
 
-/// Tells both.
+/// Forwards events to both.
 impl<A: Observer + ?Sized, B: Observer + ?Sized> Observer for (Arc<A>, Arc<B>) {
     fn decided(&self, plan: &Plan<'_>, answer: &StoreAnswer, took: Duration) {
         self.0.decided(plan, answer, took);

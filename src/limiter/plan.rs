@@ -1,7 +1,8 @@
-//! What one call takes, and from which buckets: global, tool, user, user and tool, in this order and as far as there are such limits.
+//! Which buckets a call draws on, and how many tokens it takes: global, tool, user, user and tool, in this order, as far as those limits
+//! exist.
 //!
-//! A call without a user draws on the buckets that all share, and the plan says that it left others out. A batch is one plan: each bucket
-//! is in it once, with the number of its calls as the cost.
+//! A call without a user draws only on the buckets that all callers share, and the plan reports that it skipped the others. A batch is one
+//! plan: each bucket appears once, with the number of its calls as the cost.
 
 use std::{borrow::Cow, collections::BTreeMap, num::NonZeroU32};
 
@@ -11,7 +12,7 @@ use super::{
     shape::Shape,
 };
 
-/// One `tools/call` by one caller, or several of them that are decided together: all are allowed, or none.
+/// One `tools/call` by one caller, or several that are decided together: all are allowed, or none.
 ///
 /// ```
 /// use tollgate::limiter::Call;
@@ -50,29 +51,29 @@ pub struct Draw<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// A call of a tool by an unknown caller, at a cost of one token.
+    /// A call of a tool by an anonymous caller, at a cost of one token.
     pub fn of(tool: &'a str) -> Self {
         Self { tools: Tools::One(tool), user: None, cost: NonZeroU32::MIN }
     }
 
-    /// Several calls by one unknown caller, at a cost of one token each. A tool may be called more than once. No calls are allowed.
+    /// Several calls by one anonymous caller, at a cost of one token each. A tool may be called more than once. An empty batch is allowed.
     pub fn batch(tools: &'a [&'a str]) -> Self {
         Self { tools: Tools::Batch(tools), user: None, cost: NonZeroU32::MIN }
     }
 
-    /// The same by a verified user. An empty name is an unknown user, as in ToolHive.
+    /// The same by a verified user. An empty name is an anonymous caller, as in ToolHive.
     #[must_use]
     pub fn by(self, user: &'a str) -> Self {
         self.by_known(Some(user))
     }
 
-    /// The same by a user who may be unknown.
+    /// The same by a user who may be anonymous.
     #[must_use]
     pub fn by_known(self, user: Option<&'a str>) -> Self {
         Self { user: user.filter(|user| !user.is_empty()), ..self }
     }
 
-    /// The same at another cost, in tokens for each call.
+    /// The same at another cost, in tokens per call.
     #[must_use]
     pub fn costing(self, cost: NonZeroU32) -> Self {
         Self { cost, ..self }
@@ -98,7 +99,7 @@ impl<'a> Draw<'a> {
         &self.counter.limit
     }
 
-    /// Its capacity and rate.
+    /// The bucket's capacity and rate.
     pub fn shape(&self) -> Shape {
         self.counter.shape
     }
@@ -108,7 +109,7 @@ impl<'a> Draw<'a> {
         self.cost
     }
 
-    /// Whether it may deny; in shadow it only tells.
+    /// Whether the bucket may deny; in shadow it only reports.
     pub fn enforced(&self) -> bool {
         self.counter.enforced
     }
@@ -120,12 +121,12 @@ impl<'a> Plan<'a> {
         self.server
     }
 
-    /// The buckets, in the order in which a verdict counts them.
+    /// The buckets, in the order in which a verdict indexes them.
     pub fn draws(&self) -> &[Draw<'a>] {
         &self.draws
     }
 
-    /// Whether limits per user were left out, because nobody knows who calls.
+    /// Whether per-user limits were skipped, because the caller is not authenticated.
     pub fn skips_users(&self) -> bool {
         self.skips_users
     }
@@ -194,7 +195,7 @@ pub(crate) mod tests {
         model::limits::{Limits, ToolLimits},
     };
 
-    /// All four buckets for `search`; `list` has one of its own; the server's are there for every tool.
+    /// All four buckets for `search`; `list` has one of its own; the server's exist for every tool.
     pub(crate) fn policy() -> Policy {
         policy_of("1m")
     }
@@ -229,7 +230,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn nobody_draws_on_no_user_and_the_plan_says_so() {
+    fn an_anonymous_call_skips_per_user_buckets() {
         let policy = policy();
         for call in [Call::of("search"), Call::of("search").by("")] {
             let plan = policy.plan(&call);

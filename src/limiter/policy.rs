@@ -1,4 +1,4 @@
-//! The limits of one server, ready to be asked: what each bucket counts, its key, its shape, and whether it may deny.
+//! The limits of one server, prepared for decisions: what each bucket counts, its key, its shape, and whether it may deny.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -10,12 +10,12 @@ use crate::model::{
     limits::{Limits, ToolLimits},
 };
 
-/// Whether a limit counts all callers together or each apart.
+/// Whether a limit counts all callers together or each one separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// All callers together.
     Global,
-    /// Each caller apart.
+    /// Each caller separately.
     PerUser,
 }
 
@@ -28,7 +28,7 @@ pub struct Limit {
     pub tool: Option<Arc<str>>,
 }
 
-/// The limits of one server. Cheap to ask, built anew when the limits change; the state of buckets is elsewhere, in a store.
+/// The limits of one server. Cheap to query, rebuilt when the limits change; the state of buckets is in a store.
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub(crate) server_id: ServerId,
@@ -47,14 +47,14 @@ pub(crate) struct Counters {
 #[derive(Clone, Debug)]
 pub(crate) struct Counter {
     pub(crate) limit: Limit,
-    /// The bucket's key; with [`Scope::PerUser`], all of it but the user.
+    /// The bucket's key; with [`Scope::PerUser`], everything except the user.
     pub(crate) key: String,
     pub(crate) shape: Shape,
     pub(crate) enforced: bool,
 }
 
 impl Scope {
-    /// As in a manifest.
+    /// The name used in a manifest.
     pub fn name(self) -> &'static str {
         match self {
             Self::Global => "global",
@@ -79,7 +79,7 @@ impl Limit {
     }
 }
 
-/// As a path below `rateLimiting`, tools by name: `perUser`, `tools[search].global`.
+/// The path below `rateLimiting`, with tools by name: `perUser`, `tools[search].global`.
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.tool {
@@ -90,7 +90,7 @@ impl fmt::Display for Limit {
 }
 
 impl Policy {
-    /// The limits of a server, all enforced.
+    /// Builds the limits of a server, all enforced.
     pub fn new(server: &ServerId, limits: &Limits) -> Self {
         let level = ToolLimits { global: limits.global, per_user: limits.per_user };
         let tools = limits.tools.iter().map(|(name, level)| {
@@ -100,7 +100,7 @@ impl Policy {
         Self { server_id: server.clone(), server: Counters::of(&level, None, server), tools: tools.collect() }
     }
 
-    /// The server that the limits are of.
+    /// The server that the limits belong to.
     pub fn server_id(&self) -> &ServerId {
         &self.server_id
     }
@@ -113,7 +113,7 @@ impl Policy {
         levels.flat_map(|level| level.global.iter().chain(&level.per_user)).map(|counter| counter.limit.clone()).collect()
     }
 
-    /// The same limits, of which those chosen only tell: they decide and take, and deny nothing. `|_| true` puts all in shadow.
+    /// The same limits, with the selected ones in shadow: they decide and take tokens, but deny nothing. `|_| true` puts all in shadow.
     #[must_use]
     pub fn shadow(mut self, chosen: impl Fn(&Limit) -> bool) -> Self {
         let levels = std::iter::once(&mut self.server).chain(self.tools.values_mut());

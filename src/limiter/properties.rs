@@ -1,4 +1,4 @@
-//! What the manual promises, on random buckets and histories.
+//! The guarantees of the module documentation, tested on random buckets and histories.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -99,7 +99,7 @@ proptest! {
     }
 
     #[test]
-    fn waiting_as_told_is_enough_and_less_is_not(slots in slots()) {
+    fn the_reported_wait_is_enough_and_less_is_not(slots in slots()) {
         let mut tried = slots.clone();
         let Verdict::Denied(refusal) = settle(&mut tried, START) else { return Ok(()) };
         let Wait::After(wait) = refusal.wait else { panic!("no slot costs more than it holds") };
@@ -141,7 +141,7 @@ proptest! {
         }
     }
 
-    /// Readings of a clock that steps to and fro within two periods: all that was ever refilled is what the furthest reading allows.
+    /// Readings of a clock that steps back and forth within two periods: the total refill is what the furthest reading allows.
     #[test]
     fn a_clock_that_steps_back_gives_nothing_away((bucket, steps) in history(), readings in proptest::collection::vec(0.0..=2.0_f64, 80)) {
         let mut slot = Slot::new(Shape::from(&bucket), NonZeroU32::MIN, true, None);
@@ -160,7 +160,7 @@ proptest! {
         }
     }
 
-    /// Asking in between, and being denied, is as if nobody had asked.
+    /// Denied calls in between have no effect.
     #[test]
     fn denials_change_nothing((bucket, steps) in history()) {
         let mut polled = Slot::new(Shape::from(&bucket), NonZeroU32::MIN, true, None);

@@ -1,4 +1,4 @@
-//! A policy and a store together: what a proxy asks.
+//! A policy and a store together: what a proxy calls.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{
     store::{Cause, Store, StoreError},
 };
 
-/// Decides the calls of one server. Share it in an `Arc`, or its store among several.
+/// Decides the calls of one server. Share it in an `Arc`, or share its store among several.
 #[derive(Debug)]
 pub struct Limiter<S> {
     store: S,
@@ -19,29 +19,29 @@ pub struct Limiter<S> {
 }
 
 impl<S> Limiter<S> {
-    /// A limiter that keeps its buckets in `store`.
+    /// A limiter with its buckets in `store`.
     pub fn new(store: S, policy: Policy) -> Self {
         Self { store, policy: ArcSwap::from_pointee(policy) }
     }
 
-    /// Other limits from the next call on. Buckets that both have keep what is left in them, cut to a smaller capacity.
+    /// Replaces the limits from the next call on. Buckets in both keep their levels, cut to a smaller capacity.
     pub fn reload(&self, policy: Policy) {
         self.policy.store(Arc::new(policy));
     }
 
-    /// The limits as they are now.
+    /// The current limits.
     pub fn policy(&self) -> Arc<Policy> {
         self.policy.load_full()
     }
 
-    /// Where the buckets are.
+    /// The store of the buckets.
     pub fn store(&self) -> &S {
         &self.store
     }
 }
 
 impl<S: Store> Limiter<S> {
-    /// Decides a call, or several calls of one caller together, and takes their tokens when they are allowed. A call that no limit counts is
+    /// Decides a call, or several calls of one caller together, and takes their tokens if they are allowed. A call that no limit counts is
     /// allowed without asking the store.
     ///
     /// # Errors
@@ -57,7 +57,6 @@ impl<S: Store> Limiter<S> {
             return Ok(Decision::unlimited());
         }
         let answer = self.store.take(&plan).await?;
-        Decision::new(&plan, answer)
-            .ok_or_else(|| StoreError::unknown(Cause::Other, "its answer names a bucket that it was not asked about"))
+        Decision::new(&plan, answer).ok_or_else(|| StoreError::unknown(Cause::Other, "the response names a bucket that was not requested"))
     }
 }

@@ -1,16 +1,16 @@
-//! One decision over several buckets: all are asked, then one amount is taken from each or from none.
+//! One decision over several buckets: all are checked, then tokens are taken from each or from none.
 //!
 //! ```text
 //! every enforced bucket covers its cost      allowed: each gives its cost
 //! one does not                               denied by the one with the longest wait (the first of equals), nothing taken
 //! ```
 //!
-//! **No write on a denial.** Refilling to `t1` and then to `t2` is refilling to `t2`, so storing a level that nothing was taken from changes
-//! nothing for anybody. The one exception is a state that had to be repaired ([`Shape::repair`]).
+//! **No write on a denial.** Refilling to `t1` and then to `t2` is the same as refilling to `t2`, so storing a level that nothing was taken
+//! from has no effect. The one exception is a state that had to be repaired ([`Shape::repair`]).
 //!
-//! **Shadow.** Buckets that are not enforced never deny. They are settled among all buckets of the call, as if they were: when all cover
-//! their cost the shadow buckets give theirs too, otherwise they give nothing and the verdict says who would have denied. A call whose
-//! buckets are all shadow thus moves them exactly as enforcing would.
+//! **Shadow.** Buckets that are not enforced never deny. They are settled together with all buckets of the call as if they were enforced:
+//! if all cover their cost, the shadow buckets give theirs too, otherwise they give nothing and the verdict names the one that would have
+//! denied. A call with only shadow buckets thus changes them exactly as enforcing would.
 
 use std::num::NonZeroU32;
 
@@ -22,26 +22,26 @@ use super::{
 /// A bucket in a decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot {
-    /// Capacity and rate.
+    /// The bucket's capacity and rate.
     pub shape: Shape,
     /// Tokens that the call takes from this bucket.
     pub cost: NonZeroU32,
-    /// Whether it may deny; in shadow it only tells.
+    /// Whether the bucket may deny; in shadow it only reports.
     pub enforced: bool,
-    /// What is stored, updated by [`settle`].
+    /// The stored state, updated by [`settle`].
     pub state: Option<State>,
-    /// Whether [`settle`] changed the state, so that it has to be stored.
+    /// Whether [`settle`] changed the state, so that it must be stored.
     pub changed: bool,
 }
 
-/// What [`settle`] found. Indexes are those of the slots, or of a plan's draws.
+/// The result of [`settle`]. Indexes are those of the slots, or of a plan's draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The tokens are taken.
     Allowed {
         /// Whole tokens left in the enforced bucket that has the fewest; `None` when no bucket was enforced.
         remaining: Option<u32>,
-        /// Who would have denied, were every bucket enforced.
+        /// The bucket that would have denied, were every bucket enforced.
         shadow: Option<Shortfall>,
     },
     /// Nothing is taken.
@@ -53,7 +53,7 @@ pub enum Verdict {
 pub struct Shortfall {
     /// Its index.
     pub by: usize,
-    /// Until every bucket that was asked covers its cost.
+    /// Time until every bucket covers its cost.
     pub wait: Wait,
 }
 
@@ -78,14 +78,14 @@ impl Slot {
         }
     }
 
-    /// The wait, when the cost is not covered.
+    /// The wait, if the cost is not covered.
     fn refusal(&self, now: Micros) -> Option<Wait> {
         let covered = Shape::covers(self.level(now), self.cost);
         (!covered).then(|| self.shape.wait(self.state, now, self.cost))
     }
 }
 
-/// Decides one call. The slots must be distinct buckets; their order matters only for which of several equal waits is named.
+/// Decides one call. The slots must be distinct buckets; their order only determines which of several equal waits is named.
 pub fn settle(slots: &mut [Slot], now: Micros) -> Verdict {
     slots.iter_mut().for_each(|slot| slot.repair(now));
     if let Some(refusal) = longest(slots, now, |slot| slot.enforced) {

@@ -1,4 +1,4 @@
-//! One bucket's arithmetic: its level at a time, what a take leaves, how long to wait.
+//! One bucket's arithmetic: its level at a given time, what taking tokens leaves, how long to wait.
 //!
 //! From a stored state `(tokens, last_refill)` the level at `now` is
 //!
@@ -14,11 +14,10 @@ use std::{num::NonZeroU32, time::Duration};
 use super::time::Micros;
 use crate::model::bucket::Bucket;
 
-/// How much a level may lack, in tokens: doubles that should add up to 1 may miss it by a few 1e-16. What one call can gain by it is never
-/// more than this.
+/// The tolerance, in tokens: doubles that should add up to 1 may miss it by a few 1e-16. One call never gains more than this.
 pub const EPSILON: f64 = 1e-9;
 
-/// The capacity and the rate of a bucket, ready to calculate with.
+/// The capacity and the rate of a bucket, prepared for calculations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
     capacity: f64,
@@ -26,24 +25,24 @@ pub struct Shape {
     two_periods_us: u64,
 }
 
-/// What is kept of a bucket between calls.
+/// The state of a bucket between calls.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct State {
     tokens: f64,
     last_refill: Micros,
 }
 
-/// How long until a call is covered, if nobody else takes tokens meanwhile.
+/// How long until a call is covered, if no other call takes tokens meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wait {
-    /// This long, in whole microseconds: exactly so long is enough, one microsecond less is not.
+    /// This long, in whole microseconds: exactly this long is enough, one microsecond less is not.
     After(Duration),
-    /// For ever: the call costs more than the bucket holds when full.
+    /// Waiting does not help: the call costs more than the bucket holds when full.
     Never,
 }
 
 impl State {
-    /// A state as read from a store; a level that is negative or no number counts as empty.
+    /// A state as read from a store; a level that is negative or not a number counts as empty.
     pub fn new(tokens: f64, last_refill: Micros) -> Self {
         Self { tokens: tokens.max(0.0), last_refill }
     }
@@ -53,7 +52,7 @@ impl State {
         self.tokens
     }
 
-    /// When [`State::tokens`] was true.
+    /// The time at which [`State::tokens`] was the level.
     pub fn last_refill(self) -> Micros {
         self.last_refill
     }
@@ -81,12 +80,12 @@ impl Shape {
         self.tokens_per_us
     }
 
-    /// Twice the refill period, in microseconds and rounded up: how far in the future a `last_refill` is still believed.
+    /// Twice the refill period, in microseconds and rounded up: a `last_refill` further in the future than this is not trusted.
     pub fn two_periods_us(&self) -> u64 {
         self.two_periods_us
     }
 
-    /// How long a state is worth keeping: after half of this the bucket is full, as it is without a state.
+    /// How long a state must be stored: after half of this the bucket is full, as it is without a state.
     pub fn ttl_secs(&self) -> u64 {
         self.two_periods_us.div_ceil(1_000_000)
     }
@@ -101,19 +100,19 @@ impl Shape {
         level >= enough_for(cost)
     }
 
-    /// What is left when `cost` is taken at `now`. `last_refill` never moves back, so no interval is credited twice.
+    /// The state after taking `cost` at `now`. `last_refill` never moves back, so no interval is credited twice.
     pub fn take(&self, state: Option<State>, now: Micros, cost: NonZeroU32) -> State {
         let tokens = (self.level(state, now) - f64::from(cost.get())).max(0.0);
         State { tokens, last_refill: state.map_or(now, |state| state.last_refill.max(now)) }
     }
 
-    /// A state that cannot be true is restarted: when `last_refill` is more than two periods ahead, a clock once leapt forward, and waiting
-    /// for it to be reached could take years. The level stays, refilling begins `now`.
+    /// Restarts an impossible state: if `last_refill` is more than two periods ahead, a clock once jumped forward, and waiting for it to be
+    /// reached could take years. The level stays; refilling starts `now`.
     pub fn repair(&self, state: State, now: Micros) -> State {
         if state.last_refill.us_since(now) > self.two_periods_us { State { last_refill: now, ..state } } else { state }
     }
 
-    /// How long until `cost` is covered. Zero when it is already.
+    /// How long until `cost` is covered. Zero if it already is.
     pub fn wait(&self, state: Option<State>, now: Micros, cost: NonZeroU32) -> Wait {
         if f64::from(cost.get()) > self.capacity {
             return Wait::Never;
@@ -122,7 +121,7 @@ impl Shape {
         Wait::After(Duration::from_micros(covered_at.us_since(now)))
     }
 
-    /// When the bucket is full, so that forgetting its state changes nothing from then on.
+    /// When the bucket is full, so that forgetting its state has no effect from then on.
     pub fn full_at(&self, state: State) -> Micros {
         state.last_refill.plus_us(self.us_until(state.tokens, self.capacity))
     }
@@ -131,8 +130,8 @@ impl Shape {
         tokens + elapsed_us as f64 * self.tokens_per_us
     }
 
-    /// The least time in which `tokens` grow to `target`, at most the capacity. The quotient is within a few microseconds of it; the steps
-    /// find the one at which the very sum that [`Shape::level`] makes is large enough.
+    /// The shortest time in which `tokens` grow to `target`, at most the capacity. The quotient is within a few microseconds of it; the
+    /// steps find the first time at which the sum computed by [`Shape::level`] is large enough.
     fn us_until(&self, tokens: f64, target: f64) -> u64 {
         let reached = |elapsed_us: u64| self.grown(tokens, elapsed_us) >= target;
         let mut elapsed_us = ((target - tokens) / self.tokens_per_us).ceil() as u64;
@@ -146,7 +145,7 @@ impl Shape {
     }
 }
 
-/// The least level that covers a cost.
+/// The lowest level that covers a cost.
 fn enough_for(cost: NonZeroU32) -> f64 {
     f64::from(cost.get()) - EPSILON
 }

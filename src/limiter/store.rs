@@ -1,40 +1,39 @@
-//! The store port: where the state of buckets is kept, and what any store promises.
+//! The store port: where the state of buckets is stored, and what any store guarantees.
 //!
 //! A store decides a plan as [`settle`](super::settle::settle) does, atomically: two decisions on a common bucket happen one after the
-//! other, and nobody sees a call that has taken from some of its buckets only. The time is the store's own, so that all who share a store
-//! share its clock.
+//! other, and no partial effect of a call is ever visible. The time is the store's own, so that all users of a store share its clock.
 
 use std::{error::Error, fmt, future::Future, sync::Arc};
 
 use super::{plan::Plan, settle::Verdict};
 
-/// Keeps the state of buckets.
+/// Stores the state of buckets.
 pub trait Store: Send + Sync {
-    /// Takes what the plan says from all of its buckets, or from none.
+    /// Takes the plan's tokens from all of its buckets, or from none.
     ///
     /// # Errors
-    /// No decision; the error says whether tokens may be gone. A call must not be sent again when they may be
-    /// ([`StoreError::may_have_taken`]).
+    /// When there is no decision; the error says whether tokens may have been taken. If they may ([`StoreError::may_have_taken`]), the call
+    /// must not be sent again.
     fn take(&self, plan: &Plan<'_>) -> impl Future<Output = Result<StoreAnswer, StoreError>> + Send;
 
-    /// Is told of a plan without buckets: its call is allowed, and the store is not asked.
+    /// Called with a plan without buckets: its call is allowed, and the store is not asked.
     fn uncounted(&self, plan: &Plan<'_>) {
         let _ = plan;
     }
 
-    /// Whether the store would answer at all, found out without taking anything.
+    /// Checks whether the store responds at all, without taking anything.
     ///
     /// # Errors
-    /// Why it would not.
+    /// Why it does not.
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// A verdict and who reached it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreAnswer {
-    /// What was found.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Who found it.
+    /// Who reached it.
     pub source: DecidedBy,
 }
 
@@ -43,11 +42,11 @@ pub struct StoreAnswer {
 pub enum DecidedBy {
     /// The store, asked for this call.
     Store,
-    /// What the store had said before makes this denial certain; it was not asked again.
+    /// An earlier response of the store makes this denial certain; the store was not asked again.
     Cache,
-    /// Buckets in this process, since the store does not answer.
+    /// Buckets in this process, since the store is unavailable.
     Local,
-    /// Nobody: the store does not answer, and calls are allowed meanwhile.
+    /// No one: the store is unavailable, and calls are allowed meanwhile.
     FailOpen,
 }
 
@@ -59,24 +58,24 @@ pub struct StoreError {
     source: Arc<dyn Error + Send + Sync>,
 }
 
-/// What kind of trouble a store is in.
+/// The kind of error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// It did not answer in time.
+    /// No response in time.
     Timeout,
-    /// It cannot be reached, or the connection broke.
+    /// The store is unreachable, or the connection broke.
     Connection,
-    /// It does not let us in, or not do what we must.
+    /// The store rejects our credentials, or our permissions are insufficient.
     Auth,
-    /// It is well, but the state of one of the call's buckets cannot be used. Other calls may fare better.
+    /// The store works, but the state of one of the call's buckets is unusable. Other calls may succeed.
     Bucket,
     /// Anything else.
     Other,
 }
 
 impl DecidedBy {
-    /// As in metrics.
+    /// The name used in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Store => "store",
@@ -88,7 +87,7 @@ impl DecidedBy {
 }
 
 impl Cause {
-    /// As in metrics; `timeout`, `connection`, `auth` and `other` are also ToolHive's.
+    /// The name used in metrics; `timeout`, `connection`, `auth` and `other` are also ToolHive's.
     pub fn name(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -107,26 +106,26 @@ impl From<Verdict> for StoreAnswer {
 }
 
 impl StoreError {
-    /// The store was not asked, or refused as a whole: no token is gone.
+    /// The store was not asked, or rejected the whole request: no token was taken.
     pub fn untaken(cause: Cause, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { cause, may_have_taken: false, source: Arc::from(source.into()) }
     }
 
-    /// The store was asked and what it did is not known: the tokens may or may not be gone.
+    /// The store was asked and the outcome is unknown: the tokens may or may not have been taken.
     pub fn unknown(cause: Cause, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { cause, may_have_taken: true, source: Arc::from(source.into()) }
     }
 
-    /// What kind of trouble it is.
+    /// The kind of error.
     pub fn cause(&self) -> Cause {
         self.cause
     }
 
-    pub(crate) fn into_told(self) -> Arc<dyn Error + Send + Sync> {
+    pub(crate) fn into_source(self) -> Arc<dyn Error + Send + Sync> {
         self.source
     }
 
-    /// Whether tokens may be gone although there is no decision.
+    /// Whether tokens may have been taken although there is no decision.
     pub fn may_have_taken(&self) -> bool {
         self.may_have_taken
     }
@@ -134,7 +133,7 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.may_have_taken { "the store did not say whether it decided" } else { "the store did not decide" };
+        let what = if self.may_have_taken { "the outcome of the decision is unknown" } else { "the store did not decide" };
         write!(f, "{what}: {}", self.source)
     }
 }

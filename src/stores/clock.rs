@@ -1,12 +1,12 @@
-//! The time, for stores that have no clock of their own. A closure that returns [`Micros`] is a clock too, which is what tests pass.
+//! Clocks for stores that have none of their own. A closure that returns [`Micros`] is a clock too, which is what tests pass.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::limiter::Micros;
 
-/// Tells the time.
+/// A source of the current time.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// The current time.
     fn now(&self) -> Micros;
 }
 
@@ -16,7 +16,7 @@ impl<F: Fn() -> Micros + Send + Sync> Clock for F {
     }
 }
 
-/// The system's time when it was made, and steady from there: setting the system's clock neither gives nor takes tokens.
+/// The system time at creation, advanced by a monotonic clock: setting the system clock neither adds nor removes tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyClock {
     started: Micros,
@@ -24,7 +24,7 @@ pub struct SteadyClock {
 }
 
 impl SteadyClock {
-    /// A clock that starts at the system's time.
+    /// A clock that starts at the system time.
     pub fn new() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { started: Micros::default() + since_epoch, origin: Instant::now() }

@@ -1,19 +1,20 @@
-//! Buckets in this process: exact, fast, gone with the process and known to no other.
+//! Buckets in this process: exact, fast, lost when the process ends and not shared with others.
 //!
-//! Buckets are spread over shards by the hash of their key. A decision locks the shards of all its buckets, in ascending order so that two
-//! decisions never wait for each other in a circle, and settles them with the limiter's own arithmetic.
+//! Buckets are spread over shards by the hash of their key. A decision locks the shards of all its buckets, in ascending order so that
+//! decisions cannot deadlock, and settles them with the limiter's own arithmetic.
 //!
 //! # Bounded memory
 //!
-//! A bucket that is full is as good as none. Whenever a shard has doubled, its full buckets are dropped, which nobody can notice; so memory
-//! follows the buckets in use. Buckets of users may also reach the cap ([`Memory::with_capacity`], 100 000 by default: some 20 MB, longer
-//! user ids apart). Then the eighth of the shard's user buckets that would be full soonest is dropped as well. Buckets that all callers share
-//! are never dropped before they are full; there are only as many as the manifest names.
+//! A full bucket needs no state. Whenever a shard has doubled, its full buckets are dropped, which has no effect on decisions; so memory
+//! follows the buckets in use. User buckets are also capped ([`Memory::with_capacity`], 100 000 by default: some 20 MB, more with long user
+//! ids). At the cap, the eighth of the shard's user buckets that would be full soonest is dropped as well. Buckets that all callers share
+//! are never dropped before they are full; there are only as many as the manifest defines.
 //!
-//! What someone with many identities gains by that: dropping a bucket fills it, so identities come back to full a little early, those who
-//! miss the least first. To get a drained bucket dropped, seven eighths of the cap must be taken by buckets that are even longer from
-//! full; whoever has so many identities makes more calls with them than the eviction returns. And the limits that all share hold throughout.
-//! The other way, refusing whoever is new, would let the same attacker lock out everybody. [`Memory::evicted`] counts what was dropped early.
+//! What a client with many identities gains from that: dropping a bucket refills it, so identities recover a little early, starting with
+//! those that are nearly full. To get a drained bucket dropped, seven eighths of the cap must be taken by buckets that are even further
+//! from full; a client with that many identities makes more calls with them than the eviction returns. And the limits shared by all callers
+//! hold throughout. The alternative, rejecting new users, would let the same attacker lock out everyone. [`Memory::evicted`] counts the
+//! buckets dropped early.
 
 use std::{
     hash::BuildHasher,
@@ -45,11 +46,11 @@ use crate::{
     },
 };
 
-/// Buckets of users that are kept by default.
+/// Default capacity, in user buckets.
 pub const DEFAULT_CAPACITY: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
-/// One bit of a word for each.
+/// One bit of a word per shard.
 const MOST_SHARDS: usize = u64::BITS as usize;
-/// Below this, a shard's share of the cap would be too small to be fair.
+/// Below this capacity per shard, the cap would be unfair.
 const SMALLEST_SHARD: usize = 64;
 
 /// A [`Store`] in memory.
@@ -69,7 +70,7 @@ impl Default for Memory {
 }
 
 impl<C: Clock> Memory<C> {
-    /// A store with room for about this many buckets of users, by this clock.
+    /// A store with room for about this many user buckets, using this clock.
     pub fn with_capacity(capacity: NonZeroUsize, clock: C) -> Self {
         let shards = (capacity.get() / SMALLEST_SHARD).clamp(1, MOST_SHARDS).next_power_of_two();
         let each = capacity.get().div_ceil(shards);
@@ -77,12 +78,12 @@ impl<C: Clock> Memory<C> {
         Self { shards: shards.collect(), hasher: RandomState::default(), clock, evicted: AtomicU64::new(0) }
     }
 
-    /// Buckets that are kept now.
+    /// The number of buckets held now.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    /// Whether no bucket is kept: all are full.
+    /// Whether no bucket is held: all are full.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -92,10 +93,10 @@ impl<C: Clock> Memory<C> {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    /// As [`Store::take`], at once.
+    /// The same as [`Store::take`], without waiting.
     pub fn take_now(&self, plan: &Plan<'_>) -> Verdict {
         let now = self.clock.now();
-        // Most of what follows is for several buckets, and one takes less than half the time without it.
+        // Most of what follows handles several buckets; a single one takes less than half the time this way.
         match plan.draws() {
             [draw] => self.take_one(draw, now),
             draws => self.take_all(draws, now),
@@ -132,7 +133,7 @@ impl<C: Clock> Memory<C> {
         }
         let verdict = settle(&mut slots, now);
         let changed = || std::iter::zip(draws, &asked).zip(&slots).filter(|(_, slot)| slot.changed);
-        // Those that are there come first, as adding others may move them.
+        // Existing buckets come first, since inserting others may move them.
         for ((draw, (place, found)), slot) in changed() {
             if let (Some(shard), Some(at), Some(state)) = (held.shard(place), found, slot.state) {
                 shard.set(*at, draw, state);
@@ -152,7 +153,7 @@ impl<C: Clock> Memory<C> {
 
     fn place(&self, key: &str) -> Place {
         let hash = self.hasher.hash_one(key);
-        // Not the lowest bits nor the highest seven: those place a key within a shard.
+        // Neither the lowest bits nor the highest seven: those choose the slot within a shard.
         Place { hash, shard: (hash >> 32) as usize & (self.shards.len() - 1) }
     }
 }
@@ -167,7 +168,7 @@ impl<C: Clock> Store for Memory<C> {
     }
 }
 
-/// A shard is a page of a listing. How long a bucket is kept is how long it takes to be full.
+/// Each shard is one page of a listing. A bucket's TTL is the time until it is full.
 impl<C: Clock> Inspect for Memory<C> {
     async fn read(&self, keys: &[String]) -> Result<Vec<Sample>, InspectError> {
         let at = self.clock.now();
@@ -186,7 +187,7 @@ impl<C: Clock> Inspect for Memory<C> {
         let prefix = server.key_prefix();
         let mut keys: Vec<String> = Vec::new();
         for shard in self.shards.iter().take(bounds.most_pages) {
-            // One more than there may be, to know whether there are more.
+            // One more than the limit, to detect whether there are more.
             let room = bounds.most_keys.saturating_add(1) - keys.len();
             keys.extend(lock(shard).keys().filter(|key| key.starts_with(&prefix)).take(room).map(str::to_owned));
         }
@@ -201,10 +202,10 @@ impl<C: Clock> Inspect for Memory<C> {
     }
 }
 
-/// As many as one call has buckets are kept in place.
+/// Inline capacity: the most buckets of a single call.
 type Few<T> = SmallVec<[T; 4]>;
 
-/// Where a key belongs.
+/// The shard of a key.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     hash: u64,
@@ -234,7 +235,7 @@ impl<'a> Held<'a> {
     }
 }
 
-/// A shard is whole between any two of its methods, so one whose holder panicked is as good as any.
+/// A shard is consistent between any two method calls, so a poisoned lock can be used like any other.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

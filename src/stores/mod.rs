@@ -1,11 +1,11 @@
-//! Where buckets are kept: the stores behind the limiter's port, [`Store`](crate::limiter::Store).
+//! Where buckets are stored: implementations of the limiter's port, [`Store`](crate::limiter::Store).
 //!
-//! | store | buckets live | for |
+//! | store | buckets are | use it for |
 //! |---|---|---|
 //! | [`Memory`] | in this process | one proxy, tests, a fallback |
-//! | [`Guard`] (feature `redis`) | in another store | what happens when that store does not answer |
+//! | [`Guard`] (feature `redis`) | in another store | handling failures of that store |
 //! | [`Observed`] | in another store | metrics and traces |
-//! | [`Redis`] (feature `redis`) | in Redis or Valkey | several proxies, and ToolHive's beside them |
+//! | [`Redis`] (feature `redis`) | in Redis or Valkey | several proxies, also alongside ToolHive's |
 
 pub mod clock;
 #[cfg(feature = "redis")]

@@ -1,21 +1,21 @@
-//! A store whose calls are measured, told to an [`Observer`] and traced. It goes around everything else, so that it sees what callers see:
-//! `Observed<Guard<Redis>>`.
+//! A store that measures its calls, reports them to an [`Observer`] and traces them. It wraps all other layers, so that it observes what
+//! callers experience: `Observed<Guard<Redis>>`.
 //!
 //! # Spans
 //!
-//! Each call that asks is a span `rate_limit` at level INFO, with the target [`SPANS`]. The first three fields are ToolHive's.
+//! Each call to the store is a span `rate_limit` at level INFO, with the target [`SPANS`]. The first three fields are ToolHive's.
 //!
 //! | field | |
 //! |---|---|
-//! | `rate_limit.decision` | `allowed` or `rejected`; none when there was no decision |
+//! | `rate_limit.decision` | `allowed` or `rejected`; absent when there was no decision |
 //! | `rate_limit.rejected_by` | `none`, or the limit: `shared_server`, `shared_tool`, `per_user_server`, `per_user_tool` |
-//! | `rate_limit.fail_open` | whether it was allowed because the store does not answer |
+//! | `rate_limit.fail_open` | whether it was allowed because the store is unavailable |
 //! | `rate_limit.source` | who decided: `store`, `cache`, `local`, `fail_open` |
-//! | `rate_limit.wait_ms` | the wait of a denial, rounded up; none when waiting does not help |
-//! | `rate_limit.shadow_rejected_by` | the limit in shadow that would have denied |
+//! | `rate_limit.wait_ms` | the wait of a denial, rounded up; absent when waiting does not help |
+//! | `rate_limit.shadow_rejected_by` | the shadow limit that would have denied the call |
 //! | `rate_limit.error_type` | why there was no decision: `timeout`, `connection`, `auth`, `bucket`, `other` |
 //!
-//! No field holds a user, a tool or a key. Where nobody subscribes to spans, they cost a few nanoseconds.
+//! No field holds a user, a tool or a key. Without a subscriber, spans cost a few nanoseconds.
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -29,10 +29,10 @@ use crate::{
     limiter::{DecidedBy, Observer, Plan, ServerId, Store, StoreAnswer, StoreError, Verdict, Wait, settle::Shortfall},
 };
 
-/// The target of the spans, by which a subscriber's filter turns them on or off.
+/// The target of the spans, for a subscriber's filter.
 pub const SPANS: &str = "tollgate::rate_limit";
 
-/// A [`Store`] that is watched.
+/// A [`Store`] wrapped with an observer.
 #[derive(Clone)]
 pub struct Observed<S> {
     store: S,
@@ -40,12 +40,12 @@ pub struct Observed<S> {
 }
 
 impl<S> Observed<S> {
-    /// Tells `observer` what is asked of `store`.
+    /// Reports calls to `store` to `observer`.
     pub fn new(store: S, observer: Arc<dyn Observer>) -> Self {
         Self { store, observer }
     }
 
-    /// The store that is watched.
+    /// The wrapped store.
     pub fn store(&self) -> &S {
         &self.store
     }

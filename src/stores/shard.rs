@@ -1,4 +1,4 @@
-//! A part of the memory store: buckets by key, and which of them to forget.
+//! A shard of the memory store: buckets by key, and their eviction.
 
 use hashbrown::HashTable;
 
@@ -8,13 +8,13 @@ use crate::limiter::{
     shape::{Shape, State},
 };
 
-/// Buckets whose keys fell to this shard.
+/// Buckets whose keys hash to this shard.
 #[derive(Debug)]
 pub(super) struct Shard {
     buckets: HashTable<Stored>,
-    /// Most buckets of users.
+    /// Maximum number of user buckets.
     capacity: usize,
-    /// How many buckets there may be before the next look at which are full.
+    /// The size at which the next sweep for full buckets happens.
     sweep_at: usize,
 }
 
@@ -28,7 +28,7 @@ struct Stored {
     of_user: bool,
 }
 
-/// Below this many, looking for full buckets is not worth it.
+/// Below this size, a sweep is not worthwhile.
 const FEW: usize = 64;
 
 impl Shard {
@@ -44,7 +44,7 @@ impl Shard {
         self.buckets.iter().map(|kept| &*kept.key)
     }
 
-    /// Where a bucket is, until one is added or dropped.
+    /// A bucket's position, valid until one is added or dropped.
     pub(super) fn find(&self, hash: u64, key: &str) -> Option<usize> {
         self.buckets.find_bucket_index(hash, |kept| *kept.key == *key)
     }
@@ -58,19 +58,19 @@ impl Shard {
         self.buckets.find(hash, |kept| *kept.key == *key).map(|kept| (kept.state, kept.full_at()))
     }
 
-    /// Forgets a bucket; whether it was there.
+    /// Removes a bucket; returns whether it was there.
     pub(super) fn forget(&mut self, hash: u64, key: &str) -> bool {
         self.buckets.find_entry(hash, |kept| *kept.key == *key).map(|kept| kept.remove()).is_ok()
     }
 
-    /// Keeps the state of a bucket that is there.
+    /// Stores the state of an existing bucket.
     pub(super) fn set(&mut self, at: usize, draw: &Draw<'_>, state: State) {
         if let Some(kept) = self.buckets.get_bucket_mut(at) {
             (kept.shape, kept.state) = (draw.shape(), state);
         }
     }
 
-    /// Keeps the state of a bucket that is not there yet; how many others were dropped for it before they were full.
+    /// Stores the state of a new bucket; returns how many others were dropped before they were full.
     pub(super) fn add(&mut self, hash: u64, draw: &Draw<'_>, state: State, now: Micros) -> u64 {
         let evicted = if self.buckets.len() >= self.sweep_at { self.sweep(now) } else { 0 };
         let of_user = draw.limit().scope == Scope::PerUser;
@@ -79,8 +79,8 @@ impl Shard {
         evicted
     }
 
-    /// Drops what is full, and at the cap an eighth of what is not. Each bucket dropped or doubled pays for looking at a few, so a sweep
-    /// costs its callers a constant on average.
+    /// Drops full buckets, and at the cap an eighth of the others. Each dropped or added bucket pays for inspecting a few, so the cost of a
+    /// sweep per call is constant on average.
     fn sweep(&mut self, now: Micros) -> u64 {
         self.buckets.retain(|kept| kept.full_at() > now);
         let evicted = self.evict();
@@ -90,7 +90,7 @@ impl Shard {
         evicted
     }
 
-    /// At the cap, drops the eighth of the users' buckets that would be full soonest.
+    /// At the cap, drops the eighth of the user buckets that would be full soonest.
     fn evict(&mut self) -> u64 {
         let mut full_at: Vec<Micros> = self.of_users().map(Stored::full_at).collect();
         if full_at.len() < self.capacity {
@@ -114,7 +114,7 @@ impl Shard {
 }
 
 impl Stored {
-    /// From then on, forgetting it changes nothing.
+    /// From this time on, forgetting the state changes nothing.
     fn full_at(&self) -> Micros {
         self.shape.full_at(self.state)
     }

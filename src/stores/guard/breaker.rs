@@ -1,23 +1,23 @@
-//! The breaker: after several failures in a row nobody asks the store, until a probe and then one call have succeeded.
+//! The circuit breaker: after several consecutive failures the store is not asked, until a probe and then one call have succeeded.
 //!
 //! ```text
-//!            failures in a row           a probe succeeds
+//!            consecutive failures        a probe succeeds
 //!   Closed ---------------------> Open --------------------> HalfOpen
 //!     ^                            ^                          |    |
 //!     |                            +--------------------------+    |
-//!     +------------------------------ the one call fails / succeeds +
+//!     +------------------------- the trial call fails / succeeds --+
 //! ```
 //!
-//! Failures are counted in a row of time: calls that were under way together fail together, which is one failure. Otherwise a single stall
-//! would open the breaker as soon as enough callers wait.
+//! Only consecutive failures count: calls that were in flight together fail together, which is one failure. Otherwise a single stall would
+//! open the breaker as soon as enough callers wait.
 //!
-//! Time is an argument; who probes and who logs is elsewhere.
+//! Time is an argument; probing and logging are up to the caller.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use tokio::time::Instant;
 
-/// Counts failures and lets calls through, or not.
+/// Counts failures and decides whether calls may ask the store.
 #[derive(Debug)]
 pub(super) struct Breaker {
     most_failures: NonZeroU32,
@@ -28,32 +28,32 @@ pub(super) struct Breaker {
 enum State {
     /// All calls ask the store.
     Closed { failures: u32, last: Option<Instant> },
-    /// None does.
+    /// No call does.
     Open { since: Instant },
-    /// One does, and decides for all.
+    /// A single trial call does, and decides the next state.
     HalfOpen { since: Instant, tried: bool },
 }
 
-/// Closed, and no failure yet.
+/// Closed, without any failure yet.
 const WELL: State = State::Closed { failures: 0, last: None };
 
-/// Whether a call may ask the store.
+/// Permission to ask the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
     Ask,
-    /// As the one call of a half-open breaker.
+    /// The trial call of a half-open breaker.
     Try,
     Refused,
 }
 
-/// What an outcome changed.
+/// The state change caused by an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// The store fails: probe it.
+    /// The store has failed: start probing.
     Opened,
-    /// It failed the one call after a probe: probe again.
+    /// The trial call after a probe failed: probe again.
     Reopened,
-    /// It answers again.
+    /// The store has recovered.
     Closed { after: Duration },
 }
 
@@ -73,7 +73,7 @@ impl Breaker {
         }
     }
 
-    /// The store answered. What was asked before it failed may be answered after; that is as good a sign.
+    /// Records a success. A call sent before the failures may succeed after them; that counts just the same.
     pub(super) fn succeeded(&mut self, now: Instant) -> Option<Change> {
         match self.state {
             State::Closed { .. } => {
@@ -87,7 +87,7 @@ impl Breaker {
         }
     }
 
-    /// The store failed a call that had this pass and began at `asked`.
+    /// Records the failure of a call that had this pass and began at `asked`.
     pub(super) fn failed(&mut self, pass: Pass, asked: Instant, now: Instant) -> Option<Change> {
         match self.state {
             State::Closed { last: Some(last), .. } if asked < last => None,
@@ -103,26 +103,26 @@ impl Breaker {
                 self.state = State::Open { since };
                 Some(Change::Reopened)
             }
-            // A straggler from before it opened.
+            // A late failure of a call from before it opened.
             State::Open { .. } | State::HalfOpen { .. } => None,
         }
     }
 
-    /// The caller of the one call is gone without an outcome; another may try.
+    /// The trial call was dropped without an outcome; another may try.
     pub(super) fn abandoned(&mut self) {
         if let State::HalfOpen { tried, .. } = &mut self.state {
             *tried = false;
         }
     }
 
-    /// A probe succeeded.
+    /// Records a successful probe.
     pub(super) fn probed(&mut self) {
         if let State::Open { since } = self.state {
             self.state = State::HalfOpen { since, tried: false };
         }
     }
 
-    /// Whether all calls ask.
+    /// Whether all calls ask the store.
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed { .. })
     }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_lets_another_try() {
+    fn an_abandoned_trial_lets_another_try() {
         let mut breaker = opened(Instant::now());
         breaker.probed();
         assert_eq!(breaker.pass(), Pass::Try);

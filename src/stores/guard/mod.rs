@@ -1,27 +1,28 @@
-//! Keeps a proxy going when its store does not: a deadline for every call, a breaker, and what to do without the store.
+//! Keeps a proxy working when its store is down: a deadline for every call, a circuit breaker, and a policy for deciding without the store.
 //!
 //! | the store | a call |
 //! |---|---|
-//! | answers | is decided by it |
-//! | does not answer within the [deadline](GuardSettings::deadline) (100 ms), waiting in line included | is decided without it |
+//! | responds | is decided by it |
+//! | does not respond within the [deadline](GuardSettings::deadline) (100 ms), including queueing | is decided without it |
 //! | fails at once | is decided without it, at once |
-//! | has failed [five times](GuardSettings::most_failures) in a row, calls that fail together being one | is decided without it, and without asking: the breaker is open |
+//! | has failed [five times](GuardSettings::most_failures) in a row, where calls that fail together count once | is decided without it, and without asking: the breaker is open |
 //!
-//! While the breaker is open a probe asks every [second](GuardSettings::probe_every), in the background, so that no caller waits for it. After
-//! one that succeeds a single call tries; if that succeeds too, all are asked again. A bucket whose key holds something else
-//! ([`Cause::Bucket`]) fails its own calls and does not count.
+//! While the breaker is open, a background task probes the store every [second](GuardSettings::probe_every), so that no caller waits for
+//! it. After a successful probe a single call tries; if that succeeds too, all calls are sent again. A bucket whose key holds something
+//! else ([`Cause::Bucket`]) fails its own calls and does not count.
 //!
-//! What *decided without it* means is [`OnStoreError`]:
+//! [`OnStoreError`] defines what *decided without it* means:
 //!
 //! | | a call is | for |
 //! |---|---|---|
-//! | `open` (default, as in ToolHive) | allowed, [`DecidedBy::FailOpen`] | tools that must not stop because Redis did |
-//! | `closed` | not decided: the error goes to the caller | tools that must never run unlimited |
-//! | `local` | decided by buckets in this process, [`DecidedBy::Local`] | in between: each process allows up to the limits, and they begin full |
+//! | `open` (default, as in ToolHive) | allowed, [`DecidedBy::FailOpen`] | tools that must stay available when Redis is not |
+//! | `closed` | not decided: the caller gets the error | tools that must never run unlimited |
+//! | `local` | decided by buckets in this process, [`DecidedBy::Local`] | in between: each process allows up to the limits, starting with full buckets |
 //!
-//! No call is asked twice, and none is decided by both: one that the store decided too late has cost its tokens there.
+//! No call is sent twice, and none is decided twice: a call that the store decided too late has taken its tokens there.
 //!
-//! One log line says that the store is away, one that the reason is another now, and one that it is back; single failures are counted only ([`Observer::failed`]).
+//! The log records when the store becomes unavailable, when the cause changes, and when it recovers; individual failures are only counted
+//! ([`Observer::failed`]).
 
 mod breaker;
 
@@ -49,12 +50,12 @@ use crate::{
 
 /// How long a call waits for the store, by default.
 pub const DEADLINE: Duration = Duration::from_millis(100);
-/// Failures in a row that open the breaker, by default.
+/// Consecutive failures that open the breaker, by default.
 pub const MOST_FAILURES: NonZeroU32 = NonZeroU32::new(5).unwrap();
-/// How often a store is probed that does not answer, by default.
+/// How often an unavailable store is probed, by default.
 pub const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// What becomes of calls that the store does not decide.
+/// What happens to calls that the store does not decide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnStoreError {
     /// They are allowed.
@@ -66,7 +67,7 @@ pub enum OnStoreError {
     Local,
 }
 
-/// How a [`Guard`] guards.
+/// The settings of a [`Guard`].
 #[derive(Clone)]
 pub struct GuardSettings {
     on_store_error: OnStoreError,
@@ -85,12 +86,12 @@ struct Inner<S> {
     settings: GuardSettings,
     breaker: Mutex<Breaker>,
     local: Option<Memory>,
-    /// Calls that were decided without the store since it went away.
+    /// Calls decided without the store since it became unavailable.
     without: AtomicU64,
 }
 
 impl OnStoreError {
-    /// As users type it.
+    /// The name used on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -102,7 +103,7 @@ impl OnStoreError {
     fn consequence(self) -> &'static str {
         match self {
             Self::Open => "calls are allowed",
-            Self::Closed => "calls are refused",
+            Self::Closed => "calls are rejected",
             Self::Local => "buckets in this process decide",
         }
     }
@@ -121,31 +122,31 @@ impl Default for GuardSettings {
 }
 
 impl GuardSettings {
-    /// What becomes of calls that the store does not decide.
+    /// Sets what happens to calls that the store does not decide.
     #[must_use]
     pub fn on_store_error(self, on_store_error: OnStoreError) -> Self {
         Self { on_store_error, ..self }
     }
 
-    /// How long a call waits for the store, at most: [`DEADLINE`].
+    /// Sets how long a call waits for the store, at most: [`DEADLINE`].
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
     }
 
-    /// After how many failures in a row the store is left alone: [`MOST_FAILURES`].
+    /// Sets how many consecutive failures open the breaker: [`MOST_FAILURES`].
     #[must_use]
     pub fn most_failures(self, most_failures: NonZeroU32) -> Self {
         Self { most_failures, ..self }
     }
 
-    /// How often it is probed then: [`PROBE_EVERY`].
+    /// Sets how often an unavailable store is probed: [`PROBE_EVERY`].
     #[must_use]
     pub fn probe_every(self, probe_every: Duration) -> Self {
         Self { probe_every, ..self }
     }
 
-    /// Who is told of failures, and of the store going and coming.
+    /// Sets the observer of failures and of the store's availability.
     #[must_use]
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
         Self { observer, ..self }
@@ -177,17 +178,17 @@ impl<S> Guard<S> {
         Self(Arc::new(Inner { store, settings, breaker, local, without: AtomicU64::new(0) }))
     }
 
-    /// The store that is guarded.
+    /// The guarded store.
     pub fn store(&self) -> &S {
         &self.0.store
     }
 
-    /// Whether the store is asked: the breaker is closed.
+    /// Whether calls are sent to the store: the breaker is closed.
     pub fn is_asking(&self) -> bool {
         self.0.breaker().is_closed()
     }
 
-    /// The buckets that decide at the moment instead of the store's, under [`OnStoreError::Local`].
+    /// The buckets that currently decide instead of the store, under [`OnStoreError::Local`].
     pub fn stand_in(&self) -> Option<&Memory> {
         self.0.local.as_ref().filter(|_| !self.is_asking())
     }
@@ -198,23 +199,23 @@ impl<S: Store + 'static> Store for Guard<S> {
         let inner = &*self.0;
         let pass = inner.breaker().pass();
         if pass == Pass::Refused {
-            return inner.without(plan, || StoreError::untaken(Cause::Connection, "it has not answered for a while and is not asked"));
+            return inner.without(plan, || StoreError::untaken(Cause::Connection, "the store has been unavailable and is not asked"));
         }
         let trial = Trial { inner, plan, pass, asked: Instant::now(), over: false };
         let outcome = match timeout(inner.settings.deadline, inner.store.take(plan)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(StoreError::unknown(Cause::Timeout, format!("no answer within {:?}", inner.settings.deadline))),
+            Err(_) => Err(StoreError::unknown(Cause::Timeout, format!("no response within {:?}", inner.settings.deadline))),
         };
         match trial.end(&outcome) {
-            Some(Change::Closed { after }) => inner.is_back(after),
+            Some(Change::Closed { after }) => inner.recovered(after),
             Some(change) => {
                 if change == Change::Opened
                     && let Err(error) = &outcome
                 {
-                    inner.is_away(error);
+                    inner.became_unavailable(error);
                 }
-                let told = outcome.as_ref().err().map_or(Cause::Other, StoreError::cause);
-                tokio::spawn(probe(Arc::downgrade(&self.0), inner.settings.probe_every, told));
+                let cause = outcome.as_ref().err().map_or(Cause::Other, StoreError::cause);
+                tokio::spawn(probe(Arc::downgrade(&self.0), inner.settings.probe_every, cause));
             }
             None => {}
         }
@@ -226,8 +227,8 @@ impl<S: Store + 'static> Store for Guard<S> {
     }
 }
 
-/// Past the deadline and the breaker: whoever looks wants to know about this store. The buckets of [`OnStoreError::Local`] are looked into by
-/// [`Guard::stand_in`].
+/// Bypasses the deadline and the breaker, since an inspection is about this store. [`Guard::stand_in`] returns the buckets of
+/// [`OnStoreError::Local`].
 impl<S: Inspect> Inspect for Guard<S> {
     async fn read(&self, keys: &[String]) -> Result<Vec<Sample>, InspectError> {
         self.0.store.read(keys).await
@@ -258,21 +259,25 @@ impl<S> Inner<S> {
         }
     }
 
-    fn is_away(&self, error: &StoreError) {
+    fn became_unavailable(&self, error: &StoreError) {
         self.without.store(0, Ordering::Relaxed);
         self.settings.observer.store_is(false);
         let (policy, consequence) = (self.settings.on_store_error.name(), self.settings.on_store_error.consequence());
-        tracing::warn!(cause = error.cause().name(), on_store_error = policy, "{error}; until it answers again, {consequence}");
+        tracing::warn!(
+            cause = error.cause().name(),
+            on_store_error = policy,
+            "store unavailable: {error}; until it recovers, {consequence}"
+        );
     }
 
-    fn is_back(&self, after: Duration) {
+    fn recovered(&self, after: Duration) {
         self.settings.observer.store_is(true);
         let without = self.without.load(Ordering::Relaxed);
-        tracing::info!(away_ms = after.as_millis(), calls_without = without, "the store answers again and decides");
+        tracing::info!(away_ms = after.as_millis(), calls_without = without, "store recovered");
     }
 }
 
-/// A call that asks, and what the breaker learns from it; a caller who leaves before the outcome teaches nothing.
+/// A call in progress, whose outcome goes to the breaker; a caller that leaves before the outcome has no effect.
 struct Trial<'a, S> {
     inner: &'a Inner<S>,
     plan: &'a Plan<'a>,
@@ -287,7 +292,7 @@ impl<S> Trial<'_, S> {
         let (inner, pass) = (self.inner, self.pass);
         match outcome {
             Ok(StoreAnswer { source: DecidedBy::Store, .. }) => inner.breaker().succeeded(Instant::now()),
-            // No sign of the store.
+            // Says nothing about the store's health.
             Ok(_) => {
                 self.over = false;
                 None
@@ -312,8 +317,8 @@ impl<S> Drop for Trial<'_, S> {
     }
 }
 
-/// Probes until it succeeds, or the guard is gone. `told` is the cause that was logged last: another one is news.
-async fn probe<S: Store>(guarded: Weak<Inner<S>>, every: Duration, mut told: Cause) {
+/// Probes until a probe succeeds, or the guard is dropped. `logged` is the cause that was logged last; a different one is logged again.
+async fn probe<S: Store>(guarded: Weak<Inner<S>>, every: Duration, mut logged: Cause) {
     loop {
         sleep(every).await;
         let Some(inner) = guarded.upgrade() else { return };
@@ -322,9 +327,9 @@ async fn probe<S: Store>(guarded: Weak<Inner<S>>, every: Duration, mut told: Cau
         }
         match timeout(every, inner.store.probe()).await {
             Ok(Ok(())) => return inner.breaker().probed(),
-            Ok(Err(error)) if error.cause() != told => {
-                told = error.cause();
-                tracing::warn!(cause = told.name(), "{error}; it is away for another reason than before");
+            Ok(Err(error)) if error.cause() != logged => {
+                logged = error.cause();
+                tracing::warn!(cause = logged.name(), "store still unavailable, cause changed: {error}");
             }
             Ok(Err(_)) | Err(_) => {}
         }

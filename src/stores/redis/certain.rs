@@ -1,16 +1,16 @@
-//! Denials that are certain without asking: what Redis said of a bucket bounds what it can hold for a while.
+//! Denials that are certain without asking: an earlier response from Redis bounds what a bucket can hold for a while.
 //!
-//! When Redis says at its time `s` that a bucket covers a cost `c` only after `w`, then until `s + w` no call of cost `c` or more can pass,
-//! whatever others do: they only take. `s` is somewhere between sending the question and receiving the answer, so
+//! When Redis reports at its time `s` that a bucket covers a cost `c` only after `w`, then until `s + w` no call of cost `c` or more can be
+//! allowed, whatever other clients do: they only take tokens. `s` lies between sending the request and receiving the response, so
 //!
 //! ```text
 //! denied for certain   until sent + w x (1 - 0.0005)           two clocks differ in speed by 0.0005 at most (what NTP allows)
-//! told to wait         w - (time since received) x (1 - 0.0005)   never less than is enough
+//! reported wait        w - (time since received) x (1 - 0.0005)   never less than enough
 //! ```
 //!
-//! Exceptions, all of which err to the side of denying a little longer: someone resets or deletes the bucket, or another process with larger
-//! limits fills it. So nothing is believed for longer than [`LONGEST_BELIEF`], less a jitter that spreads those who ask again. A limit that is
-//! changed here is another shape, of which nothing is known.
+//! Exceptions, all of which deny a little longer than necessary: someone resets or deletes the bucket, or another process with larger
+//! limits refills it. So a denial is trusted for at most [`LONGEST_BELIEF`], minus a jitter that spreads the next requests. A limit that is
+//! changed here is another shape, about which nothing is cached.
 
 use std::{
     hash::BuildHasher,
@@ -24,17 +24,17 @@ use hashbrown::HashTable;
 
 use crate::limiter::{Plan, Verdict, Wait, settle::Shortfall, shape::Shape};
 
-/// How long a denial is believed without asking Redis again, at most. A bucket that another process resets meanwhile goes on to deny here.
+/// How long a denial is trusted without asking Redis again, at most. A bucket that another process resets meanwhile is still denied here.
 pub const LONGEST_BELIEF: Duration = Duration::from_secs(1);
-/// How many buckets are remembered, in all shards together.
+/// The maximum number of cached buckets, over all shards.
 const MOST_BUCKETS: usize = 65_536;
 const SHARDS: usize = 16;
-/// A full shard is searched for what is over at most this often.
+/// A full shard is searched for expired entries at most this often.
 const BETWEEN_SWEEPS: Duration = Duration::from_millis(100);
-/// Differences in speed of two clocks.
+/// The relative difference in speed of two clocks.
 const PARTS_OF_SLEW: u32 = 2000;
 
-/// What is known of drained buckets.
+/// Cached facts about drained buckets.
 #[derive(Debug)]
 pub(super) struct Certain {
     shards: Vec<Mutex<Shard>>,
@@ -54,10 +54,10 @@ struct Known {
     hash: u64,
     shape: Shape,
     cost: NonZeroU32,
-    /// Denied for certain before this.
+    /// Denied for certain before this time.
     denied_until: Instant,
     received: Instant,
-    /// From when it was received.
+    /// When the response was received.
     wait: Duration,
 }
 
@@ -66,7 +66,7 @@ impl Certain {
         Self { shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(), hasher: RandomState::default() }
     }
 
-    /// The denial of a call, when it is certain. Of several, the longest wait.
+    /// The denial of a call, if it is certain. With several, the longest wait.
     pub(super) fn denial(&self, plan: &Plan<'_>, now: Instant) -> Option<Verdict> {
         let enforced = plan.draws().iter().enumerate().filter(|(_, draw)| draw.enforced());
         let refusals = enforced.filter_map(|(by, draw)| {
@@ -79,7 +79,7 @@ impl Certain {
         refusals.reduce(|longest, other| if other.wait > longest.wait { other } else { longest }).map(Verdict::Denied)
     }
 
-    /// Remembers what Redis answered to a plan.
+    /// Caches Redis' response to a plan.
     pub(super) fn learn(&self, plan: &Plan<'_>, verdict: &Verdict, sent: Instant, received: Instant) {
         let Verdict::Denied(Shortfall { by, wait: Wait::After(wait) }) = *verdict else { return };
         let Some(draw) = plan.draws().get(by) else { return };
@@ -92,7 +92,7 @@ impl Certain {
         }
     }
 
-    /// Forgets a bucket that was reset.
+    /// Removes a bucket that was reset.
     pub(super) fn forget(&self, key: &str) {
         let hash = self.hasher.hash_one(key);
         if let Some(mut shard) = self.shard(hash)
@@ -103,14 +103,14 @@ impl Certain {
     }
 
     fn shard(&self, hash: u64) -> Option<MutexGuard<'_, Shard>> {
-        // Neither the lowest bits nor the highest seven: those place a key within a shard.
+        // Neither the lowest bits nor the highest seven: those choose the slot within a shard.
         let shard = self.shards.get((hash >> 32) as usize % SHARDS)?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Shard {
-    /// Remembers a bucket, unless there is no room: then Redis is asked again, which is never wrong.
+    /// Caches a bucket, unless there is no room: then Redis is asked again, which is always correct.
     fn keep(&mut self, known: Known, now: Instant) {
         if let Some(kept) = self.known.find_mut(known.hash, |kept| kept.key == known.key) {
             *kept = known;
@@ -127,7 +127,7 @@ impl Shard {
 }
 
 impl Known {
-    /// Until a cost is covered that is at least the one that was denied.
+    /// The time until a cost is covered, if it is at least the cost that was denied.
     fn wait(&self, cost: NonZeroU32, now: Instant) -> Duration {
         let more = f64::from(cost.get() - self.cost.get().min(cost.get())) / self.shape.tokens_per_us();
         let more = Duration::from_micros(more.ceil() as u64);
@@ -136,7 +136,7 @@ impl Known {
     }
 }
 
-/// Up to a quarter of a second, another one for each bucket and each process.
+/// Up to a quarter of a second, different for each bucket and process.
 fn jitter(hash: u64) -> Duration {
     Duration::from_micros((hash & 0xffff) * 250_000 / 0x1_0000)
 }
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn a_denial_holds_while_it_is_certain() {
         let (drained, call) = (Drained::of(1, Duration::from_millis(400)), Call::of("search").by("alice"));
-        // It may have been said as late as 2 ms after it was asked, and this clock may be 0.05 % fast.
+        // The response may have been computed as late as 2 ms after the request, and this clock may be 0.05 % fast.
         assert_eq!(drained.wait(&call, Duration::from_millis(2)), Some(Duration::from_millis(400)));
         assert_eq!(drained.wait(&call, Duration::from_millis(202)), Some(Duration::from_micros(200_100)));
         let last = Duration::from_micros(399_800) - US;
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_for_what_costs_as_much_or_more_and_for_nobody_else() {
+    fn it_holds_only_for_calls_that_cost_as_much_or_more() {
         let (drained, call) = (Drained::of(2, Duration::from_millis(400)), Call::of("search").by("alice"));
         assert_eq!(drained.wait(&call, Duration::ZERO), None, "one token may be there");
         let two = drained.wait(&call.costing(cost(2)), Duration::ZERO).expect("certain");

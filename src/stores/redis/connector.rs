@@ -1,10 +1,10 @@
-//! One connection that all share, made when it is first needed and again when it broke.
+//! One shared connection, made on first use and again after it breaks.
 //!
-//! Connecting goes on in a task of its own, so that a caller who gives up does not end it, and all who come meanwhile wait for the same
-//! attempt. After a failed one there is a pause, in which calls fail at once with the same error.
+//! Connecting happens in a task of its own, so that a caller that gives up does not cancel it, and all callers meanwhile wait for the same
+//! attempt. After a failed attempt there is a pause, in which calls fail at once with the same error.
 //!
-//! Behind Sentinels the master is asked for every second: one that was replaced while it lives goes on taking writes, which are lost, until
-//! it is told of its replacement some ten seconds later.
+//! Behind Sentinels, the current master is looked up every second: a master that was replaced while still running accepts writes, which are
+//! lost, until it learns of its replacement some ten seconds later.
 
 use std::{
     mem,
@@ -28,21 +28,21 @@ use crate::limiter::{Cause, StoreError};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How often the master is asked for.
+/// How often the master is looked up.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
-/// Keeps a connection.
+/// Maintains a connection.
 #[derive(Debug)]
 pub(super) struct Connector {
     target: Target,
     state: Mutex<State>,
-    /// Attempts that have ended.
+    /// Completed attempts.
     made: AtomicU64,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Nobody has asked yet, or the last connection broke.
+    /// Not used yet, or the last connection broke.
     Idle,
     /// The channel closes when the attempt is over.
     Connecting {
@@ -57,7 +57,7 @@ enum State {
     },
 }
 
-/// A connection, and which of all that there were.
+/// A connection, and its generation.
 #[derive(Clone, Debug)]
 pub(super) struct Connected {
     pub(super) live: Live,
@@ -75,19 +75,19 @@ impl Connector {
         Arc::new(Self { target, state: Mutex::new(State::Idle), made: AtomicU64::new(0) })
     }
 
-    /// The connection, made if need be.
+    /// The connection, made if necessary.
     pub(super) async fn connected(self: &Arc<Self>) -> Result<Connected, StoreError> {
         loop {
             let mut over = match self.now_or_attempt() {
                 Ok(now) => return now,
                 Err(over) => over,
             };
-            // An error is the end of the attempt as well: nothing is ever sent.
+            // An error means that the attempt is over as well: nothing is ever sent.
             let _ = over.changed().await;
         }
     }
 
-    /// Lets go of a connection that broke, unless it has been replaced.
+    /// Drops a broken connection, unless it has been replaced already.
     pub(super) fn drop_connection(&self, broken: &Connected) {
         let mut state = self.state();
         if state.holds(broken) {
@@ -99,7 +99,7 @@ impl Connector {
         self.state().holds(connected)
     }
 
-    /// What there is, or the attempt to wait for.
+    /// The current connection, or the attempt to wait for.
     fn now_or_attempt(self: &Arc<Self>) -> Result<Result<Connected, StoreError>, watch::Receiver<()>> {
         let mut state = self.state();
         let pause = match &*state {
@@ -120,7 +120,7 @@ impl Connector {
     }
 }
 
-/// One attempt to connect. Its end, whatever it is, leaves no state in which others wait for it.
+/// One attempt to connect. However it ends, no state remains in which others would wait for it.
 struct Attempt {
     connector: Arc<Connector>,
     _ends: watch::Sender<()>,
@@ -143,7 +143,7 @@ impl Attempt {
     }
 }
 
-/// Lets go of a connection when its master is replaced.
+/// Drops a connection when its master is replaced.
 async fn follow(connector: Weak<Connector>, connected: Connected, master: Master) {
     loop {
         sleep(BETWEEN_LOOKS).await;
@@ -151,7 +151,7 @@ async fn follow(connector: Weak<Connector>, connected: Connected, master: Master
         if !connector.holds(&connected) {
             return;
         }
-        // Sentinels that are away, or see no master, say nothing about this one.
+        // Sentinels that are unreachable, or know no master, say nothing about this one.
         if connector.target.master().await.is_some_and(|now| now != master) {
             return connector.drop_connection(&connected);
         }

@@ -1,36 +1,36 @@
-//! What a server tells of itself, as far as it matters to buckets: its version, and what it forgets when its memory is full.
+//! What a server reports about itself, as far as it matters to buckets: its version, and what it evicts when its memory is full.
 
 use redis::Value;
 
-/// The oldest version that runs the script: `HMGET` and `TIME` in one script that writes, replicated by its effects.
+/// The oldest version that supports the script: `HMGET` and `TIME` in one script that writes, with effects replication.
 pub const OLDEST: (u32, u32) = (6, 2);
 
-/// Parts of the answer to `INFO`.
+/// Parts of the response to `INFO`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedisFacts {
-    /// `redis_version`; Valkey tells the one that it is compatible with.
+    /// `redis_version`; Valkey reports the version that it is compatible with.
     pub version: String,
-    /// `maxmemory` in bytes; 0 for all that the machine has.
+    /// `maxmemory` in bytes; 0 means unlimited.
     pub max_memory: u64,
     /// `maxmemory_policy`.
     pub max_memory_policy: String,
 }
 
 impl RedisFacts {
-    /// Whether the script runs there; `None` when the version tells nothing.
+    /// Whether the server supports the script; `None` if the version cannot be parsed.
     pub fn is_new_enough(&self) -> Option<bool> {
         let mut numbers = self.version.split('.').map(|number| number.parse().ok());
         Some((numbers.next()??, numbers.next()??) >= OLDEST)
     }
 
-    /// Whether a full memory costs buckets, of which each is full again when it is forgotten. Of the keys with an end of their own, those of
-    /// `volatile-*`, the buckets are some as well, and `volatile-ttl` takes those that are nearly full anyway.
+    /// Whether full memory evicts buckets, each of which is then full again. With `volatile-*`, buckets are among the keys with a TTL as
+    /// well, but `volatile-ttl` evicts those that are nearly full anyway.
     pub fn evicts_any_key(&self) -> bool {
         self.max_memory_policy.starts_with("allkeys")
     }
 }
 
-/// The answer of one server, or of each.
+/// The response of one server, or of each.
 pub(super) fn read(answer: &Value) -> Vec<RedisFacts> {
     match answer {
         Value::BulkString(text) => vec![of(&String::from_utf8_lossy(text))],
@@ -58,9 +58,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_read() {
-        let told = facts("7.2.4", "allkeys-lru");
-        assert_eq!((told.max_memory, told.evicts_any_key()), (1_048_576, true));
+    fn reported_facts_are_parsed() {
+        let parsed = facts("7.2.4", "allkeys-lru");
+        assert_eq!((parsed.max_memory, parsed.evicts_any_key()), (1_048_576, true));
         assert!(!facts("7.2.4", "noeviction").evicts_any_key() && !facts("7.2.4", "volatile-ttl").evicts_any_key());
     }
 

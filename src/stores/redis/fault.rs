@@ -1,18 +1,18 @@
-//! What a failure means: which kind of trouble, whether tokens may be gone, and whether the connection is of further use.
+//! What a failure means: the kind of error, whether tokens may have been taken, and whether the connection is still usable.
 //!
-//! | Redis says, or does | tokens gone? | connection |
+//! | Redis returns, or does | tokens taken? | connection |
 //! |---|---|---|
-//! | no answer in time | may be | dropped |
-//! | connection broken, or no sense in the answer | may be | dropped |
-//! | `READONLY`, `MASTERDOWN`: no master, or no longer | no: a script stops at its first write, before taking | dropped, so that the master is looked for |
-//! | `NOAUTH`, `WRONGPASS`, `NOPERM` | no | dropped, so that new credentials count |
-//! | a command inside the script that the user may not run | no, where it is named and nothing was written before it; else may be | dropped, likewise |
-//! | `OOM`, `MISCONF`, `NOREPLICAS`: no writes now | no: as `READONLY` | kept |
+//! | no response in time | maybe | dropped |
+//! | connection broken, or malformed response | maybe | dropped |
+//! | `READONLY`, `MASTERDOWN`: not a master, or no longer | no: a script stops at its first write, before taking | dropped, so that the master is looked up |
+//! | `NOAUTH`, `WRONGPASS`, `NOPERM` | no | dropped, so that new credentials are used |
+//! | a command inside the script that the user may not run | no, if it is named and nothing was written before it; else maybe | dropped, likewise |
+//! | `OOM`, `MISCONF`, `NOREPLICAS`: no writes now | no: as for `READONLY` | kept |
 //! | `LOADING`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, `MOVED`, `ASK` | no: the script did not begin | kept |
-//! | any other error | may be | kept |
+//! | any other error | maybe | kept |
 //!
-//! `NOSCRIPT` never comes this far: the script is sent whole instead ([`link`](super::link)). Nothing else is ever sent twice, but what a
-//! cluster redirected.
+//! `NOSCRIPT` is handled earlier: the whole script is sent instead ([`link`](super::link)). Nothing else is ever sent twice, except for
+//! cluster redirects.
 
 use redis::{ErrorKind, RedisError};
 use thiserror::Error;
@@ -23,16 +23,16 @@ use crate::limiter::{Cause, StoreError};
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) error: StoreError,
-    /// Whether another connection should be made.
+    /// Whether to make another connection.
     pub(super) drop_connection: bool,
 }
 
-/// What Redis said, as far as it may be told: messages that quote keys would tell who called.
+/// What Redis returned, as far as it may be repeated: messages that quote keys would reveal user ids.
 #[derive(Debug, Error)]
 #[error("{0}")]
-struct Told(String);
+struct SafeMessage(String);
 
-/// Codes by which Redis refuses a whole script before it takes anything, the kind of trouble, and whether to connect anew.
+/// Error codes with which Redis rejects a whole script before it takes anything, the kind of error, and whether to reconnect.
 const REFUSALS: [(&str, Cause, bool); 15] = [
     ("READONLY", Cause::Other, true),
     ("MASTERDOWN", Cause::Other, true),
@@ -51,30 +51,30 @@ const REFUSALS: [(&str, Cause, bool); 15] = [
     ("NOSCRIPT", Cause::Other, false),
 ];
 
-/// How servers say that an ACL stopped a script: Redis up to 7.0; Redis from 7.2 and Valkey, which give the reason as well. The code is `ERR`
-/// or `NOPERM`.
+/// How servers report that an ACL stopped a script: Redis up to 7.0; Redis from 7.2 and Valkey, which add the reason. The code is `ERR` or
+/// `NOPERM`.
 const FORBIDDEN_INSIDE: [&str; 2] = ["The user executing the script can't", "ACL failure in script"];
-/// The commands of the scripts before which nothing is written. A call that fails because one of these is forbidden has taken nothing, also
-/// in a batch: a server names the command only where the ACL forbids it for every key.
+/// The commands of the scripts that come before any write. A call that fails because one of these is forbidden has taken nothing, even in a
+/// batch: a server names the command only if the ACL forbids it for every key.
 const BEFORE_TAKING: [&str; 4] = ["time", "hmget", "pttl", "hset"];
 
 /// A failure of a script.
 pub(super) fn of_script(error: &RedisError) -> Fault {
-    let told = Told(tellable(error));
+    let message = SafeMessage(redacted(error));
     if let Some(detail) = forbidden_inside(error) {
         let may_have_taken = !is_before_taking(detail);
-        let error = if may_have_taken { StoreError::unknown(Cause::Auth, told) } else { StoreError::untaken(Cause::Auth, told) };
+        let error = if may_have_taken { StoreError::unknown(Cause::Auth, message) } else { StoreError::untaken(Cause::Auth, message) };
         return Fault { error, drop_connection: true };
     }
     if let Some((_, cause, drop_connection)) = refusal(error) {
-        return Fault { error: StoreError::untaken(cause, told), drop_connection };
+        return Fault { error: StoreError::untaken(cause, message), drop_connection };
     }
     let (error, drop_connection) = match error.kind() {
-        ErrorKind::AuthenticationFailed => (StoreError::untaken(Cause::Auth, told), true),
-        ErrorKind::ClusterConnectionNotFound => (StoreError::untaken(Cause::Connection, told), false),
-        _ if error.is_timeout() => (StoreError::unknown(Cause::Timeout, told), true),
-        ErrorKind::Io | ErrorKind::Parse => (StoreError::unknown(Cause::Connection, told), true),
-        _ => (StoreError::unknown(Cause::Other, told), false),
+        ErrorKind::AuthenticationFailed => (StoreError::untaken(Cause::Auth, message), true),
+        ErrorKind::ClusterConnectionNotFound => (StoreError::untaken(Cause::Connection, message), false),
+        _ if error.is_timeout() => (StoreError::unknown(Cause::Timeout, message), true),
+        ErrorKind::Io | ErrorKind::Parse => (StoreError::unknown(Cause::Connection, message), true),
+        _ => (StoreError::unknown(Cause::Other, message), false),
     };
     Fault { error, drop_connection }
 }
@@ -87,16 +87,17 @@ pub(super) fn of_connecting(error: &RedisError) -> StoreError {
         None if error.is_timeout() => Cause::Timeout,
         None => Cause::Connection,
     };
-    StoreError::untaken(cause, Told(format!("no connection: {}", tellable(error))))
+    StoreError::untaken(cause, SafeMessage(format!("no connection: {}", redacted(error))))
 }
 
-/// An answer that makes no sense.
-pub(super) fn senseless() -> Fault {
-    let told = Told("what came is no answer of the script".to_owned());
-    Fault { error: StoreError::unknown(Cause::Other, told), drop_connection: true }
+/// A malformed response.
+pub(super) fn malformed() -> Fault {
+    let message = SafeMessage("malformed response to the script".to_owned());
+    Fault { error: StoreError::unknown(Cause::Other, message), drop_connection: true }
 }
 
-/// Up to Redis 6.2, the code of what a script did stands inside the message: `ERR Error running script (...): @user_script: 9: -OOM ...`.
+/// Up to Redis 6.2, the error code of a command in a script is inside the message: `ERR Error running script (...): @user_script: 9: -OOM
+/// ...`.
 fn refusal(error: &RedisError) -> Option<(&'static str, Cause, bool)> {
     let code = error.code()?;
     let inner = || error.detail().into_iter().flat_map(str::split_whitespace).find_map(|word| word.strip_prefix('-'));
@@ -104,7 +105,7 @@ fn refusal(error: &RedisError) -> Option<(&'static str, Cause, bool)> {
     REFUSALS.into_iter().find(|(refusal, ..)| *refusal == code)
 }
 
-/// The message of an ACL that stopped a script half-way.
+/// The message of an ACL that stopped a script midway.
 fn forbidden_inside(error: &RedisError) -> Option<&str> {
     error.detail().filter(|detail| FORBIDDEN_INSIDE.iter().any(|says| detail.contains(says)))
 }
@@ -116,11 +117,11 @@ fn is_before_taking(detail: &str) -> bool {
     command.is_some_and(|(command, _)| BEFORE_TAKING.iter().any(|before| before.eq_ignore_ascii_case(command)))
 }
 
-fn tellable(error: &RedisError) -> String {
-    let told = error.to_string();
-    match told.split_once("thv:rl:") {
+fn redacted(error: &RedisError) -> String {
+    let message = error.to_string();
+    match message.split_once("thv:rl:") {
         Some((before, _)) => format!("{}[cut]", before.trim_end_matches(['\'', '"', '`'])),
-        None => told,
+        None => message,
     }
 }
 
@@ -168,9 +169,9 @@ mod tests {
         }
     }
 
-    /// As Redis up to 7.0, Redis from 7.2, and Valkey 9.1 say it; the codes differ.
+    /// As Redis up to 7.0, Redis from 7.2, and Valkey 9.1 report it; the codes differ.
     #[test]
-    fn a_right_that_is_missing_half_way_may_have_taken_unless_it_is_one_to_take() {
+    fn a_forbidden_command_may_have_taken_unless_it_comes_before_any_write() {
         let forbids = |command: &str| format!("ACL failure in script: User tollgate has no permissions to run the '{command}' command");
         for (detail, may_have_taken) in [
             ("The user executing the script can't run this command or subcommand script: 1, on @user_script:90.".to_owned(), true),
@@ -191,9 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn no_key_is_told() {
+    fn no_key_leaks() {
         let quoting = server("ERR", "unknown command 'EVALSHA', with args beginning with: 'abc' '1' 'thv:rl:{ns:mcp}:user:alice'");
-        let told = of_script(&quoting).error.to_string();
-        assert!(told.contains("unknown command 'EVALSHA'") && !told.contains("alice"), "{told}");
+        let message = of_script(&quoting).error.to_string();
+        assert!(message.contains("unknown command 'EVALSHA'") && !message.contains("alice"), "{message}");
     }
 }

@@ -1,10 +1,10 @@
--- Reads buckets as script.lua does, and leaves them as they are.
+-- Reads buckets as script.lua does, without changing them.
 --
 -- KEYS  the buckets
 -- Returns the time, then for each key a list
---       (empty)              nothing is there: the bucket is full
---       'unusable'           what the key holds is no bucket
---       tokens, since, ttl   the level and its time as text, and the milliseconds to live, -1 for ever
+--       (empty)              no such key: the bucket is full
+--       'unusable'           the key does not hold a bucket
+--       tokens, since, ttl   the level and its time as text, and the TTL in milliseconds, -1 if it never expires
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

@@ -1,7 +1,6 @@
-//! Looking into the buckets in Redis: what a key holds, which keys a server has, and making a bucket full again.
+//! Inspecting the buckets in Redis: reading a key, listing a server's keys, and resetting a bucket.
 //!
-//! A cluster keeps a server's buckets on one node, and that node alone is searched. Keys of a slot that is just moving to another node may be
-//! missed.
+//! A cluster keeps a server's buckets on one node, and only that node is searched. Keys of a slot that is being migrated may be missed.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -18,9 +17,9 @@ use crate::{
 
 /// The script that reads.
 const SCRIPT: &str = include_str!("inspect.lua");
-/// Keys that one script reads, at most: some 200 us.
+/// Maximum number of keys that one script reads: some 200 us.
 const KEYS_AT_ONCE: usize = 64;
-/// Keys that Redis looks at in one step of a search: some 300 us.
+/// Number of keys that Redis inspects in one step of a search: some 300 us.
 const PAGE: usize = 1000;
 
 impl Inspect for Redis {
@@ -29,20 +28,20 @@ impl Inspect for Redis {
         let of_one_server = keys.chunk_by(|one, other| hash_tag(one) == hash_tag(other));
         for keys in of_one_server.flat_map(|keys| keys.chunks(KEYS_AT_ONCE)) {
             let answer = self.runner.query(redis::cmd("EVAL").arg(SCRIPT).arg(keys.len()).arg(keys)).await?;
-            samples.extend(read(answer, keys.len()).ok_or_else(senseless)?);
+            samples.extend(read(answer, keys.len()).ok_or_else(malformed)?);
         }
         Ok(samples)
     }
 
     async fn list(&self, server: &ServerId, bounds: Bounds) -> Result<Listing, InspectError> {
         let key = server.global_key();
-        // A cluster in which the key's slot has moved says so to this, and not to a search.
+        // If the key's slot has moved, a cluster redirects this command, but not a search.
         self.runner.query(redis::cmd("PTTL").arg(&key)).await?;
         let (pattern, mut cursor) = (glob(&server.key_prefix()), "0".to_owned());
         let mut keys = BTreeSet::new();
         for _ in 0..bounds.most_pages {
             let answer = self.runner.query_where(&key, &scan(&cursor, &pattern)).await?;
-            let (next, page): (String, Vec<Vec<u8>>) = from_redis_value(answer).map_err(|_| senseless())?;
+            let (next, page): (String, Vec<Vec<u8>>) = from_redis_value(answer).map_err(|_| malformed())?;
             // Tollgate's keys are UTF-8.
             keys.extend(page.into_iter().filter_map(|key| String::from_utf8(key).ok()));
             let (over, too_many) = (next == "0", keys.len() > bounds.most_keys);
@@ -54,10 +53,10 @@ impl Inspect for Redis {
         Ok(Listing { keys: keys.into_iter().collect(), complete: false })
     }
 
-    /// In this process, calls are no longer denied for certain either.
+    /// Certain denials cached in this process are dropped too.
     async fn reset(&self, key: &str) -> Result<bool, InspectError> {
         if !key.starts_with(PREFIX) {
-            return Err(InspectError::new(Cause::Other, format!("keys of buckets begin with {PREFIX}, others are not touched")));
+            return Err(InspectError::new(Cause::Other, format!("bucket keys begin with {PREFIX}; other keys cannot be reset")));
         }
         let answer = self.runner.query(redis::cmd("DEL").arg(key)).await;
         if let Some(certain) = &self.certain {
@@ -68,19 +67,19 @@ impl Inspect for Redis {
 }
 
 impl Redis {
-    /// The key for [digests](crate::inspect::digest) of a server's users that all who share this Redis have: the one that is there, or else
-    /// this one from now on.
+    /// The key for [digests](crate::inspect::digest) of a server's users, shared by all processes that use this Redis: the existing one, or
+    /// else this one from now on.
     ///
     /// # Errors
-    /// When Redis does not say, or has something else there.
+    /// When Redis does not respond, or the key holds something else.
     pub async fn digest_key(&self, server: &ServerId, or_this: &DigestKey) -> Result<DigestKey, InspectError> {
         let key = server.digest_key();
         if let Some(known) = self.known_digest_key(&key).await? {
             return Ok(known);
         }
         self.runner.query(redis::cmd("SET").arg(&key).arg(or_this.bytes()).arg("NX")).await?;
-        // Another proxy may have been first.
-        self.known_digest_key(&key).await?.ok_or_else(senseless)
+        // Another process may have been first.
+        self.known_digest_key(&key).await?.ok_or_else(malformed)
     }
 
     async fn known_digest_key(&self, key: &str) -> Result<Option<DigestKey>, InspectError> {
@@ -88,9 +87,9 @@ impl Redis {
             Value::Nil => Ok(None),
             Value::BulkString(bytes) => match <[u8; DigestKey::BYTES]>::try_from(bytes) {
                 Ok(bytes) => Ok(Some(DigestKey::new(bytes))),
-                Err(_) => Err(InspectError::new(Cause::Other, format!("{key} holds something else"))),
+                Err(_) => Err(InspectError::new(Cause::Other, format!("{key} does not hold a digest key"))),
             },
-            _ => Err(senseless()),
+            _ => Err(malformed()),
         }
     }
 }
@@ -101,7 +100,7 @@ fn scan(cursor: &str, pattern: &str) -> Cmd {
     scan
 }
 
-/// All that begins so, as `MATCH` wants it.
+/// Escapes a prefix for `MATCH`.
 fn glob(prefix: &str) -> String {
     let mut pattern = String::with_capacity(prefix.len() + 8);
     for char in prefix.chars() {
@@ -114,7 +113,7 @@ fn glob(prefix: &str) -> String {
     pattern
 }
 
-/// Reads the script's answer for `keys` keys; `None` when it is none.
+/// Parses the script's response for `keys` keys; `None` if it is malformed.
 fn read(answer: Value, keys: usize) -> Option<Vec<Sample>> {
     let Value::Array(parts) = answer else { return None };
     let mut parts = parts.into_iter();
@@ -142,8 +141,8 @@ fn number(text: &Value) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-fn senseless() -> InspectError {
-    InspectError::new(Cause::Other, "what came is no answer to what was asked")
+fn malformed() -> InspectError {
+    InspectError::new(Cause::Other, "malformed response")
 }
 
 #[cfg(test)]
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_none() {
+    fn a_malformed_response_is_none() {
         let odd = || Value::Array(vec![text("0.5"), text("later"), Value::Int(1)]);
         for (answer, keys) in [
             (Value::Nil, 0),
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_no_pattern() {
+    fn a_name_is_not_a_pattern() {
         assert_eq!(glob("thv:rl:{a*[b]?:c\\}:"), "thv:rl:{a\\*\\[b\\]\\?:c\\\\}:*");
     }
 }

@@ -1,13 +1,13 @@
-//! Group commit: calls that arrive while a script is under way become the next script.
+//! Group commit: calls that arrive while a script is in flight form the next script.
 //!
 //! ```text
-//! fewer than two scripts under way   the call goes out alone, at once, driven by its own caller: no task, no queue, no delay
-//! two under way                      the call is written into the next script, which goes out when one of them lands, driven by a task
+//! fewer than two scripts in flight   the call is sent alone, at once, driven by its own caller: no task, no queue, no delay
+//! two in flight                      the call joins the next script, sent when one of them completes, driven by a task
 //! ```
 //!
-//! No timer: the batch grows with the load and is one call when there is none. A batch holds at most [`MOST_CALLS`] calls and [`MOST_DRAWS`]
-//! draws, so that one script keeps others from Redis for about a millisecond; who comes then is written into one after it. Who gave up
-//! waiting before their batch left is left out: no token is taken for a caller who is gone.
+//! There is no timer: the batch grows with the load and is one call when there is none. A batch holds at most [`MOST_CALLS`] calls and
+//! [`MOST_DRAWS`] draws, so that one script blocks Redis for about a millisecond; later calls go into the batch after it. Callers that gave
+//! up before their batch was sent are removed from it: no token is taken for a caller that is gone.
 
 use std::{
     collections::VecDeque,
@@ -23,18 +23,18 @@ use super::{
 };
 use crate::limiter::{Cause, Micros, Plan, StoreError};
 
-/// Calls in one script, at most.
+/// Maximum number of calls in one script.
 const MOST_CALLS: usize = 256;
-/// Draws in one script, at most; a single call may have more. Each distinct key costs Redis some 3 to 8 us.
+/// Maximum number of draws in one script; a single call may have more. Each distinct key costs Redis some 3 to 8 us.
 const MOST_DRAWS: usize = 256;
-/// Scripts under way at once. Redis runs one at a time; the other is there when it is done, while those who landed are told. More than two
-/// would only make the batches smaller.
+/// Scripts in flight at once. Redis runs one at a time; the other is already there when it completes, while the callers of the first get
+/// their results. More than two would only make the batches smaller.
 const MOST_FLYING: usize = 2;
 
-/// The outcome of one call, and the time by Redis' clock.
+/// The outcome of one call, and Redis' time.
 pub(super) type Landed = Result<(Outcome, Micros), StoreError>;
 
-/// The line of those who wait for one connection, or for one server's node of a cluster.
+/// The queue for one connection, or for one server's node of a cluster.
 #[derive(Debug)]
 pub(super) struct Link {
     runner: Arc<Runner>,
@@ -47,7 +47,7 @@ struct Line {
     waiting: VecDeque<Waiting>,
 }
 
-/// A batch that has not left yet, and who waits for it.
+/// A batch that has not been sent yet, and its waiting callers.
 #[derive(Debug, Default)]
 struct Waiting {
     batch: Batch,
@@ -58,21 +58,21 @@ struct Waiting {
 /// A call in a batch.
 #[derive(Debug)]
 struct Job {
-    /// Where it is in the batch.
+    /// Its position in the batch.
     call: Range<usize>,
     reply: oneshot::Sender<Landed>,
 }
 
-/// How a call goes out.
+/// How a call is sent.
 enum Boarding {
     Alone(Flight),
     InLine(oneshot::Receiver<Landed>),
 }
 
-/// A script under way. However it ends, the next one leaves.
+/// A script in flight. However it ends, the next one is sent.
 struct Flight {
     link: Arc<Link>,
-    /// The line knows that it has ended.
+    /// The queue knows that it has ended.
     over: bool,
 }
 
@@ -84,7 +84,7 @@ impl Link {
     /// Decides a call.
     pub(super) async fn take(self: &Arc<Self>, plan: &Plan<'_>) -> Landed {
         if plan.draws().len() > script::MOST {
-            return Err(StoreError::untaken(Cause::Other, "the call draws on more buckets than a script can count"));
+            return Err(StoreError::untaken(Cause::Other, "the call draws on more buckets than a script can address"));
         }
         match self.board(plan) {
             Boarding::Alone(flight) => {
@@ -115,7 +115,7 @@ impl Link {
 }
 
 impl Line {
-    /// Writes a call into the last batch, or into a new one if it does not fit.
+    /// Adds a call to the last batch, or to a new one if it does not fit.
     fn wait(&mut self, plan: &Plan<'_>, reply: oneshot::Sender<Landed>) {
         match self.waiting.back_mut() {
             Some(last) if last.jobs.len() < MOST_CALLS && last.draws + plan.draws().len() <= MOST_DRAWS => last.add(plan, reply),
@@ -134,7 +134,7 @@ impl Waiting {
         self.jobs.push(Job { call: self.batch.add(plan), reply });
     }
 
-    /// Leaves out who gave up.
+    /// Removes callers that gave up.
     fn leave(mut self) -> Self {
         if self.jobs.iter().any(|job| job.reply.is_closed()) {
             self.jobs.retain(|job| !job.reply.is_closed());
@@ -144,7 +144,7 @@ impl Waiting {
     }
 
     fn land(self, landed: Result<Reply, StoreError>) {
-        // Who gave up meanwhile does not listen.
+        // Callers that gave up meanwhile are not listening.
         match landed {
             Ok(reply) => std::iter::zip(self.jobs, each(reply)).for_each(|(job, landed)| drop(job.reply.send(Ok(landed)))),
             Err(error) => self.jobs.into_iter().for_each(|job| drop(job.reply.send(Err(error.clone())))),
@@ -153,7 +153,7 @@ impl Waiting {
 }
 
 impl Flight {
-    /// The batch that leaves next; none when this flight was the last.
+    /// The next batch to send; `None` if this was the last one.
     fn next(&mut self) -> Option<Waiting> {
         let mut line = self.link.line();
         while let Some(waiting) = line.waiting.pop_front() {
@@ -167,7 +167,7 @@ impl Flight {
         None
     }
 
-    /// Flies one batch after the other until nobody waits.
+    /// Sends one batch after the other until no one waits.
     async fn shuttle(mut self, first: Waiting) {
         let mut next = Some(first);
         while let Some(waiting) = next {
@@ -188,7 +188,8 @@ impl Drop for Flight {
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(next.shuttle(waiting));
         } else {
-            // The runtime is gone, and with it those who wait: dropping their jobs tells them, and the next flight finds an empty line.
+            // The runtime is shutting down, and the waiting callers with it: dropping their jobs notifies them, and the next flight finds
+            // an empty queue.
             drop(waiting);
             drop(next);
         }

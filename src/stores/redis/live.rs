@@ -1,4 +1,4 @@
-//! A connection to whatever is at the other end: one server, the master that Sentinels name, or a cluster.
+//! A connection to one server, the master named by Sentinels, or a cluster.
 
 use std::{fmt, time::Duration};
 
@@ -15,11 +15,11 @@ use tokio::sync::Mutex;
 
 use super::settings::{RedisSettings, RedisSettingsError, Topology};
 
-/// How often a cluster may point elsewhere before a call is given up.
+/// How many redirects of a cluster are followed before a call fails.
 const MOST_REDIRECTS: usize = 3;
 const BETWEEN_REDIRECTS: Duration = Duration::from_millis(5);
 
-/// Who to connect to.
+/// What to connect to.
 pub(super) struct Target {
     end: End,
     config: AsyncConnectionConfig,
@@ -27,12 +27,12 @@ pub(super) struct Target {
 
 enum End {
     Single(Box<Client>),
-    /// Asked anew for each connection: the master may have changed.
+    /// Looked up for each connection: the master may have changed.
     Sentinel(Box<Mutex<SentinelClient>>),
     Cluster(Box<ClusterClient>),
 }
 
-/// A connection. Clones share it, and their commands go out one after the other without waiting for each other's answers.
+/// A connection. Clones share it, and their commands are pipelined.
 #[derive(Clone)]
 pub(super) enum Live {
     Single(MultiplexedConnection),
@@ -77,14 +77,14 @@ impl Target {
         Ok((live, None))
     }
 
-    /// Who the Sentinels say is the master now; `None` where there are none to ask, or none answers.
+    /// The master that the Sentinels currently name; `None` without Sentinels, or if none responds.
     pub(super) async fn master(&self) -> Option<Master> {
         let End::Sentinel(sentinels) = &self.end else { return None };
         let client = sentinels.lock().await.async_get_client().await.ok()?;
         Some(Master::of(&client))
     }
 
-    /// Whether keys of one server and keys of another may be on different nodes.
+    /// Whether keys of different servers may be on different nodes.
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self.end, End::Cluster(_))
     }
@@ -106,8 +106,7 @@ impl fmt::Debug for Live {
 }
 
 impl Live {
-    /// Sends a command once and waits for its answer. To a cluster it is sent again where a node has said, instead of running it, that
-    /// another node should.
+    /// Sends a command once and waits for its response. A cluster's redirects are followed: a node that redirects has not run the command.
     pub(super) async fn query(&mut self, command: &Cmd) -> RedisResult<Value> {
         match self {
             Self::Single(connection) => connection.req_packed_command(command).await.and_then(Value::extract_error),
@@ -115,7 +114,7 @@ impl Live {
         }
     }
 
-    /// Sends a command that names no key, in a cluster to the node that has this key as far as is known here.
+    /// Sends a command that names no key; in a cluster, to the node that is believed to have this key.
     pub(super) async fn query_where(&mut self, key: &str, command: &Cmd) -> RedisResult<Value> {
         match self {
             Self::Single(connection) => connection.req_packed_command(command).await.and_then(Value::extract_error),
@@ -132,12 +131,12 @@ async fn query_cluster(connection: &mut ClusterConnection, command: &Cmd) -> Red
     for redirect in 0..MOST_REDIRECTS {
         let Err(error) = &answer else { break };
         if redirect > 0 {
-            // Two nodes that point at each other have yet to agree.
+            // Two nodes that redirect to each other have yet to agree.
             tokio::time::sleep(BETWEEN_REDIRECTS).await;
         }
         answer = match error.kind() {
             ErrorKind::Server(ServerErrorKind::Ask) => ask(connection, command, error).await,
-            // The library looks at the slots anew before it sends anything else.
+            // The library refreshes the slots before it sends anything else.
             ErrorKind::Server(ServerErrorKind::Moved) => connection.req_packed_command(command).await,
             ErrorKind::Server(ServerErrorKind::TryAgain | ServerErrorKind::ClusterDown) => connection.req_packed_command(command).await,
             _ => break,
@@ -147,7 +146,7 @@ async fn query_cluster(connection: &mut ClusterConnection, command: &Cmd) -> Red
     answer
 }
 
-/// Follows an `ASK`: the slot is on its way to another node, and has these keys there already.
+/// Follows an `ASK`: the slot is being migrated to another node, which has these keys already.
 async fn ask(connection: &mut ClusterConnection, command: &Cmd, error: &RedisError) -> RedisResult<Value> {
     let node = error.redirect_node().and_then(|(node, _)| node.rsplit_once(':'));
     let Some((host, port)) = node.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?))) else {
@@ -159,7 +158,7 @@ async fn ask(connection: &mut ClusterConnection, command: &Cmd, error: &RedisErr
     answers.pop().ok_or_else(|| error.clone())
 }
 
-/// Why settings cannot be used.
+/// Why the settings are invalid.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TargetError {
     #[error(transparent)]
@@ -205,7 +204,7 @@ fn single(nodes: Vec<ConnectionInfo>, certificates: Option<TlsCertificates>) -> 
 
 fn cluster(settings: &RedisSettings, nodes: Vec<ConnectionInfo>, certificates: Option<TlsCertificates>) -> RedisResult<ClusterClient> {
     let builder = ClusterClient::builder(nodes)
-        // No retries: a script that may have run is never sent again. Redirects are followed here.
+        // No retries: a script that may have run is never sent again. Redirects are followed above.
         .retries(0)
         .connection_timeout(settings.connect_timeout)
         .response_timeout(settings.response_timeout)

@@ -1,4 +1,4 @@
-//! Buckets in Redis, shared by all processes that ask it: ours and ToolHive's Go proxies at once.
+//! Buckets in Redis, shared by all processes that use it: tollgate's and ToolHive's Go proxies at once.
 //!
 //! # What is stored
 //!
@@ -8,16 +8,16 @@
 //! |---|---|
 //! | `tokens` | the level at `last_refill`, a double as text |
 //! | `last_refill` | microseconds since the epoch, by Redis' clock |
-//! | `expires` | the time to which `EXPIRE` was last set, so that it need not be set at each call; Go ignores it |
+//! | `expires` | the time to which `EXPIRE` was last set, so that it need not be set on each call; Go ignores it |
 //!
-//! Keys live for two refill periods after the last `EXPIRE` and at least one after the last write, by when the bucket is full and a missing
-//! key means the same.
+//! Keys live for two refill periods after the last `EXPIRE` and at least one after the last write; by then the bucket is full, which is
+//! what a missing key means.
 //!
 //! # How a call is decided
 //!
 //! ```text
-//! is the denial certain?   answered here, Redis is not asked                                    (certain.rs)
-//! are two under way?       wait in line; all who wait go out together when one lands            (link.rs)
+//! is the denial certain?   answered here, without asking Redis                                  (certain.rs)
+//! are two in flight?       queue; all queued calls are sent together when one completes         (link.rs)
 //! one script               TIME once, each bucket read once, calls settled in order of arrival,
 //!                          each bucket that changed written once, nothing on denials             (script.lua)
 //! ```
@@ -26,21 +26,20 @@
 //! an ACL user with `~thv:rl:* +evalsha +eval +time +hmget +hset +expire +ping` (and `+del +scan +pttl` for inspecting and resetting,
 //! `~tollgate:* +get +set` for the key of users' digests; in a cluster `+cluster|slots +asking`).
 //!
-//! Inspecting is two more commands: a script of its own reads buckets as the other one would, and `SCAN` finds their keys, a thousand of
-//! all that Redis has at a time.
+//! Inspecting uses two more commands: a script of its own reads buckets as the other one would, and `SCAN` finds their keys, a thousand of
+//! all keys in Redis at a time.
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! - **Sent once.** A script that may have run is never sent again. It is, when Redis says that it did not run it: because it does not know
-//!   the script, or because another node of the cluster should.
-//! - **Exact.** Redis runs scripts one at a time, so a batch is what its calls would be one after the other, at one time.
-//! - **Nobody else's data is touched.** A key that holds no hash fails the calls that need it ([`Cause::Bucket`]) and stays as it is; the
-//!   log says so once.
-//!   A bucket whose fields make no sense holds what can be read of its tokens, as of now.
+//! - **Sent once.** A script that may have run is never sent again. It is only when Redis reports that it did not run it: because it does
+//!   not know the script, or because another node of the cluster owns the keys.
+//! - **Exact.** Redis runs scripts one at a time, so a batch has the same effect as its calls one after the other, all at the same time.
+//! - **Other data is never touched.** A key that does not hold a hash fails the calls that need it ([`Cause::Bucket`]) and stays unchanged;
+//!   this is logged once. A bucket with invalid fields holds whatever of its tokens can be read, as of now.
 //!
-//! What is lost when Redis loses it: a bucket that is gone (restart without persistence, eviction, a failover before the replica had it) is
-//! a full bucket. So set `maxmemory-policy` to `noeviction` or `volatile-ttl`, not to `allkeys-*`. What happens when Redis does not answer is
-//! the [`Guard`](crate::stores::Guard)'s business.
+//! What happens when Redis loses data: a bucket that is gone (restart without persistence, eviction, a failover before replication) is a
+//! full bucket. So set `maxmemory-policy` to `noeviction` or `volatile-ttl`, not to `allkeys-*`. The [`Guard`](crate::stores::Guard)
+//! handles an unavailable Redis.
 
 mod certain;
 mod connector;
@@ -87,22 +86,22 @@ pub struct Redis {
     unusable: Unusable,
 }
 
-/// Who waits for what.
+/// The queues of waiting calls.
 enum Links {
     One(Arc<Link>),
-    /// In a cluster, one for each server: its buckets live on one node.
+    /// In a cluster, one for each server: its buckets are on one node.
     ByServer(RwLock<HashMap<Box<str>, Arc<Link>>>),
 }
 
-/// Why there is no store.
+/// Why the store could not be created.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RedisStoreError {
     /// The settings contradict each other.
     #[error(transparent)]
     Settings(#[from] RedisSettingsError),
-    /// The Redis library refuses them: mostly certificates that cannot be read.
-    #[error("these settings for Redis cannot be used: {0}")]
+    /// The Redis library rejects them: mostly certificates that cannot be read.
+    #[error("invalid Redis settings: {0}")]
     Library(#[source] RedisError),
 }
 
@@ -113,10 +112,10 @@ impl fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// A store that connects when it is first asked. To know at once whether Redis is there, [`probe`](Store::probe) it.
+    /// A store that connects on first use. To check right away whether Redis is reachable, [`probe`](Store::probe) it.
     ///
     /// # Errors
-    /// When the settings cannot be used, whatever Redis says.
+    /// When the settings are invalid, whether or not Redis is reachable.
     pub fn new(settings: &RedisSettings) -> Result<Self, RedisStoreError> {
         let target = Target::new(settings).map_err(|error| match error {
             TargetError::Settings(error) => RedisStoreError::Settings(error),
@@ -128,7 +127,7 @@ impl Redis {
         Ok(Self { runner, links, certain: settings.remember_denials.then(Certain::new), unusable: Unusable::default() })
     }
 
-    /// Decides by asking Redis, even what is certain, and tells the time by Redis' clock.
+    /// Decides by asking Redis, even if a denial is certain, and returns Redis' time.
     ///
     /// # Errors
     /// As [`Store::take`].
@@ -146,10 +145,10 @@ impl Redis {
         }
     }
 
-    /// What each server tells of itself; in a cluster, each master. Needs the command `INFO`.
+    /// What each server reports about itself; in a cluster, each master. Needs the command `INFO`.
     ///
     /// # Errors
-    /// When Redis does not answer, or not that.
+    /// When Redis does not respond, or the response is malformed.
     pub async fn facts(&self) -> Result<Vec<RedisFacts>, StoreError> {
         self.runner.query(&redis::cmd("INFO")).await.map(|answer| facts::read(&answer))
     }
@@ -192,12 +191,12 @@ impl Store for Redis {
     }
 }
 
-/// The first bucket that is asked for more than it ever holds: no need to ask Redis.
+/// The first bucket that is asked for more than it can ever hold: Redis need not be asked.
 fn too_large(plan: &Plan<'_>) -> Option<usize> {
     plan.draws().iter().position(|draw| draw.enforced() && f64::from(draw.cost().get()) > draw.shape().capacity())
 }
 
-/// What a cluster places a key by.
+/// What determines a key's cluster node.
 fn hash_tag(key: &str) -> &str {
     let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
     tag.map_or(key, |(tag, _)| tag)
@@ -205,5 +204,5 @@ fn hash_tag(key: &str) -> &str {
 
 fn unusable(plan: &Plan<'_>, by: usize) -> StoreError {
     let limit = plan.draws().get(by).map(|draw| draw.limit().to_string()).unwrap_or_default();
-    StoreError::untaken(Cause::Bucket, format!("the key of a bucket of {limit} holds something else; delete that key"))
+    StoreError::untaken(Cause::Bucket, format!("the key of a bucket of {limit} does not hold a bucket; delete that key"))
 }

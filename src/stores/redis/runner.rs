@@ -1,4 +1,4 @@
-//! Runs one batch: connect if need be, send the script's hash, send the whole script where Redis does not know it.
+//! Runs one batch: connect if necessary, send the script's hash, send the whole script if Redis does not know it.
 
 use std::{sync::Arc, time::Instant};
 
@@ -14,7 +14,7 @@ use crate::limiter::{Observer, StoreError};
 /// Runs batches on one connection.
 pub(super) struct Runner {
     connector: Arc<Connector>,
-    /// Knows the hash.
+    /// The script, which knows its hash.
     script: Script,
     observer: Arc<dyn Observer>,
 }
@@ -30,7 +30,7 @@ impl Runner {
         Arc::new(Self { connector, script: Script::new(script::SOURCE), observer })
     }
 
-    /// Decides a batch. One outcome for each call, in order.
+    /// Decides a batch. Returns one outcome for each call, in order.
     pub(super) async fn decide(&self, batch: &Batch) -> Result<Reply, StoreError> {
         let mut connected = self.connector.connected().await?;
         let sent = Instant::now();
@@ -43,12 +43,12 @@ impl Runner {
         }
     }
 
-    /// Whether Redis answers at all.
+    /// Whether Redis responds at all.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         self.query(&redis::cmd("PING")).await.map(drop)
     }
 
-    /// Sends a command that is no decision.
+    /// Sends a command other than the script.
     pub(super) async fn query(&self, command: &Cmd) -> Result<Value, StoreError> {
         let mut connected = self.connector.connected().await?;
         let answer = connected.live.query(command).await;
@@ -71,11 +71,11 @@ impl Runner {
 
     async fn send(&self, connected: &mut Connected, batch: &Batch) -> Result<Reply, Fault> {
         let mut answer = connected.live.query(&batch.command("EVALSHA", self.script.get_hash())).await;
-        // After a start, a failover or SCRIPT FLUSH. What was unknown did not run.
+        // After a restart, a failover or SCRIPT FLUSH. An unknown script did not run.
         if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)) {
             answer = connected.live.query(&batch.command("EVAL", script::SOURCE)).await;
         }
         let answer: Value = answer.map_err(|error| fault::of_script(&error))?;
-        script::read(&answer, batch.len()).ok_or_else(fault::senseless)
+        script::read(&answer, batch.len()).ok_or_else(fault::malformed)
     }
 }

@@ -1,4 +1,4 @@
--- Decides a batch of calls, in the order in which they came, as limiter::settle does one by one.
+-- Decides a batch of calls, in order of arrival, as limiter::settle does one by one.
 --
 -- KEYS  the buckets, each once
 -- ARGV  1 .. 4    the first term: capacity, tokens per microsecond, two refill periods in microseconds, cost (negative: in shadow);
@@ -7,13 +7,13 @@
 --                 from 1 and as two bytes, the high one first
 -- Returns the time, then for each call
 --       remaining                  allowed; -1 when no bucket was enforced
---       -2, by, wait               denied by its by-th bucket; the wait in microseconds, -1 for ever
+--       -2, by, wait               denied by its by-th bucket; the wait in microseconds, -1 for never
 --       -3, remaining, by, wait    allowed, and the by-th bucket, in shadow, would have denied
---       -4, by                     not decided, nothing taken: what its by-th bucket's key holds is no bucket
--- Nothing is written for a call that is denied, unless a state that cannot be true has to be repaired.
+--       -4, by                     not decided, nothing taken: the key of its by-th bucket does not hold a bucket
+-- Nothing is written for a denied call, unless an impossible state has to be repaired.
 --
--- Other users of Redis wait while this runs, so it is written for speed: tables are made with their final size where that is known, numbers
--- are read and written as text no more often than need be (each costs as much as 20 steps of Lua), and the calls come as bytes.
+-- Redis is blocked while this runs, so it is written for speed: tables are created with their final size where that is known, numbers are
+-- converted from and to text as rarely as possible (each conversion costs as much as 20 steps of Lua), and the calls come as bytes.
 
 local EPSILON = 1e-9
 local tonumber, floor, huge = tonumber, math.floor, math.huge
@@ -33,8 +33,9 @@ for t = 1, (#ARGV - 1) / 4 do
     }
 end
 
--- A bucket is what HMGET answers, its texts turned into numbers. Without tokens it is full. One whose fields make no sense was refilled
--- at the end of time, which is repaired below: it holds what can be read of its tokens as of now, and is stored so. What is no bucket is false.
+-- A bucket is the response to HMGET, with its text converted to numbers. Without tokens it is full. One with invalid fields was refilled at
+-- the end of time, which is repaired below: it holds what can be read of its tokens as of now, and is stored so. False if it is not a
+-- bucket.
 local TOKENS, SINCE, EXPIRES = 1, 2, 3
 local buckets = {}
 for k = 1, #KEYS do
@@ -54,7 +55,7 @@ for k = 1, #KEYS do
     buckets[k] = bucket
 end
 
--- The least time in which a level reaches a target. The quotient is within a few microseconds of it.
+-- The shortest time in which a level reaches a target. The quotient is within a few microseconds of it.
 local function us_until(level, target, per_us)
     local us = math.ceil((target - level) / per_us)
     for _ = 1, 16 do
@@ -72,7 +73,7 @@ local function us_until(level, target, per_us)
     return us
 end
 
--- The stack has room for some thousands of bytes at once; more come from one large call only.
+-- The stack has room for some thousands of bytes at once; more come only from a single large call.
 local calls = ARGV[#ARGV]
 local bytes = { string.byte(calls, 1, 4096) }
 for p = #bytes + 1, #calls do
@@ -81,7 +82,7 @@ end
 
 local out, n, p = { now, 0 }, 1, 1
 local changed = {}
--- Of one call, by draw; most have four at most.
+-- For one call, by draw; most calls have at most four.
 local keys, asked, levels = { 0, 0, 0, 0 }, { 0, 0, 0, 0 }, { 0, 0, 0, 0 }
 while p < #bytes do
     local draws = bytes[p] * 256 + bytes[p + 1]
@@ -154,7 +155,7 @@ while p < #bytes do
                 remaining = level
             end
         end
-        -- Redis cuts what it returns to whole numbers.
+        -- Redis truncates returned numbers to integers.
         remaining = remaining < huge and remaining + EPSILON or -1
         if shadow_by then
             out[n + 1], out[n + 2], out[n + 3], out[n + 4] = -3, remaining, shadow_by, shadow_wait < huge and shadow_wait or -1
@@ -166,8 +167,8 @@ while p < #bytes do
     end
 end
 
--- EXPIRE is sent only when less than one period would be left: every write is followed by at least one period of life, and that is
--- how long an empty bucket takes to be full.
+-- EXPIRE is sent only if less than one period would be left: every write is followed by a lifetime of at least one period, which is how
+-- long an empty bucket takes to be full.
 local now_text = string.format('%.0f', now)
 for k = 1, #KEYS do
     local term = changed[k]

@@ -1,6 +1,6 @@
-//! What is said to the Lua script and what it answers. `script.lua` describes both, and is the reference.
+//! Encoding requests to the Lua script and decoding its responses. `script.lua` describes both, and is the reference.
 //!
-//! A batch says each key and each [`Term`] once, and each call as a few bytes that point at them: what a thousand callers of one server ask
+//! A batch contains each key and each [`Term`] once, and each call as a few bytes of indexes: what a thousand callers of one server request
 //! is mostly the same.
 
 use std::{hash::BuildHasher, num::NonZeroU32, ops::Range};
@@ -11,16 +11,16 @@ use redis::Value;
 
 use crate::limiter::{Micros, Plan, Verdict, Wait, settle::Shortfall, shape::Shape};
 
-/// The script that runs in Redis, whole.
+/// The whole script that runs in Redis.
 pub const SOURCE: &str = include_str!("script.lua");
 
-/// Keys, terms and draws are counted in two bytes: so many draws fit into a batch.
+/// Keys, terms and draws are numbered in two bytes, so this many draws fit into a batch.
 pub(super) const MOST: usize = u16::MAX as usize;
 
-/// Calls on their way to Redis together.
+/// Calls sent to Redis together.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// All keys, each once, one after the other.
+    /// All keys, each once, concatenated.
     text: String,
     keys: Vec<Key>,
     hasher: RandomState,
@@ -30,14 +30,14 @@ pub(super) struct Batch {
     count: usize,
 }
 
-/// A key in the text.
+/// A key in that text.
 #[derive(Debug)]
 struct Key {
     at: Range<usize>,
     hash: u64,
 }
 
-/// All that a draw says but its key.
+/// All parameters of a draw except its key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Term {
     shape: Shape,
@@ -49,26 +49,26 @@ struct Term {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Decided(Verdict),
-    /// The key of the draw with this index holds something that is no bucket; nothing is taken.
+    /// The key of the draw with this index does not hold a bucket; nothing is taken.
     Unusable(usize),
 }
 
-/// What Redis answered to a batch.
+/// Redis' response to a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Reply {
-    /// The time by Redis' clock.
+    /// Redis' time.
     pub(super) at: Micros,
     /// One for each call, in order.
     pub(super) outcomes: Vec<Outcome>,
 }
 
 impl Batch {
-    /// How many calls there are.
+    /// The number of calls.
     pub(super) fn len(&self) -> usize {
         self.count
     }
 
-    /// Adds a call, and tells where it is. There must be room for it: [`MOST`] draws with those of all others.
+    /// Adds a call, and returns its position. There must be room for it: [`MOST`] draws in total.
     pub(super) fn add(&mut self, plan: &Plan<'_>) -> Range<usize> {
         let start = self.calls.len();
         push(&mut self.calls, plan.draws().len());
@@ -82,7 +82,7 @@ impl Batch {
         start..self.calls.len()
     }
 
-    /// Leaves out all calls but these. What only the others drew on is read in vain.
+    /// Keeps only these calls. Keys that only the others drew on are read needlessly.
     pub(super) fn keep(&mut self, calls: impl Iterator<Item = Range<usize>>) {
         let mut kept = Vec::with_capacity(self.calls.len());
         self.count = 0;
@@ -93,7 +93,7 @@ impl Batch {
         self.calls = kept;
     }
 
-    /// The key's place, counted from 1.
+    /// The key's index, counted from 1.
     fn key(&mut self, key: &str) -> usize {
         let hash = self.hasher.hash_one(key);
         let same = |at: &u16| self.keys.get(usize::from(*at)).is_some_and(|known| self.text.get(known.at.clone()) == Some(key));
@@ -108,7 +108,7 @@ impl Batch {
         at + 1
     }
 
-    /// The term's place, counted from 1. A server has few.
+    /// The term's index, counted from 1. A server has few.
     fn term(&mut self, term: Term) -> usize {
         if let Some(at) = self.terms.iter().position(|known| *known == term) {
             return at + 1;
@@ -127,7 +127,7 @@ impl Batch {
         }
         for Term { shape, cost, enforced } in &self.terms {
             let cost = i64::from(cost.get());
-            // Rust writes the shortest text that reads back as the same double.
+            // Rust prints the shortest text that parses to the same double.
             command.arg(format!("{:e}", shape.capacity())).arg(format!("{:e}", shape.tokens_per_us()));
             command.arg(shape.two_periods_us()).arg(if *enforced { cost } else { -cost });
         }
@@ -141,7 +141,7 @@ fn push(calls: &mut Vec<u8>, number: usize) {
     calls.extend_from_slice(&(number as u16).to_be_bytes());
 }
 
-/// Reads an answer to `calls` calls; `None` when it is none.
+/// Parses a response to `calls` calls; `None` if it is malformed.
 pub(super) fn read(answer: &Value, calls: usize) -> Option<Reply> {
     let Value::Array(numbers) = answer else { return None };
     let mut numbers = numbers.iter().map(|number| if let Value::Int(number) = number { Some(*number) } else { None });
@@ -186,7 +186,7 @@ mod tests {
     use crate::limiter::{Call, plan::tests::policy};
 
     #[test]
-    fn a_key_is_said_once_and_who_gave_up_is_not_said_at_all() {
+    fn a_key_is_sent_once_and_abandoned_calls_are_not_sent() {
         let (policy, mut batch) = (policy(), Batch::default());
         let calls = ["alice", "bob", "alice"].map(|user| batch.add(&policy.plan(&Call::of("other").by(user))));
         // Two draws each, of a key and a term: the server's, and the user's.
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_none() {
+    fn a_malformed_response_is_none() {
         for (answer, calls) in [
             (Value::Nil, 0),
             (ints(&[]), 0),

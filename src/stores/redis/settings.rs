@@ -1,13 +1,13 @@
-//! Where Redis is and how it is spoken to.
+//! How to connect to Redis.
 //!
 //! | URL | |
 //! |---|---|
 //! | `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]` | one server |
 //! | `redis+unix:///PATH[?db=DB]` | one server, by its socket |
-//! | `redis-sentinel://[[USER]:PASSWORD@]HOST[:PORT],HOST[:PORT]../MASTER[/DB]` | the master that the Sentinels at these addresses name (port 26379 by default) |
-//! | `redis-cluster://[[USER]:PASSWORD@]HOST[:PORT],HOST[:PORT]..` | a cluster, found through any of these nodes |
+//! | `redis-sentinel://[[USER]:PASSWORD@]HOST[:PORT],HOST[:PORT]../MASTER[/DB]` | the master named by the Sentinels at these addresses (port 26379 by default) |
+//! | `redis-cluster://[[USER]:PASSWORD@]HOST[:PORT],HOST[:PORT]..` | a cluster, discovered through any of these nodes |
 //!
-//! With `rediss` instead of `redis`, all connections are TLS. What stands in a URL is percent-encoded where need be.
+//! With `rediss` instead of `redis`, all connections use TLS. Parts of a URL are percent-encoded where necessary.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -18,11 +18,11 @@ use crate::limiter::{Observer, observe::Unobserved};
 
 /// How long connecting may take, by default.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long an answer may take before the connection is given up, by default.
+/// How long a response may take before the connection is dropped, by default.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 const SENTINEL_PORT: u16 = 26379;
 
-/// How to reach Redis. Read one from a URL, then say the rest.
+/// How to connect to Redis. Parse a URL, then set the rest.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,7 +35,7 @@ const SENTINEL_PORT: u16 = 26379;
 #[derive(Clone)]
 pub struct RedisSettings {
     pub(super) topology: Topology,
-    /// Each with the database and the credentials that the URL says.
+    /// Each with the database and the credentials of the URL.
     pub(super) nodes: Vec<ConnectionInfo>,
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
@@ -57,28 +57,28 @@ pub(super) enum Topology {
     Cluster,
 }
 
-/// Why there are no settings. Messages never hold a password.
+/// Why the settings are invalid. Messages never contain a password.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RedisSettingsError {
     /// Not one of the schemes.
     #[error(
-        "this is no Redis URL: it begins with none of redis://, rediss://, redis+unix://, redis-sentinel://, rediss-sentinel://, redis-cluster:// and rediss-cluster://"
+        "not a Redis URL: it must begin with redis://, rediss://, redis+unix://, redis-sentinel://, rediss-sentinel://, redis-cluster:// or rediss-cluster://"
     )]
     Scheme,
-    /// A host, port, database or escape that cannot be read.
-    #[error("the Redis URL cannot be read; write {0}")]
+    /// A host, port, database or escape that cannot be parsed.
+    #[error("the Redis URL is invalid; use the form {0}")]
     Form(&'static str),
     /// A CA or client certificate for connections without TLS.
-    #[error("certificates are given, but the URL asks for connections without TLS: write {0}:// instead of {1}://")]
+    #[error("certificates are given, but the URL is for connections without TLS: use {0}:// instead of {1}://")]
     NotTls(&'static str, &'static str),
 }
 
 impl RedisSettings {
-    /// RedisSettings as a URL says.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// When it is none of the forms that the [module](self) lists.
+    /// When it has none of the forms listed in the [module](self).
     pub fn parse(url: &str) -> Result<Self, RedisSettingsError> {
         let (scheme, rest) = url.split_once("://").ok_or(RedisSettingsError::Scheme)?;
         let (topology, nodes) = match scheme {
@@ -103,68 +103,68 @@ impl RedisSettings {
         })
     }
 
-    /// An ACL user, instead of the one in the URL.
+    /// Sets the ACL user, instead of the one in the URL.
     #[must_use]
     pub fn username(self, username: impl Into<String>) -> Self {
         Self { username: Some(username.into()), ..self }
     }
 
-    /// The password, instead of the one in the URL.
+    /// Sets the password, instead of the one in the URL.
     #[must_use]
     pub fn password(self, password: impl Into<String>) -> Self {
         Self { password: Some(password.into()), ..self }
     }
 
-    /// What the Sentinels ask for themselves; the other credentials are for the servers that they watch.
+    /// Sets the credentials for the Sentinels themselves; the other credentials are for the servers that they monitor.
     #[must_use]
     pub fn sentinel_credentials(self, username: Option<String>, password: impl Into<String>) -> Self {
         Self { sentinel_username: username, sentinel_password: Some(password.into()), ..self }
     }
 
-    /// The CA that has signed the servers' certificates, PEM, instead of those that the system trusts.
+    /// Sets the CA that signed the servers' certificates, PEM, instead of the system's trusted CAs.
     #[must_use]
     pub fn ca_pem(self, ca: impl Into<Vec<u8>>) -> Self {
         Self { ca_pem: Some(ca.into()), ..self }
     }
 
-    /// A client certificate and its key, PEM.
+    /// Sets a client certificate and its key, PEM.
     #[must_use]
     pub fn identity_pem(self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         Self { identity_pem: Some((certificate.into(), key.into())), ..self }
     }
 
-    /// How long connecting may take: [`CONNECT_TIMEOUT`].
+    /// Sets how long connecting may take: [`CONNECT_TIMEOUT`].
     #[must_use]
     pub fn connect_timeout(self, timeout: Duration) -> Self {
         Self { connect_timeout: timeout, ..self }
     }
 
-    /// How long Redis may take to answer before the connection is given up and another one is made: [`RESPONSE_TIMEOUT`]. How long a caller
-    /// waits is another matter, see [`Guard`](crate::stores::Guard).
+    /// Sets how long Redis may take to respond before the connection is dropped and replaced: [`RESPONSE_TIMEOUT`]. How long a caller waits
+    /// is up to [`Guard`](crate::stores::Guard).
     #[must_use]
     pub fn response_timeout(self, timeout: Duration) -> Self {
         Self { response_timeout: timeout, ..self }
     }
 
-    /// Whether denials that are certain from what Redis said before are answered without asking it. They are, by default.
+    /// Sets whether denials that are certain from earlier responses are answered without asking Redis. By default they are.
     #[must_use]
     pub fn remember_denials(self, remember: bool) -> Self {
         Self { remember_denials: remember, ..self }
     }
 
-    /// Who is told of batches.
+    /// Sets the observer of batches.
     #[must_use]
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
         Self { observer, ..self }
     }
 
-    /// Whether connections are TLS.
+    /// Whether connections use TLS.
     pub(super) fn tls(&self) -> bool {
         self.nodes.iter().any(|node| matches!(node.addr(), redis::ConnectionAddr::TcpTls { .. }))
     }
 }
 
-/// Never the password, nor a key.
+/// Contains neither the password nor a key.
 impl fmt::Debug for RedisSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addresses: Vec<String> = self.nodes.iter().map(|node| node.addr().to_string()).collect();
@@ -190,7 +190,7 @@ fn sentinels(scheme: &str, rest: &str) -> Result<(Topology, Vec<ConnectionInfo>)
     Ok((Topology::Sentinel { master: master.to_owned() }, nodes))
 }
 
-/// One address each, all with the credentials that stand before them.
+/// One address each, all with the credentials that precede them.
 fn nodes(
     scheme: &str,
     authority: &str,
@@ -209,7 +209,7 @@ fn nodes(
 }
 
 fn node(url: &str, form: &'static str) -> Result<ConnectionInfo, RedisSettingsError> {
-    // The library's own error would quote the URL, and the password with it.
+    // The library's own error would quote the URL, including the password.
     let info = url.into_connection_info().map_err(|_| RedisSettingsError::Form(form))?;
     let tcp = info.tcp_settings().clone().set_nodelay(true);
     Ok(info.set_tcp_settings(tcp))
@@ -233,8 +233,8 @@ mod tests {
         assert!(RedisSettings::parse("rediss-sentinel://a/main").is_ok_and(|settings| settings.tls()));
         let settings = RedisSettings::parse("redis-sentinel://me:p%40ss@a/main/2").expect("a good URL");
         assert_eq!(settings.topology, Topology::Sentinel { master: "main".to_owned() });
-        let told = settings.nodes.first().expect("one node").redis_settings();
-        assert_eq!((told.username(), told.password(), told.db()), (Some("me"), Some("p@ss"), 2));
+        let info = settings.nodes.first().expect("one node").redis_settings();
+        assert_eq!((info.username(), info.password(), info.db()), (Some("me"), Some("p@ss"), 2));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Keys that hold something other than a bucket: logged once when they are found, and once when they are buckets again.
+//! Keys that do not hold a bucket: logged once when they are found, and once when they hold buckets again.
 //!
-//! Calls that draw on such a key are not decided, and with `--on-store-error open` the limit then has no effect. The log names the limit, and
-//! never the user in the key; `tollgate limits ls` lists the key.
+//! Calls that draw on such a key are not decided, and with `--on-store-error open` the limit then has no effect. The log names the limit,
+//! but never the user in the key; `tollgate limits ls` lists the key.
 
 use std::{
     collections::HashSet,
@@ -16,13 +16,13 @@ use foldhash::quality::RandomState;
 
 use crate::limiter::Plan;
 
-/// How many keys are remembered. What is found beyond them is not logged.
+/// How many keys are tracked. Any found beyond that are not logged.
 const MOST: usize = 1024;
 
-/// Remembers the keys that were found unusable.
+/// Tracks unusable keys.
 #[derive(Debug, Default)]
 pub(super) struct Unusable {
-    /// Of the set below, so that decisions look into it only when there is something in it.
+    /// The size of the set below, so that decisions consult it only if it is not empty.
     count: AtomicUsize,
     /// By their hashes.
     keys: Mutex<HashSet<u64, RandomState>>,
@@ -30,7 +30,7 @@ pub(super) struct Unusable {
 }
 
 impl Unusable {
-    /// A call was not decided because of its `by`-th bucket. Whether that is new, and logged.
+    /// Records that a call was not decided because of its `by`-th bucket. Returns whether that is new, and logged.
     pub(super) fn found(&self, plan: &Plan<'_>, by: usize) -> bool {
         let Some(draw) = plan.draws().get(by) else { return false };
         let mut keys = self.keys();
@@ -43,13 +43,13 @@ impl Unusable {
                 namespace = server.namespace,
                 server = server.name,
                 limit = %draw.limit(),
-                "a key in Redis holds something other than a bucket, so this limit cannot count there: remove it with tollgate limits reset"
+                "a key in Redis does not hold a bucket, so this limit cannot be counted there: remove it with tollgate limits reset"
             );
         }
         is_new
     }
 
-    /// A call was decided, so all of its buckets are usable. Whether one of them was not before, which is logged.
+    /// Records that a call was decided, so that all of its buckets are usable. Returns whether one was not before, which is logged.
     pub(super) fn decided(&self, plan: &Plan<'_>) -> bool {
         if self.count.load(Ordering::Relaxed) == 0 {
             return false;
@@ -86,7 +86,7 @@ mod tests {
         let bob = policy.plan(&Call::of("search").by("bob"));
         assert!(!unusable.decided(&alice), "nothing was wrong");
         assert!(unusable.found(&alice, 3) && !unusable.found(&alice, 3), "said once");
-        assert!(!unusable.decided(&bob), "the bucket of somebody else says nothing about hers");
+        assert!(!unusable.decided(&bob), "another user's bucket says nothing about hers");
         assert!(unusable.decided(&alice) && !unusable.decided(&alice));
         assert!(unusable.found(&alice, 3), "again");
         assert!(!unusable.found(&alice, 99), "no such bucket");

@@ -92,10 +92,10 @@ async fn list<S: Inspect>(limiter: &Limiter<S>) -> BucketStates {
     limiter.list(Bounds::default()).await.expect("the store tells")
 }
 
-fn level(standing: &BucketState) -> &BucketLevel {
-    match &standing.status {
+fn level(bucket: &BucketState) -> &BucketLevel {
+    match &bucket.status {
         BucketStatus::Level(level) => level,
-        other => panic!("{}: {other:?}", standing.key),
+        other => panic!("{}: {other:?}", bucket.key),
     }
 }
 

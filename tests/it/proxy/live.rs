@@ -111,7 +111,7 @@ async fn digests_are_the_same_in_all_proxies_on_one_redis_and_nowhere_else() {
     redis.ask::<()>(&format!("SET {administrator} short")).await;
     let foreign = start(&["--redis-url", &url]);
     assert!(digests(&foreign).await != one, "what is no key is none");
-    foreign.wait_for_log("tollgate:{default:demo}:digest-key holds something else");
+    foreign.wait_for_log("tollgate:{default:demo}:digest-key does not hold a digest key");
 }
 
 #[tokio::test]

@@ -117,7 +117,7 @@ async fn a_key_that_is_no_bucket_is_logged_once_and_when_it_is_one_again() {
     }
     assert_eq!(redis.ask::<String>(&format!("GET {key}")).await, "mine", "it belongs to somebody else");
     let lines = |text: &str| proxy.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect::<Vec<_>>();
-    let found = lines("a key in Redis holds something other than a bucket");
+    let found = lines("a key in Redis does not hold a bucket");
     assert!(found.len() == 1 && found[0].contains("WARN") && found[0].contains("limit=perUser"), "{}", proxy.log());
     redis.ask::<()>(&format!("DEL {key}")).await;
     assert_passed(&ask(&proxy, &[("x-user", "alice")], call(4, "search")).await, "search");
