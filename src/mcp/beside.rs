@@ -1,7 +1,7 @@
-//! Bodies at paths beside the MCP endpoint, such as an OAuth server's `/token`: anything but a message.
+//! Request bodies at paths next to the MCP endpoint, such as an OAuth server's `/token`, which must not be messages.
 //!
-//! Such a body is passed on unlimited. Should the server behind take messages there too, under whichever parser, limits would be fiction; so
-//! what some parser could read as JSON-RPC is refused, and so is a body of which that cannot be known.
+//! Such a body is forwarded without limits. If the server accepted messages there too, with whichever parser, limits would have no effect;
+//! so a body that some parser could read as JSON-RPC is rejected, and so is one for which that cannot be determined.
 
 use serde_json::value::RawValue;
 
@@ -12,16 +12,16 @@ use super::{
     text,
 };
 
-/// Members that make an object a message. `jsonrpc` has to be there; servers that are content with `method` have been seen.
+/// Members that make an object a message. `jsonrpc` is required by the specification; some servers accept `method` alone.
 const OF_MESSAGES: [&str; 2] = ["jsonrpc", "method"];
 
-/// Checks that no parser reads this body as a message, or as several.
+/// Checks that no parser reads this body as one or more messages.
 ///
 /// # Errors
-/// With the reason why it could be one. It must go nowhere.
+/// The reason why it could be one. The request must not be forwarded.
 pub fn no_message(headers: &Headers<'_>, body: &[u8]) -> Result<(), Refusal> {
     headers.check_text()?;
-    // In UTF-16 or UTF-32, half of the bytes in front are NUL; marks and space of any kind are skipped by some parsers.
+    // In UTF-16 or UTF-32, half of the leading bytes are NUL; some parsers skip byte order marks and any kind of space.
     let start = body.iter().position(|byte| !matches!(byte, 0 | b'\t'..=b'\r' | b' ' | 0xEF | 0xBB | 0xBF | 0xFE | 0xFF | 0xC2 | 0xA0));
     match start.and_then(|start| body.get(start)) {
         Some(b'{' | b'[') => Ok(check(text::check(body)?)?),

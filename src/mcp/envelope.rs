@@ -1,4 +1,4 @@
-//! A request as far as a limiter looks at it: which tools it calls, and under which id each call wants its answer.
+//! What a limiter needs to know of a request: which tools it calls, and the id with which to answer each call.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use serde_json::value::RawValue;
 
 use super::revision::Revision;
 
-/// A JSON-RPC id, byte for byte as it was sent: `9007199254740993`, `1.0` and `"a"` stay what they are.
+/// A JSON-RPC id, byte for byte as it was sent: `9007199254740993`, `1.0` and `"a"` are not changed.
 #[derive(Clone)]
 pub struct Id(Box<RawValue>);
 
-/// What a POST carries.
+/// The content of a POST.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// The revision that is spoken.
+    /// The protocol revision.
     pub revision: Revision,
     /// Whether `MCP-Protocol-Version` named it. A client that does not send this header is a plain HTTP client, or has no session yet.
     pub is_declared: bool,
@@ -27,7 +27,7 @@ pub struct Envelope {
 pub enum Message {
     /// An object.
     Single(Part),
-    /// An array, in its order and not empty.
+    /// A non-empty array, in order.
     Batch(Vec<Part>),
 }
 
@@ -36,17 +36,17 @@ pub enum Message {
 pub struct Part {
     /// The tool, when it is a `tools/call`: with the optimizer's `call_tool`, the tool inside.
     pub tool: Option<String>,
-    /// Under which id an answer is awaited; none for notifications and responses.
+    /// The id of the expected response; `None` for notifications and responses.
     pub id: Option<Id>,
 }
 
 impl Envelope {
-    /// The tools that are called, in their order. None for what no limit counts: it passes.
+    /// The tools that are called, in order. Empty for messages that no limit counts: they are forwarded.
     pub fn tools(&self) -> Vec<&str> {
         self.parts().iter().filter_map(|part| part.tool.as_deref()).collect()
     }
 
-    /// Whether anybody awaits an answer.
+    /// Whether any response is expected.
     pub fn is_awaited(&self) -> bool {
         self.parts().iter().any(|part| part.id.is_some())
     }
@@ -56,7 +56,7 @@ impl Envelope {
         Some(self.revision).filter(|_| self.is_declared)
     }
 
-    /// All messages, be it one.
+    /// All messages, also if there is just one.
     pub fn parts(&self) -> &[Part] {
         match &self.message {
             Message::Single(part) => std::slice::from_ref(part),
@@ -70,7 +70,7 @@ impl Id {
         Self(raw.to_owned())
     }
 
-    /// As it was sent, quotes included.
+    /// The text as it was sent, including quotes.
     pub fn as_str(&self) -> &str {
         self.0.get()
     }

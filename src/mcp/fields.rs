@@ -5,8 +5,8 @@
 //! RateLimit: "tools[search].perUser";r=0;t=4
 //! ```
 //!
-//! `q` is `maxTokens` and `w` the `refillPeriod` in seconds, left out where it is not whole ones. `r` is how many calls are left at once, `t`
-//! in how many seconds there will be more. Who is counted is not told: the draft's `pk` is left out.
+//! `q` is `maxTokens` and `w` the `refillPeriod` in seconds, omitted if it is not a whole number. `r` is the number of calls left at once,
+//! `t` the number of seconds until there are more. The identity of the caller is not exposed: the draft's `pk` is omitted.
 
 use std::fmt::Write as _;
 
@@ -26,7 +26,7 @@ pub fn rate_limit_policy(plan: &Plan<'_>) -> Option<String> {
     Some(members.collect::<Vec<_>>().join(", ")).filter(|list| !list.is_empty())
 }
 
-/// The value of `RateLimit`: the limit that denies, or what is left. `None` where a decision does not tell of which limit that is.
+/// The value of `RateLimit`: the limit that denies, or what is left. `None` if the decision does not name a limit.
 pub fn rate_limit(plan: &Plan<'_>, decision: &Decision) -> Option<String> {
     match decision {
         Decision::Denied(denial) => {
@@ -41,7 +41,7 @@ pub fn rate_limit(plan: &Plan<'_>, decision: &Decision) -> Option<String> {
     }
 }
 
-/// A limit's name as a structured field's string, which is ASCII: other bytes are percent-encoded, and so is `%`.
+/// A limit's name as a structured field string, which is ASCII: other bytes are percent-encoded, and so is `%`.
 fn identifier(limit: &Limit) -> String {
     let mut quoted = String::from("\"");
     for byte in limit.to_string().bytes() {

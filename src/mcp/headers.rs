@@ -1,11 +1,11 @@
-//! The request's headers, as far as they say how the body is to be read.
+//! The request headers that determine how the body is read.
 
 use super::{
     refusal::{Fault, clip},
     revision::Revision,
 };
 
-/// The headers that count, each at most once.
+/// The relevant headers, each at most once.
 ///
 /// ```
 /// use tollgate::mcp::{Headers, Revision};
@@ -30,10 +30,10 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// Picks them from all headers; names in any case.
+    /// Collects them from all headers; names are case-insensitive.
     ///
     /// # Errors
-    /// [`Fault::Header`] for one that is there twice, since proxy and server may choose differently, or that is not ASCII.
+    /// [`Fault::Header`] if one appears twice, since proxy and server may choose differently, or is not ASCII.
     pub fn collect(fields: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, Fault> {
         let mut headers = Self::default();
         for (name, value) in fields {
@@ -58,10 +58,10 @@ impl<'a> Headers<'a> {
         places.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
     }
 
-    /// The revision that is spoken; 2025-03-26 where none is named, as the specification has it.
+    /// The protocol revision; 2025-03-26 if none is named, as specified.
     ///
     /// # Errors
-    /// [`Fault::Version`] when the header is no date.
+    /// [`Fault::Version`] if the header is not a date.
     pub fn revision(&self) -> Result<Revision, Fault> {
         match self.protocol_version {
             None => Ok(Revision::V2025_03_26),
@@ -69,12 +69,12 @@ impl<'a> Headers<'a> {
         }
     }
 
-    /// The revision of the client's session, as far as the header names one.
+    /// The revision of the client's session, if the header names one.
     pub fn declared(&self) -> Option<Revision> {
         self.protocol_version.and_then(Revision::parse)
     }
 
-    /// Whether the body is declared to be what it is read as: plain JSON in UTF-8.
+    /// Checks that the body is declared as plain JSON in UTF-8.
     pub(super) fn check_media_type(&self) -> Result<(), Fault> {
         self.check_coding()?;
         let content_type = self.content_type.unwrap_or_default();
@@ -83,7 +83,7 @@ impl<'a> Headers<'a> {
         if is_json && parts.all(is_harmless) { Ok(()) } else { Err(Fault::MediaType(clip(content_type))) }
     }
 
-    /// Whether the body is declared to be text as it stands, of whatever type.
+    /// Checks that the body is declared as unencoded text, of any type.
     pub(super) fn check_text(&self) -> Result<(), Fault> {
         self.check_coding()?;
         let content_type = self.content_type.unwrap_or_default();
@@ -98,11 +98,11 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// Whether a parameter leaves the text as it is. In another charset the same bytes may be another text.
+/// Whether a parameter leaves the text unchanged. In another charset the same bytes may be different text.
 fn is_harmless(parameter: &str) -> bool {
     let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
     let value = value.trim().trim_matches('"');
-    // `utf8` is not registered, but common, and another label of the same in every list of them.
+    // `utf8` is not registered, but common, and every list of encoding labels includes it.
     !name.trim().eq_ignore_ascii_case("charset") || ["utf-8", "utf8"].iter().any(|label| value.eq_ignore_ascii_case(label))
 }
 

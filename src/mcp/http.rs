@@ -1,4 +1,4 @@
-//! A `tools/call` over HTTP, the one path that every front takes: what a method means, the headers that say how a body is read, the decision
+//! A `tools/call` over HTTP, shared by all front ends: the role of a method, the headers that determine how a body is read, the decision
 //! with its `RateLimit` fields, and replies as responses.
 
 use bytes::Bytes;
@@ -8,18 +8,18 @@ use http_body_util::Full;
 use super::{DenialForm, Envelope, Fault, Headers, Reply, Revision, fields};
 use crate::limiter::{Call, Decision, Limiter, Store, StoreError};
 
-/// What a request is, by its method.
+/// The role of a request, by its method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// POST: a message, which has to be read.
+    /// POST: a message, which must be read.
     Message,
-    /// GET, HEAD, DELETE and OPTIONS: streams and the end of a session. No limit counts them, and no body of theirs is a message.
+    /// GET, HEAD, DELETE and OPTIONS: streams and the end of a session. No limit counts them, and their bodies are never messages.
     Passing,
-    /// Any other: a server might run what is in it, so it goes nowhere.
+    /// Any other method: a server might execute its body, so it is not forwarded.
     NotAllowed,
 }
 
-/// The value of `Allow` beside a 405.
+/// The value of `Allow` in a 405 response.
 pub const ALLOWED: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 
 impl Role {
@@ -33,7 +33,7 @@ impl Role {
     }
 }
 
-/// Header fields to add to a response.
+/// Headers to add to a response.
 pub type Fields = Vec<(HeaderName, HeaderValue)>;
 
 /// A decision about an envelope's calls.
@@ -41,12 +41,12 @@ pub type Fields = Vec<(HeaderName, HeaderValue)>;
 pub struct Decided {
     /// The decision, or why the store made none.
     pub decision: Result<Decision, StoreError>,
-    /// `RateLimit` and `RateLimit-Policy`, where they were asked for: for the response, whichever it is.
+    /// `RateLimit` and `RateLimit-Policy`, if requested, for whichever response is sent.
     pub fields: Fields,
 }
 
 impl Decided {
-    /// Decides a call, or a batch, and takes its tokens when it is allowed.
+    /// Decides a call, or a batch, and takes its tokens if it is allowed.
     pub async fn about<S: Store>(limiter: &Limiter<S>, call: &Call<'_>, wants_fields: bool) -> Self {
         let decision = limiter.decide(call).await;
         let fields = match &decision {
@@ -56,7 +56,7 @@ impl Decided {
         Self { decision, fields }
     }
 
-    /// The reply in place of the server's; `None` when the calls may go on.
+    /// The reply to send instead of the server's; `None` if the calls may proceed.
     pub fn reply(&self, form: &DenialForm, envelope: &Envelope) -> Option<Reply> {
         match &self.decision {
             Ok(Decision::Allowed { .. }) => None,
@@ -72,10 +72,10 @@ fn rate_limit(plan: &crate::limiter::Plan<'_>, decision: &Decision) -> Fields {
     fields.collect()
 }
 
-/// The headers that say how a body is to be read.
+/// The headers that determine how a body is read.
 ///
 /// # Errors
-/// When one of them is there twice, or is no text.
+/// When one of them appears twice, or is not text.
 pub fn headers(headers: &HeaderMap) -> Result<Headers<'_>, Fault> {
     Headers::collect(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
 }
@@ -85,7 +85,7 @@ pub fn declared(headers_of: &HeaderMap) -> Option<Revision> {
     headers(headers_of).ok()?.declared()
 }
 
-/// The HTTP status of what happened, where a session is answered over HTTP 200: an extension of the response.
+/// The HTTP status of the actual outcome, if a session is answered over HTTP 200: an extension of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CauseStatus(pub StatusCode);
 

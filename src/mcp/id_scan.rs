@@ -1,7 +1,8 @@
-//! The id of a message that is not read as a whole: one that is too large to keep, or that is refused before its members are picked.
+//! Finds the id of a message that is not parsed as a whole: one that is too large to buffer, or that is rejected before its members are
+//! parsed.
 //!
-//! One walk over the bytes, in as many pieces as they come in, in constant memory and without recursion. Only the members of the outermost
-//! object are looked at. An id is found only where it is certain: the object has one `id` and one `method`, each spelled exactly so, and no
+//! A single pass over the bytes, in pieces as they arrive, in constant memory and without recursion. Only the members of the outermost
+//! object matter. An id is returned only if it is certain: the object has one `id` and one `method`, each spelled exactly so, and no
 //! `result` or `error`, since the id of a response is the server's. Whether the rest is JSON is not checked.
 
 use serde_json::value::RawValue;
@@ -14,10 +15,10 @@ use super::{
 
 const NAMES: [&str; 4] = ["id", "method", "result", "error"];
 const ID: usize = 0;
-/// Longer names and ids are not followed.
+/// Longer names and ids are not tracked.
 const LONGEST: usize = 256;
 
-/// Looks for the id in a message that comes in pieces.
+/// Scans for the id in a message that arrives in pieces.
 ///
 /// ```
 /// use tollgate::mcp::IdScan;
@@ -34,9 +35,9 @@ pub struct IdScan {
     /// Open brackets in the current member's value.
     depth: usize,
     is_escaped: bool,
-    /// The current member, if it is one of the four.
+    /// The current member, if it is one of the four relevant ones.
     member: Option<usize>,
-    /// The current name, or the id's text.
+    /// The current name, or the text of the id.
     token: Vec<u8>,
     id: Option<Vec<u8>>,
     has: [bool; NAMES.len()],
@@ -75,12 +76,12 @@ impl IdScan {
         }
     }
 
-    /// Whether no further piece can make a difference: there is no certain id.
+    /// Whether further pieces cannot change the result: there is no certain id.
     pub fn is_lost(&self) -> bool {
         self.at == At::Lost
     }
 
-    /// The id, once everything was fed.
+    /// The id, after all pieces were fed.
     pub fn finish(self) -> Option<Id> {
         let [id, method, result, error] = self.has;
         if self.at != At::End || !id || !method || result || error {
@@ -158,7 +159,7 @@ impl IdScan {
         at
     }
 
-    /// Keeps a byte of the id.
+    /// Appends a byte of the id.
     fn keep(&mut self, byte: u8, at: At) -> At {
         if self.member != Some(ID) {
             return at;

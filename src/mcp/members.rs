@@ -1,8 +1,8 @@
-//! Members of an object, picked so that no other parser picks others.
+//! Picks members of an object so that no other parser could pick different ones.
 //!
-//! Of two members with one name, parsers take the first, the last, or neither. Some also take `METHOD` for `method`: Go's encoding/json
-//! folds case as Unicode does, so that `paramſ` with a long s is `params`; others lower, or raise, or skip `_` and `-`. A name that matters
-//! and comes twice, or in any such variant, is therefore refused, whatever its value.
+//! Of two members with one name, parsers take the first, the last, or neither. Some also accept `METHOD` for `method`: Go's encoding/json
+//! folds case as Unicode does, so that `paramſ` with a long s is `params`; others lowercase, or uppercase, or skip `_` and `-`. So a
+//! relevant name that appears twice, or in any such variant, is rejected, whatever its value.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::refusal::{Fault, clip};
 
-/// The values of the named members, as they stand in the text. What is no object has none.
+/// The values of the named members, as they appear in the text. A value that is not an object has none.
 pub(super) fn pick<'a, const N: usize>(object: &'a str, names: [&'static str; N]) -> Result<[Option<&'a RawValue>; N], Fault> {
     let mut json = serde_json::Deserializer::from_str(object);
     let picked = json.deserialize_map(Picker { names }).map_err(not_json)?;
@@ -19,7 +19,7 @@ pub(super) fn pick<'a, const N: usize>(object: &'a str, names: [&'static str; N]
     picked
 }
 
-/// Hands over each entry of an array as it stands in the text, up to the first that is refused.
+/// Passes each entry of an array as it appears in the text to `visit`, up to the first that is rejected.
 pub(super) fn for_each<'a>(array: &'a str, visit: impl FnMut(&'a RawValue) -> Result<(), Fault>) -> Result<(), Fault> {
     let mut json = serde_json::Deserializer::from_str(array);
     let visited = json.deserialize_seq(Entries(visit)).map_err(not_json)?;
@@ -32,7 +32,7 @@ pub(super) fn string(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// The message has line and column, and nothing of the text: all that is decoded before grammar is checked are names.
+/// The message contains line and column, but none of the text: only names are decoded before the grammar is checked.
 pub(super) fn not_json(error: serde_json::Error) -> Fault {
     Fault::NotJson(error.to_string())
 }
@@ -41,7 +41,7 @@ struct Picker<const N: usize> {
     names: [&'static str; N],
 }
 
-/// An ambiguity is the value, not the error, so that what follows still has to be JSON.
+/// An ambiguity is returned as the value, not as the error, so that the rest still has to be valid JSON.
 impl<'de, const N: usize> Visitor<'de> for Picker<N> {
     type Value = Result<[Option<&'de RawValue>; N], Fault>;
 
@@ -67,7 +67,7 @@ impl<'de, const N: usize> Visitor<'de> for Picker<N> {
     }
 }
 
-/// Looks a member's name up; `None` for one that does not matter.
+/// Looks up a member's name; `None` for an irrelevant one.
 struct NameAmong<const N: usize>([&'static str; N]);
 
 struct Name {
@@ -105,7 +105,7 @@ impl<const N: usize> Visitor<'_> for NameAmong<N> {
 
 /// Whether some parser may take `name` for `known`, which is in lower case ASCII.
 pub(super) fn is_variant(name: &str, known: &str) -> bool {
-    // As good as all names are of ASCII, where cases are simple.
+    // Nearly all names are ASCII, where case folding is simple.
     if name.is_ascii() {
         let folded = name.bytes().take_while(|byte| *byte != 0).filter(|byte| !matches!(byte, b'_' | b'-'));
         return folded.map(|byte| byte.to_ascii_lowercase()).eq(known.bytes().filter(|byte| *byte != b'_'));

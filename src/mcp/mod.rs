@@ -1,7 +1,7 @@
-//! MCP over HTTP, as far as a limiter has to understand it: what a POST calls, and how a call is turned away.
+//! MCP over HTTP, as far as a limiter has to understand it: which tools a POST calls, and how a call is rejected.
 //!
 //! Pure and total: bytes in, an [`Envelope`] or a [`Refusal`] out; a denial in, a [`Reply`] out. No IO, no clock, no panic, whatever the
-//! bytes are. Bodies are passed on as they came, never written anew.
+//! bytes are. Bodies are forwarded as received, never re-serialized.
 //!
 //! ```
 //! use tollgate::mcp::{Headers, Reader, DenialForm};
@@ -26,36 +26,36 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What passes, what counts, what is refused
+//! # What is forwarded, counted and rejected
 //!
 //! | a POST of | is |
 //! |---|---|
-//! | a request other than `tools/call`, a notification, a response | passed on; [`Envelope::tools`] is empty |
-//! | `tools/call` | counted, also without an id: some servers run it all the same |
+//! | a request other than `tools/call`, a notification, a response | forwarded; [`Envelope::tools`] is empty |
+//! | `tools/call` | counted, even without an id: some servers run it all the same |
 //! | `tools/call` of `call_tool`, an optimizer's | counted as a call of `arguments.tool_name`, or FastMCP's `arguments.name` ([`Reader::optimizer`]) |
-//! | an array under 2025-03-26 | counted with as many calls as are in it, all or none |
-//! | anything that parsers read differently | refused, whatever it is ([`Fault`]) |
+//! | an array under 2025-03-26 | counted as all the calls that it contains, all or none |
+//! | anything that parsers read differently | rejected ([`Fault`]) |
 //!
-//! The last row is what makes the others true: were a body read as `ping` here and as `tools/call` by the server, limits would be
-//! fiction. So of the members that decide (`jsonrpc`, `id`, `method`, `params`, `result`, `error`; in `params`: `name`, `uri`, `arguments`;
-//! with an optimizer, its arguments `tool_name`, `parameters` and `name`) there is one at most, in exactly this spelling. The text is
-//! UTF-8 without a byte order mark, half surrogate pairs or NUL characters in names, and its nesting is bounded. From 2026-07-28
-//! `Mcp-Method` and `Mcp-Name` have to say the same. Tests hold this against the parsers of Python, Node and Go.
+//! The last row makes the others reliable: if a body were read as `ping` here and as `tools/call` by the server, limits would have no
+//! effect. So each of the relevant members (`jsonrpc`, `id`, `method`, `params`, `result`, `error`; in `params`: `name`, `uri`,
+//! `arguments`; with an optimizer, its arguments `tool_name`, `parameters` and `name`) may appear at most once, in exactly this spelling.
+//! The text is UTF-8 without a byte order mark, half surrogate pairs or NUL characters in names, and its nesting is bounded. From
+//! 2026-07-28 `Mcp-Method` and `Mcp-Name` must match the body. Tests compare this with the parsers of Python, Node and Go.
 //!
 //! # Files
 //!
-//! | file | what lives there |
+//! | file | contents |
 //! |---|---|
-//! | [`revision`] | MCP's revisions, and what differs between them |
-//! | [`headers`] | the headers that say how a body is to be read |
-//! | `text`, `members` | the text; one member of one name |
+//! | [`revision`] | MCP's revisions, and their differences |
+//! | [`headers`] | the headers that determine how a body is read |
+//! | `text`, `members` | checking the text; picking unambiguous members |
 //! | [`reader`] | bytes in, envelope out |
-//! | [`envelope`] | what is called, under which ids |
-//! | [`id_scan`] | the id of a message that is not read as a whole |
-//! | [`beside`] | what is not a message, by any parser |
-//! | [`refusal`] | why a request goes nowhere |
-//! | [`reply`] | what a client is told |
-//! | [`http`] | the one path of a call over HTTP: methods, decision, replies as responses |
+//! | [`envelope`] | the tools that are called, and the ids to answer with |
+//! | [`id_scan`] | the id of a message that is not parsed as a whole |
+//! | [`beside`] | bodies that must not be messages |
+//! | [`refusal`] | why a request is rejected |
+//! | [`reply`] | the response to a rejected request |
+//! | [`http`] | the shared path of a call over HTTP: methods, decision, replies as responses |
 //! | [`fields`] | `RateLimit` and `RateLimit-Policy` |
 
 pub mod beside;

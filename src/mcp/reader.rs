@@ -1,7 +1,7 @@
-//! Bytes in, envelope out, or a refusal.
+//! Parses a body into an envelope, or rejects it.
 //!
-//! Each step takes what the one before has made certain: the text, an object's members, a message, the tool that it calls, and last that the
-//! headers say the same.
+//! Each step relies on what the previous one has established: the text, an object's members, a message, the tool that it calls, and finally
+//! that the headers match.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
@@ -17,10 +17,10 @@ use super::{
 /// The one method that limits count.
 pub const TOOLS_CALL: &str = "tools/call";
 
-/// vMCP's optimizer and FastMCP's tool search offer this tool in place of all others.
+/// vMCP's optimizer and FastMCP's tool search offer this tool instead of all others.
 const CALL_TOOL: &str = "call_tool";
 
-/// Methods whose target `Mcp-Name` repeats, and the parameter that names it.
+/// Methods whose target `Mcp-Name` repeats, and the parameter with the target.
 const NAMED_BY: [(&str, Named); 3] = [(TOOLS_CALL, Named::Name), ("prompts/get", Named::Name), ("resources/read", Named::Uri)];
 
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ enum Named {
     Uri,
 }
 
-/// Reads what clients POST.
+/// Reads the bodies that clients POST.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader {
     optimizer: bool,
@@ -43,17 +43,17 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Whether `call_tool` is that of vMCP's optimizer or of FastMCP's tool search, which call the tool named in its arguments. Say no for a server whose own tool happens to
-    /// have this name: its callers could otherwise choose whose tokens they take.
+    /// Whether `call_tool` is that of vMCP's optimizer or of FastMCP's tool search, which call the tool named in its arguments. Set it to
+    /// false for a server whose own tool happens to have this name: its callers could otherwise choose which tool's tokens they take.
     #[must_use]
     pub fn optimizer(self, optimizer: bool) -> Self {
         Self { optimizer }
     }
 
-    /// Reads the body of a POST. It is to be passed on as it is, or not at all.
+    /// Reads the body of a POST. Forward the body unchanged, or not at all.
     ///
     /// # Errors
-    /// A body that some parser could read as another message than this one does, or that is no message. It must go nowhere.
+    /// A body that some parser could read as a different message than this one does, or that is not a message. It must not be forwarded.
     pub fn read(&self, headers: &Headers<'_>, body: &[u8]) -> Result<Envelope, Refusal> {
         self.read_certain(headers, body).map_err(|refusal| refusal.with_id_from(body))
     }
@@ -65,7 +65,7 @@ impl Reader {
         let message = match body.trim_start_matches([' ', '\t', '\r', '\n']).chars().next() {
             Some('[') if revision.has_batches() => self.read_batch(body)?,
             Some('[') => {
-                // Broken JSON is told as that.
+                // Broken JSON is reported as such.
                 for_each(body, |_| Ok(()))?;
                 return Err(Fault::Batch(revision).into());
             }
@@ -88,7 +88,7 @@ impl Reader {
             parts.push(self.part(Wire::read(entry.get())?)?);
             Ok(())
         })?;
-        if parts.is_empty() { Err(Fault::NotJsonRpc("a batch of nothing; send at least one message")) } else { Ok(Message::Batch(parts)) }
+        if parts.is_empty() { Err(Fault::NotJsonRpc("the batch is empty; send at least one message")) } else { Ok(Message::Batch(parts)) }
     }
 
     fn part(&self, wire: Wire<'_>) -> Result<Part, Fault> {
@@ -104,8 +104,8 @@ impl Reader {
     }
 }
 
-/// The tool that is called in the end: `tool_name` for vMCP's optimizer, `name` for FastMCP's tool search. Which of them is behind is not known
-/// here, so both at once must not differ.
+/// The tool that is called in the end: `tool_name` for vMCP's optimizer, `name` for FastMCP's tool search. It is not known which of them is
+/// behind the proxy, so the two must not differ.
 fn inner_tool(arguments: Option<&RawValue>) -> Result<Option<String>, Fault> {
     let Some(arguments) = arguments.filter(|value| is_object(value)) else { return Ok(None) };
     let [tool_name, parameters, name] = pick(arguments.get(), ["tool_name", "parameters", "name"])?;
@@ -119,8 +119,8 @@ fn inner_tool(arguments: Option<&RawValue>) -> Result<Option<String>, Fault> {
     }
 }
 
-/// The tool that vMCP's optimizer calls: `tool_name`, or, as models often write it, the `tool_name` inside `parameters`. It takes the second
-/// only when the first is missing or empty.
+/// The tool that vMCP's optimizer calls: `tool_name`, or, as models often write it, the `tool_name` inside `parameters`. The optimizer uses
+/// the second only if the first is missing or empty.
 fn optimizers_tool(tool_name: Option<&RawValue>, parameters: Option<&RawValue>) -> Result<Option<String>, Fault> {
     if let Some(outer) = tool_name.filter(|value| value.get() != "null") {
         let outer = plain_text(outer, "arguments.tool_name")?.ok_or(Fault::NoTool("arguments.tool_name is not a string"))?;
@@ -146,11 +146,11 @@ fn is_object(value: &RawValue) -> bool {
     value.get().starts_with('{')
 }
 
-/// One message as it stands in the text, each member that counts certain.
+/// One message as it appears in the text, with unambiguous members.
 struct Wire<'a> {
-    /// None in a response.
+    /// `None` in a response.
     method: Option<String>,
-    /// Under which an answer is awaited.
+    /// The id of the expected response.
     id: Option<Id>,
     name: Option<&'a RawValue>,
     uri: Option<&'a RawValue>,
@@ -160,9 +160,9 @@ struct Wire<'a> {
 impl<'a> Wire<'a> {
     fn read(message: &'a str) -> Result<Self, Fault> {
         if !message.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
-            // Broken JSON is told as that.
+            // Broken JSON is reported as such.
             serde_json::from_str::<&RawValue>(message).map_err(not_json)?;
-            return Err(Fault::NotJsonRpc("it is no object"));
+            return Err(Fault::NotJsonRpc("it is not an object"));
         }
         let [jsonrpc, id, method, params, result, error] = pick(message, ["jsonrpc", "id", "method", "params", "result", "error"])?;
         if jsonrpc.and_then(string).as_deref() != Some("2.0") {
@@ -182,7 +182,7 @@ impl<'a> Wire<'a> {
         Ok(Self { method: Some(method), id, name, uri, arguments })
     }
 
-    /// That `Mcp-Method` and `Mcp-Name` say what the body says. Notifications need not have them.
+    /// Checks that `Mcp-Method` and `Mcp-Name` match the body. Notifications may omit them.
     fn agrees_with(&self, headers: &Headers<'_>) -> Result<(), Fault> {
         let method = self.method.as_deref();
         let needed = self.id.is_some() || method == Some(TOOLS_CALL);
@@ -209,7 +209,7 @@ fn agree(header: &'static str, sent: Option<String>, body: Option<&str>, needed:
     Err(Fault::HeaderMismatch { header, found, body })
 }
 
-/// What `Mcp-Name` stands for: itself, or `=?base64?` and the encoded text and `?=`.
+/// Decodes the value of `Mcp-Name`: plain, or `=?base64?`, the encoded text and `?=`.
 fn decode_header(value: &str) -> Result<String, Fault> {
     let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else { return Ok(value.to_owned()) };
     let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
@@ -220,7 +220,7 @@ fn decode_header(value: &str) -> Result<String, Fault> {
     })
 }
 
-/// An id as it stands. Others than MCP's strings and numbers are not told apart by all parsers, but null is common.
+/// An id as it appears in the text. Parsers disagree about values other than MCP's strings and numbers, but null is common.
 pub(super) fn id_of(raw: &RawValue) -> Result<Id, Fault> {
     match raw.get().bytes().next() {
         Some(b'"' | b'-' | b'0'..=b'9' | b'n') => Ok(Id::new(raw)),

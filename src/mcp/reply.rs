@@ -1,4 +1,4 @@
-//! What a client is told when its request does not go on.
+//! The response to a client whose request is not forwarded.
 //!
 //! | `--reject-status` | no `MCP-Protocol-Version` | up to 2025-11-25 | from 2026-07-28 |
 //! |---|---|---|---|
@@ -14,10 +14,11 @@
 //!     "data":{"retryAfterSeconds":0.6,"limitType":"perUser","tool":"search"}}}
 //! ```
 //!
-//! `auto` is the default: a plain HTTP client, which does not send `MCP-Protocol-Version`, understands 429, while Python's SDK 1.x loses its
-//! whole session on one HTTP error and raises an error that can be caught on 200. So in such a session every refusal of a request whose id
-//! was read is HTTP 200 with the JSON-RPC error, unless the mode is `429`: 400, 413, 502, 503 and 504 too. A batch is answered with an array, one error for each of its requests. Where nobody awaits an answer (no id), the HTTP status is an error's
-//! in every mode. All replies carry `Retry-After` when waiting helps, and `Cache-Control: no-store`.
+//! `auto` is the default: a plain HTTP client, which does not send `MCP-Protocol-Version`, understands 429, while Python's SDK 1.x loses
+//! its whole session on one HTTP error and raises a catchable error on 200. So in such a session every rejection of a request whose id is
+//! known is HTTP 200 with the JSON-RPC error, unless the mode is `429`: also for 400, 413, 502, 503 and 504. A batch is answered with an
+//! array, one error for each of its requests. If no response is expected (no id), the HTTP status is an error in every mode. All replies
+//! carry `Retry-After` when waiting helps, and `Cache-Control: no-store`.
 
 use std::{fmt, time::Duration};
 
@@ -31,26 +32,26 @@ use super::{
 };
 use crate::limiter::{Denial, Wait};
 
-/// When to come back while the store is away, in seconds.
+/// The retry delay while the store is unavailable, in seconds.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// ToolHive's code for a denial, used up to 2025-11-25. From 2026-07-28 its range belongs to MCP.
 const CODE: i64 = -32029;
-/// Outside of all reserved ranges, and says what it is.
+/// Outside of all reserved ranges, and self-explanatory.
 const CODE_FROM_2026_07_28: i64 = 429;
 /// JSON-RPC's "invalid request".
 const INVALID_REQUEST: i64 = -32600;
 /// JSON-RPC's "internal error".
 const INTERNAL_ERROR: i64 = -32603;
 
-/// A response to send in place of the upstream's.
+/// A response to send instead of the upstream's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    /// The HTTP status of what happened, also where `status` is 200 for the sake of the client's session.
+    /// The HTTP status of the actual outcome, also if `status` is 200 for the client's session.
     pub cause: u16,
-    /// Whether a request with an id awaits it.
+    /// Whether a request with an id expects it.
     pub is_awaited: bool,
     /// Names in lower case.
     pub headers: Vec<(&'static str, String)>,
@@ -58,23 +59,23 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// How calls are turned away: `--reject-status` and `--reject-code`.
+/// How calls are rejected: `--reject-status` and `--reject-code`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DenialForm {
-    /// Over which HTTP status, in which form.
+    /// The HTTP status and the format.
     pub status: RejectStatus,
     /// The JSON-RPC error code; by default -32029 up to 2025-11-25, and 429 from 2026-07-28.
     pub code: Option<i64>,
 }
 
-/// The modes of `--reject-status`; the table is above.
+/// The modes of `--reject-status`, as in the table above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum RejectStatus {
     /// HTTP 200 in sessions up to MCP 2025-11-25, which 429 can end; HTTP 429 for all others, such as plain HTTP clients.
     #[default]
     Auto,
-    /// HTTP 429, as ToolHive.
+    /// HTTP 429, as in ToolHive.
     #[cfg_attr(feature = "cli", value(name = "429"))]
     Always429,
     /// HTTP 200 with a JSON-RPC error.
@@ -85,41 +86,41 @@ pub enum RejectStatus {
 }
 
 impl DenialForm {
-    /// Says which limit denies, and when to come back.
+    /// Reports which limit denies the call, and the retry delay.
     pub fn denied(&self, envelope: &Envelope, denial: &Denial) -> Reply {
         let (wait, message) = match denial.wait {
             Wait::After(wait) => (Some(wait), "Rate limit exceeded"),
             Wait::Never => (None, "Rate limit exceeded: more calls at once than the limit ever allows; send fewer"),
         };
         let limit = denial.limit.to_string();
-        let told = match wait {
+        let text = match wait {
             Some(wait) => format!("Rate limit exceeded ({limit}). Try again in {} s.", seconds(wait)),
             None => format!("Rate limit exceeded ({limit}): it never allows as many calls at once. Send fewer."),
         };
         let data = Data::new(wait, Some(denial.limit.limit_type()), denial.limit.tool.as_deref());
-        self.turn_away(envelope, &Cause { http: 429, code: self.code(envelope.revision), message, told: &told, wait, data })
+        self.turn_away(envelope, &Cause { http: 429, code: self.code(envelope.revision), message, text: &text, wait, data })
     }
 
-    /// Says that nobody can tell: the store is away, and the guard lets nothing pass without it.
+    /// Reports that the limits cannot be checked: the store is unavailable, and the guard rejects calls without it.
     pub fn undecided(&self, envelope: &Envelope) -> Reply {
         let (wait, message) = (Some(STORE_RETRY), "Rate limits cannot be checked at the moment");
-        let told = format!("{message}. Try again in {} s.", seconds(STORE_RETRY));
+        let text = format!("{message}. Try again in {} s.", seconds(STORE_RETRY));
         let data = Data::new(wait, None, None);
-        self.turn_away(envelope, &Cause { http: 503, code: INTERNAL_ERROR, message, told: &told, wait, data })
+        self.turn_away(envelope, &Cause { http: 503, code: INTERNAL_ERROR, message, text: &text, wait, data })
     }
 
     fn code(&self, revision: Revision) -> i64 {
         self.code.unwrap_or(if revision >= Revision::V2026_07_28 { CODE_FROM_2026_07_28 } else { CODE })
     }
 
-    /// A JSON-RPC error for each request of an envelope, about something else than limits: the upstream is down, or slow.
+    /// A JSON-RPC error for each request of an envelope, for reasons other than limits: the upstream is down, or slow.
     pub fn failed(&self, envelope: &Envelope, status: u16, message: &str) -> Reply {
-        let cause = Cause { http: status, code: INTERNAL_ERROR, message, told: "", wait: None, data: None };
+        let cause = Cause { http: status, code: INTERNAL_ERROR, message, text: "", wait: None, data: None };
         let reply = Reply::new(status, None, body_for(envelope, |part| cause.as_error(part.id.as_ref())));
         Reply { is_awaited: envelope.is_awaited(), ..reply }.over_200(self.spares(envelope.declared()))
     }
 
-    /// A refusal of a client's request, whose session has this revision, if it has one.
+    /// Rejects a client's request, whose session has this revision, if it has one.
     pub fn refused(&self, declared: Option<Revision>, refusal: &Refusal) -> Reply {
         refusal.reply().over_200(self.spares(declared))
     }
@@ -144,10 +145,10 @@ impl DenialForm {
 }
 
 impl Reply {
-    /// A JSON-RPC error without an id, for a request that is refused before its body is read, or that has none.
+    /// A JSON-RPC error without an id, for a request that is rejected before its body is read, or that has none.
     ///
-    /// The code says what the status says: -32600 is for what is wrong with the request itself, -32603 for what is wrong here or behind. Who
-    /// may not ask (401, 403) and what is not there (404) have no code of JSON-RPC's, and get their status, which is outside its ranges.
+    /// The code corresponds to the status: -32600 for errors of the request itself, -32603 for errors of the proxy or the server. Missing
+    /// permissions (401, 403) and unknown paths (404) have no JSON-RPC code, and get their status, which is outside its reserved ranges.
     pub fn refused(status: u16, message: &str) -> Self {
         let code = match status {
             401 | 403 | 404 => i64::from(status),
@@ -163,7 +164,7 @@ impl Reply {
         Self { status, cause: status, is_awaited: false, headers, body }
     }
 
-    /// Over HTTP 200, where that is wanted and a JSON-RPC error reaches someone.
+    /// Over HTTP 200, if that is configured and the client expects a JSON-RPC error.
     fn over_200(self, is_wanted: bool) -> Self {
         if is_wanted && self.is_awaited { Self { status: 200, ..self } } else { self }
     }
@@ -171,11 +172,11 @@ impl Reply {
 
 /// A JSON-RPC error of one message.
 pub(super) fn error_reply(status: u16, id: Option<&Id>, code: i64, message: &str) -> Reply {
-    let cause = Cause { http: status, code, message, told: "", wait: None, data: None };
+    let cause = Cause { http: status, code, message, text: "", wait: None, data: None };
     Reply { is_awaited: id.is_some(), ..Reply::new(status, None, to_json(&cause.as_error(id))) }
 }
 
-/// One answer, or for a batch an array with one for each part that awaits one. Where none does, the error stands alone.
+/// One error, or for a batch an array with one for each part that expects a response. If none does, a single error.
 fn body_for<'a>(envelope: &'a Envelope, answer: impl Fn(&'a Part) -> Response<'a>) -> Vec<u8> {
     static NOBODY: Part = Part { tool: None, id: None };
     match &envelope.message {
@@ -187,18 +188,18 @@ fn body_for<'a>(envelope: &'a Envelope, answer: impl Fn(&'a Part) -> Response<'a
     }
 }
 
-/// Cannot fail: no map in it has other keys than names.
+/// Cannot fail: all map keys are strings.
 fn to_json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
 }
 
-/// Why, in the forms in which it may be told.
+/// The reason, in each of the formats.
 struct Cause<'a> {
     http: u16,
     code: i64,
     message: &'a str,
     /// For a model to read.
-    told: &'a str,
+    text: &'a str,
     wait: Option<Duration>,
     data: Option<Data<'a>>,
 }
@@ -210,7 +211,7 @@ impl<'a> Cause<'a> {
     }
 
     fn as_result(&'a self, id: &'a Id, result_type: Option<&'static str>) -> Response<'a> {
-        let content = [TextContent { r#type: "text", text: self.told }];
+        let content = [TextContent { r#type: "text", text: self.text }];
         Response { jsonrpc: "2.0", id: Some(id), error: None, result: Some(ToolResult { result_type, content, is_error: true }) }
     }
 }
@@ -267,7 +268,7 @@ impl<'a> Data<'a> {
     }
 }
 
-/// Seconds as a decimal number, to the microsecond: never in exponent form, which not all that read it by hand expect.
+/// Seconds as a decimal number, to the microsecond, never in exponent notation, which not every reader expects.
 fn seconds(wait: Duration) -> String {
     let us = wait.as_nanos().div_ceil(1000);
     let text = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
@@ -275,7 +276,7 @@ fn seconds(wait: Duration) -> String {
 }
 
 impl RejectStatus {
-    /// As on the command line.
+    /// The name used on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",

@@ -1,10 +1,10 @@
-//! Revisions of MCP, which are dates, and what differs between them here.
+//! Revisions of MCP, which are dates, and the differences that matter here.
 //!
 //! | from | to | |
 //! |---|---|---|
 //! | 2025-03-26 | 2025-03-26 | batches |
-//! | 2025-06-18 | | the revision stands in `MCP-Protocol-Version`; without it, 2025-03-26 is meant |
-//! | 2026-07-28 | | `Mcp-Method` and `Mcp-Name` repeat what is in the body; error codes -32020 to -32099 belong to MCP |
+//! | 2025-06-18 | | `MCP-Protocol-Version` contains the revision; without it, the revision is 2025-03-26 |
+//! | 2026-07-28 | | `Mcp-Method` and `Mcp-Name` repeat parts of the body; error codes -32020 to -32099 belong to MCP |
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// The one with batches, and the one that is meant where none is named.
+    /// The one with batches, and the default if none is named.
     pub const V2025_03_26: Self = Self { year: 2025, month: 3, day: 26 };
     /// Without batches.
     pub const V2025_06_18: Self = Self { year: 2025, month: 6, day: 18 };
@@ -26,7 +26,7 @@ impl Revision {
     /// The first with `Mcp-Method` and `Mcp-Name`.
     pub const V2026_07_28: Self = Self { year: 2026, month: 7, day: 28 };
 
-    /// Reads `YYYY-MM-DD`; `None` for anything else. Revisions that are not known yet are read too.
+    /// Parses `YYYY-MM-DD`; `None` for anything else. Future revisions are accepted too.
     pub fn parse(text: &str) -> Option<Self> {
         let number = |from: usize, to: usize| {
             let digits = text.get(from..to)?;
@@ -43,7 +43,7 @@ impl Revision {
         self == Self::V2025_03_26
     }
 
-    /// Whether headers repeat the method and the name, and have to agree with the body.
+    /// Whether headers repeat the method and the name, and must match the body.
     pub fn has_routing_headers(self) -> bool {
         self >= Self::V2026_07_28
     }

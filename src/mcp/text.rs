@@ -1,17 +1,17 @@
-//! What has to hold of the body's text before it is looked at as JSON: one walk over the bytes, with no recursion.
+//! Checks the body's text before it is parsed as JSON: one pass over the bytes, without recursion.
 
 use memchr::memchr2;
 
 use super::refusal::Fault;
 
-/// How deep arrays and objects may be nested. Python stops at about as many, Node and Go at some thousands. What is read further is skipped over
-/// by a parser that does not recurse; only the few levels in which members are picked use the stack.
+/// The maximum nesting of arrays and objects. Python stops at about the same depth, Node and Go at some thousands. Values are skipped without
+/// recursion; only the few levels in which members are picked use the stack.
 pub(super) const DEEPEST: usize = 1000;
 
 const HIGH: std::ops::RangeInclusive<u32> = 0xD800..=0xDBFF;
 const LOW: std::ops::RangeInclusive<u32> = 0xDC00..=0xDFFF;
 
-/// The body as text: Unicode throughout, no byte order mark, not nested too deep. Whether it is JSON is not asked yet.
+/// The body as text: Unicode throughout, without a byte order mark, not nested too deep. Whether it is JSON is not checked yet.
 pub(super) fn check(body: &[u8]) -> Result<&str, Fault> {
     let text = std::str::from_utf8(body).map_err(|error| Fault::NotUtf8 { at: error.valid_up_to() })?;
     if text.starts_with('\u{feff}') {
@@ -31,9 +31,9 @@ pub(super) fn check(body: &[u8]) -> Result<&str, Fault> {
     Ok(text)
 }
 
-/// Where the string ends whose text begins here: its quote, or the end of the body. Escapes for surrogates have to come in pairs.
+/// The end of the string whose text begins here: its quote, or the end of the body. Escapes for surrogates must come in pairs.
 fn end_of_string(body: &[u8], mut at: usize) -> Result<usize, Fault> {
-    // Where the text goes on after half of a pair, and where that half is.
+    // Where the text continues after half of a pair, and where that half is.
     let mut high: Option<(usize, usize)> = None;
     while let Some(found) = body.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)).map(|distance| at + distance) {
         let is_end = body.get(found) == Some(&b'"');
@@ -51,8 +51,8 @@ fn end_of_string(body: &[u8], mut at: usize) -> Result<usize, Fault> {
     Ok(body.len())
 }
 
-/// The UTF-16 unit of a `\u` escape, of which this is the byte after the backslash; and where the text goes on. Whether other escapes exist
-/// is for the parser.
+/// The UTF-16 unit of a `\u` escape, given the byte after the backslash; and where the text continues. Other escapes are left to the
+/// parser.
 fn escaped_unit(body: &[u8], at: usize) -> (Option<u32>, usize) {
     let digits = body.get(at..at + 5).and_then(|escape| escape.strip_prefix(b"u"));
     let unit = digits.and_then(|digits| digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?)));

@@ -1,4 +1,4 @@
-//! The metrics themselves, as a registry knows them. The table is in the [module](super).
+//! The metrics as registered. The table is in the [module documentation](super).
 
 use std::sync::atomic::AtomicI64;
 
@@ -11,7 +11,7 @@ use super::labels::{CallLabels, DecisionLabels, DenialLabels, ErrorLabels, Serve
 
 /// Seconds: memory decides in less than a microsecond, Redis in some 50, and a guard gives up after 0.1 s by default.
 const LATENCIES: [f64; 13] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
-/// Calls in a script; the most are 256.
+/// Calls in a script; at most 256.
 const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// A histogram for each server.
@@ -34,7 +34,7 @@ pub(super) struct Families {
 }
 
 impl Families {
-    /// Makes them all known to a registry.
+    /// Registers all of them.
     pub(super) fn register(registry: &mut Registry) -> Self {
         let families = Self {
             decisions: Family::default(),
@@ -61,20 +61,20 @@ impl Families {
             "Buckets of decisions: each of an allowed call, the denying one of a rejected call",
             self.decisions.clone(),
         );
-        registry.register("redis_errors", "Calls that the store failed, by kind of trouble", self.redis_errors.clone());
-        registry.register("fail_open", "Calls allowed because the store does not answer", self.fail_open.clone());
+        registry.register("redis_errors", "Calls that the store failed, by kind of error", self.redis_errors.clone());
+        registry.register("fail_open", "Calls allowed because the store is unavailable", self.fail_open.clone());
         let latency = self.check_latency.clone();
         registry.register_with_unit("check_latency", "Time that a call waited for its decision", Unit::Seconds, latency);
     }
 
     fn register_own(&self, registry: &mut Registry) {
-        registry.register("calls", "Calls decided; a batch is one", self.calls.clone());
+        registry.register("calls", "Calls decided; a batch counts as one", self.calls.clone());
         registry.register("denials", "Calls that a limit rejected, or in shadow would have", self.denials.clone());
-        registry.register("undecided", "Calls without a decision, by kind of trouble", self.undecided.clone());
-        registry.register("users_skipped", "Calls without a user, to which limits per user did not apply", self.users_skipped.clone());
+        registry.register("undecided", "Calls without a decision, by kind of error", self.undecided.clone());
+        registry.register("users_skipped", "Calls without a user, to which per-user limits did not apply", self.users_skipped.clone());
         registry.register("batch_size", "Calls that one script in Redis decided", self.batch_size.clone());
         let latency = self.script_latency.clone();
-        registry.register_with_unit("script_latency", "Time from sending a script to its answer", Unit::Seconds, latency);
-        registry.register("store_up", "Whether the store answers (1) or calls are decided without it (0)", self.store_up.clone());
+        registry.register_with_unit("script_latency", "Time from sending a script to its response", Unit::Seconds, latency);
+        registry.register("store_up", "Whether the store is available (1) or calls are decided without it (0)", self.store_up.clone());
     }
 }

@@ -1,4 +1,4 @@
-//! The labels of the limiter's metrics. All are few: servers, limits and words of the code's own, never a user or a key.
+//! The labels of the limiter's metrics. Their values are bounded: servers, limits and keywords, never a user or a key.
 
 use std::{fmt::Write, sync::Arc};
 
@@ -44,23 +44,23 @@ pub(super) struct ErrorLabels {
     pub(super) error_type: &'static str,
 }
 
-/// A limit as a manifest names it: `tools[search].perUser`.
+/// The limit's path in a manifest: `tools[search].perUser`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LimitLabel(pub(super) Limit);
 
-/// Who decided about a bucket, or whether it was left out of the decision.
+/// Who decided about a bucket, or whether it was skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decider {
     Store,
     Cache,
     Local,
     FailOpen,
-    /// The bucket tells and does not deny.
+    /// The bucket is in shadow: it reports but does not deny.
     Shadow,
 }
 
 impl Decider {
-    /// How many there are.
+    /// The number of variants.
     pub(super) const COUNT: usize = Self::Shadow as usize + 1;
 
     pub(super) fn of(draw: &Draw<'_>, source: DecidedBy) -> Self {

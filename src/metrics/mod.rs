@@ -1,36 +1,36 @@
-//! What the limiter does, for Prometheus: ToolHive's metrics by their names and labels, so that its dashboards go on working, and more.
+//! Prometheus metrics of the limiter: ToolHive's metrics with the same names and labels, so that its dashboards keep working, and more.
 //!
-//! # ToolHive's
+//! # ToolHive's metrics
 //!
 //! All have `namespace` and `server`. Other processes may export them too; sum over them.
 //!
 //! | metric | labels | counts |
 //! |---|---|---|
 //! | `toolhive_rate_limit_decisions_total` | `decision`: `allowed`, `rejected`; `scope`: `shared`, `per_user`; `operation_type`: `server`, `tool`; `source` | **buckets**, not calls: each bucket of an allowed call, the one that denied of a rejected call |
-//! | `toolhive_rate_limit_redis_errors_total` | `error_type`: `timeout`, `connection`, `auth`, `other` | calls that the store failed, as its guard tells; none while the guard does not ask |
-//! | `toolhive_rate_limit_fail_open_total` | | calls allowed because the store does not answer |
-//! | `toolhive_rate_limit_check_latency_seconds` | | time that a call waited for its decision, also in vain; without those that `cache` decided |
+//! | `toolhive_rate_limit_redis_errors_total` | `error_type`: `timeout`, `connection`, `auth`, `other` | calls that the store failed, as reported by its guard; none while the guard does not ask |
+//! | `toolhive_rate_limit_fail_open_total` | | calls allowed because the store is unavailable |
+//! | `toolhive_rate_limit_check_latency_seconds` | | time that a call waited for its decision, including failed ones; without those that `cache` decided |
 //!
-//! `source` is tollgate's: `store` (asked for this call), `cache` (a denial that was certain from an earlier answer), `local` (buckets in this
-//! process, while the store is away), `fail_open` (nobody: ToolHive does not count these), and `shadow` for buckets that are not enforced,
-//! whose `rejected` are calls that were allowed all the same.
+//! `source` is specific to tollgate: `store` (asked for this call), `cache` (a denial that was certain from an earlier response), `local`
+//! (buckets in this process, while the store is unavailable), `fail_open` (no one: ToolHive does not count these), and `shadow` for buckets
+//! that are not enforced, whose `rejected` are calls that were allowed all the same.
 //!
-//! # tollgate's
+//! # tollgate's metrics
 //!
 //! | metric | labels | |
 //! |---|---|---|
-//! | `tollgate_rate_limit_calls_total` | `namespace`, `server`, `decision`, `source` | calls decided; a batch is one. Calls that no limit counts are not there |
+//! | `tollgate_rate_limit_calls_total` | `namespace`, `server`, `decision`, `source` | calls decided; a batch counts as one. Calls that no limit counts are not included |
 //! | `tollgate_rate_limit_denials_total` | `namespace`, `server`, `limit`, `source` | which limit rejected, as a path in the manifest: `tools[search].perUser`; in shadow, would have |
-//! | `tollgate_rate_limit_undecided_total` | `namespace`, `server`, `error_type`: ToolHive's, and `bucket` | calls without a decision: the store failed and calls are refused then, or what one key holds is no bucket |
-//! | `tollgate_rate_limit_users_skipped_total` | `namespace`, `server` | calls without a verified user, to which limits per user did not apply |
+//! | `tollgate_rate_limit_undecided_total` | `namespace`, `server`, `error_type`: ToolHive's, and `bucket` | calls without a decision: the store failed and calls are rejected then, or a key does not hold a bucket |
+//! | `tollgate_rate_limit_users_skipped_total` | `namespace`, `server` | calls without a verified user, to which per-user limits did not apply |
 //! | `tollgate_rate_limit_batch_size` | | histogram: calls decided by one script in Redis |
-//! | `tollgate_rate_limit_script_latency_seconds` | | histogram: from sending a script to its answer |
+//! | `tollgate_rate_limit_script_latency_seconds` | | histogram: from sending a script to its response |
 //! | `tollgate_rate_limit_store_up` | | 1, or 0 while calls are decided without the store |
 //!
-//! The share of calls that are denied is `tollgate_rate_limit_calls_total{decision="rejected"}` over all of them; ToolHive's counter cannot
-//! tell it. The share that a limit in shadow would deny is its `tollgate_rate_limit_denials_total{source="shadow"}` over the same.
+//! The share of calls that are denied is `tollgate_rate_limit_calls_total{decision="rejected"}` over all of them; it cannot be derived from
+//! ToolHive's counter. The share that a shadow limit would deny is its `tollgate_rate_limit_denials_total{source="shadow"}` over the same.
 //!
-//! Labels are words of the code, servers, and limits as manifests name them. No label holds a user, a key, or a tool that has no limit.
+//! Label values are keywords, servers, and limits as named in manifests. No label contains a user, a key, or a tool without a limit.
 //!
 //! # An example
 //!
@@ -71,17 +71,17 @@ pub use prometheus_client::{encoding::text::encode, registry::Registry};
 use self::{families::Families, server::Server};
 use crate::limiter::{DecidedBy, Observer, Plan, ServerId, StoreAnswer, StoreError};
 
-/// Counts what it is told. One for all servers of a process: give the same to [`Observed`](crate::stores::Observed), to the guard and to
-/// the store in Redis.
+/// Counts observed events. One for all servers of a process: pass the same one to [`Observed`](crate::stores::Observed), to the guard and
+/// to the store in Redis.
 #[derive(Debug)]
 pub struct Metrics {
     families: Families,
-    /// Read at each call, changed when a server's first call comes.
+    /// Read on each call, changed on a server's first call.
     servers: ArcSwap<HashMap<ServerId, Arc<Server>, RandomState>>,
 }
 
 impl Metrics {
-    /// Metrics in a registry, which should have no prefix of its own.
+    /// Registers the metrics; the registry should not have a prefix of its own.
     pub fn register(registry: &mut Registry) -> Self {
         Self { families: Families::register(registry), servers: ArcSwap::default() }
     }

@@ -1,4 +1,4 @@
-//! What is counted of one server. Series that every call needs are looked up once and kept: counting a call is a few additions.
+//! The metrics of one server. Series that every call needs are looked up once and cached: counting a call is a few additions.
 
 use std::sync::{Arc, OnceLock};
 
@@ -24,7 +24,7 @@ pub(super) struct Server {
     pub(super) check_latency: Histogram,
     pub(super) users_skipped: Counter,
     fail_open: Counter,
-    /// By decision, decider, scope and operation type; made when first counted.
+    /// By decision, decider, scope and operation type; created when first counted.
     decisions: [OnceLock<Counter>; 8 * Decider::COUNT],
     /// By decision and decider.
     calls: [OnceLock<Counter>; 2 * Decider::COUNT],
@@ -52,7 +52,7 @@ impl Server {
         }
     }
 
-    /// Counts a decision: as ToolHive, each bucket of a call that was allowed, and the one bucket that denied.
+    /// Counts a decision, as ToolHive does: each bucket of an allowed call, and the one bucket that denied.
     pub(super) fn decided(&self, plan: &Plan<'_>, answer: &StoreAnswer, families: &Families) {
         let source = answer.source;
         match answer.verdict {
@@ -62,7 +62,7 @@ impl Server {
             }
             Verdict::Allowed { shadow, .. } => {
                 self.call(Decision::Allowed, source, families);
-                // When a limit in shadow would have denied, no bucket in shadow was drawn on.
+                // If a shadow limit would have denied, no shadow bucket was drawn on.
                 for draw in plan.draws().iter().filter(|draw| draw.enforced() || shadow.is_none()) {
                     self.bucket(Decision::Allowed, draw, source, families);
                 }

@@ -1,4 +1,4 @@
-//! What a request calls, and who calls.
+//! Which tools a request calls, and for whom.
 
 use std::future::{Future, ready};
 
@@ -13,47 +13,47 @@ pub struct Calls {
     pub(super) user: Option<String>,
 }
 
-/// What is to be done about a request.
+/// How to handle a request.
 #[derive(Debug)]
 pub enum Classified<B, T> {
     /// No limit counts it.
     Pass(Request<B>),
-    /// It goes on if these calls may.
+    /// It is forwarded if the limits allow these calls.
     Counted {
         /// The request.
         request: Request<B>,
-        /// What it takes.
+        /// The calls it makes.
         calls: Calls,
-        /// What a response needs to know of the request.
+        /// What a response needs to know about the request.
         context: T,
     },
-    /// It goes nowhere, whatever the limits say.
+    /// It is rejected, whatever the limits are.
     Refused(Response<Full<Bytes>>),
 }
 
-/// Tells what requests call. A closure from `&Request<B>` to `Option<Calls>` does, where the body need not be read.
+/// Classifies requests. A closure from `&Request<B>` to `Option<Calls>` implements this, if the body need not be read.
 pub trait Classify<B> {
-    /// The body that the service gets: `B` itself, or what is left of it after reading.
+    /// The body that the service receives: `B` itself, or a body rebuilt after reading.
     type Body;
-    /// What a response needs to know of a request, such as its id.
+    /// What a response needs to know about a request, such as its id.
     type Context: Send + Sync;
 
-    /// Takes a request in, and gives it back unless it is refused. Dropped when the client goes.
+    /// Takes the request, and returns it unless it is rejected. Dropped when the client disconnects.
     fn classify(&self, request: Request<B>) -> impl Future<Output = Classified<Self::Body, Self::Context>> + Send;
 }
 
 impl Calls {
-    /// One call of a tool, by nobody known.
+    /// One call of a tool, by an anonymous caller.
     pub fn of(tool: impl Into<String>) -> Self {
         Self { tools: vec![tool.into()], user: None }
     }
 
-    /// Several at once. Of none, nothing is counted.
+    /// Several calls at once. An empty list is not counted.
     pub fn batch<T: Into<String>>(tools: impl IntoIterator<Item = T>) -> Self {
         Self { tools: tools.into_iter().map(Into::into).collect(), user: None }
     }
 
-    /// The same calls by a verified user. Never a claim that nobody checked: it would choose whose tokens are taken.
+    /// The same calls by a verified user. Never pass an unverified claim: it would choose whose tokens are taken.
     #[must_use]
     pub fn by(self, user: Option<String>) -> Self {
         Self { user, ..self }

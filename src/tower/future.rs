@@ -1,4 +1,4 @@
-//! The future of a response: first the decision, then, if the request may go on, the inner service's.
+//! The response future: first the decision, then, if the request is allowed, the inner service's future.
 
 use std::{
     fmt,
@@ -17,11 +17,11 @@ use tower_service::Service;
 use super::Body;
 use crate::mcp::http::Fields;
 
-/// A request to go on with and header fields for its response, or a response in its place. Boxed, since the store's own future has no name.
+/// The request to forward and headers for its response, or a response to send instead. Boxed, since the store's own future cannot be named.
 type Deciding<B> = Pin<Box<dyn Future<Output = Result<(Request<B>, Fields), Response<Full<Bytes>>>> + Send>>;
 
 pin_project! {
-    /// The response of a [`McpLimit`](super::McpLimit).
+    /// The response future of a [`McpLimit`](super::McpLimit).
     pub struct ResponseFuture<I, F, B> {
         #[pin]
         state: State<I, F, B>,

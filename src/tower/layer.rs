@@ -1,4 +1,4 @@
-//! The layer: what is shared by all services that it wraps.
+//! The layer: the state shared by all services that it wraps.
 
 use std::{fmt, sync::Arc};
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Puts a limiter around services.
+/// Applies a limiter to services.
 pub struct McpLimitLayer<S, C, R = DenialForm> {
     gate: Arc<Gate<S, C, R>>,
 }
@@ -33,14 +33,14 @@ pub(super) struct Gate<S, C, R> {
 }
 
 impl<S, C> McpLimitLayer<S, C> {
-    /// Requests are told apart by `classifier`, and denied as MCP does by default ([`DenialForm`]).
+    /// `classifier` determines the calls of a request; denials have MCP's default format ([`DenialForm`]).
     pub fn new(limiter: Arc<Limiter<S>>, classifier: C) -> Self {
         Self::with_responder(limiter, classifier, DenialForm::default())
     }
 }
 
 impl<S, C, R> McpLimitLayer<S, C, R> {
-    /// The same with other responses: a [`DenialForm`] with other settings, [`Plain`](super::Plain), or an own [`Respond`].
+    /// The same with other responses: a [`DenialForm`] with other settings, [`Plain`](super::Plain), or your own [`Respond`].
     pub fn with_responder(limiter: Arc<Limiter<S>>, classifier: C, responder: R) -> Self {
         Self { gate: Arc::new(Gate { limiter, classifier, responder, rate_limit_fields: false }) }
     }
@@ -78,7 +78,7 @@ impl<S, C, R> fmt::Debug for McpLimitLayer<S, C, R> {
 }
 
 impl<S: Store, C, R> Gate<S, C, R> {
-    /// The request to go on with and the header fields for its response, or what is answered in its place.
+    /// The request to forward and the headers for its response, or the response to send instead.
     pub(super) async fn admit<B>(&self, request: Request<B>) -> Result<(Request<C::Body>, Fields), Response<Full<bytes::Bytes>>>
     where
         C: Classify<B>,

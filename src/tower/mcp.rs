@@ -1,4 +1,4 @@
-//! MCP over HTTP: the body of a POST is read whole, told apart, and passed on byte for byte.
+//! MCP over HTTP: the body of a POST is read whole, classified, and forwarded byte for byte.
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header::ALLOW, request::Parts};
@@ -14,10 +14,10 @@ use crate::mcp::{
     http::{ALLOWED, Role, declared, headers},
 };
 
-/// How much of a body is read unless told otherwise: 4 MiB.
+/// The default limit for a body: 4 MiB.
 pub const MOST_BYTES: usize = 4 << 20;
 
-/// Tells what an MCP client's requests call.
+/// Classifies the requests of MCP clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Mcp<U = fn(&Parts) -> Option<String>> {
     reader: Reader,
@@ -27,32 +27,33 @@ pub struct Mcp<U = fn(&Parts) -> Option<String>> {
 }
 
 impl Default for Mcp {
-    /// For any server; callers are not told apart.
+    /// For any server, with anonymous callers.
     fn default() -> Self {
         Self { reader: Reader::default(), denial_form: DenialForm::default(), most_bytes: MOST_BYTES, user: |_| None }
     }
 }
 
 impl<U> Mcp<U> {
-    /// Who is calling: a verified user, as an outer layer left it in the request's extensions. `None` is nobody: limits per user are left out.
+    /// Sets how to identify the caller: a verified user, as an outer layer left it in the request's extensions. `None` is an anonymous
+    /// caller: per-user limits are skipped.
     #[must_use]
     pub fn by<V: Fn(&Parts) -> Option<String>>(self, user: V) -> Mcp<V> {
         Mcp { reader: self.reader, denial_form: self.denial_form, most_bytes: self.most_bytes, user }
     }
 
-    /// How bodies are read.
+    /// Sets how bodies are read.
     #[must_use]
     pub fn reader(self, reader: Reader) -> Self {
         Self { reader, ..self }
     }
 
-    /// How requests that are no messages are answered: over HTTP 200 where a session would not survive an error, and its request's id is known.
+    /// Sets how invalid requests are answered: over HTTP 200 if a session would not survive an error and the request's id is known.
     #[must_use]
     pub fn denial_form(self, denial_form: DenialForm) -> Self {
         Self { denial_form, ..self }
     }
 
-    /// How large a body may be; a larger one is answered with HTTP 413.
+    /// Sets the maximum size of a body; a larger one is answered with HTTP 413.
     #[must_use]
     pub fn most_bytes(self, most_bytes: usize) -> Self {
         Self { most_bytes, ..self }
@@ -108,7 +109,7 @@ where
     B: HttpBody,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    // What is announced need not be waited for.
+    // A body that announces too large a size is rejected without being read.
     if body.size_hint().lower() > most_bytes as u64 {
         return Err(Fault::TooLarge { limit: most_bytes });
     }

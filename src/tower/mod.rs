@@ -1,4 +1,4 @@
-//! The limiter around any tower service: requests that call tools are decided before the service sees them.
+//! Rate limiting for any tower service: requests that call tools are decided before they reach the service.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -12,7 +12,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 //! # let policy = Policy::new(&ServerId::new("default", "search"), &Limits::new().per_user(Bucket::per_hour(2)));
-//! /// Who signed in, as an outer layer left it after verifying.
+//! /// The signed-in user, as an outer layer left it after verifying.
 //! #[derive(Clone)]
 //! struct User(String);
 //!
@@ -39,36 +39,36 @@
 //! # }
 //! ```
 //!
-//! # What becomes of a request
+//! # How a request is handled
 //!
-//! | the [`Classify`] says | and the limiter | then |
+//! | the [`Classify`] returns | and the limiter | then |
 //! |---|---|---|
-//! | [`Classified::Pass`] | is not asked | it goes on |
-//! | [`Classified::Counted`] | allows it | it goes on, with the [`Decision`](crate::limiter::Decision) among its extensions |
+//! | [`Classified::Pass`] | is not asked | the request is forwarded |
+//! | [`Classified::Counted`] | allows it | the request is forwarded, with the [`Decision`](crate::limiter::Decision) among its extensions |
 //! | | denies it | [`Respond::denied`]; the [`Denial`](crate::limiter::Denial) is among the response's extensions |
-//! | | cannot decide (the store failed, and no [`Guard`](crate::stores) lets calls pass) | [`Respond::undecided`] |
+//! | | cannot decide (the store failed, and no [`Guard`](crate::stores) allows calls then) | [`Respond::undecided`] |
 //! | [`Classified::Refused`] | is not asked | this response |
 //!
-//! The service's own responses and errors pass unchanged; its body is streamed. Backpressure is the service's: it is ready before a request
-//! is taken, and that same instance gets the request. A request that is dropped while it is decided never reaches the service, though its
-//! tokens may be gone.
+//! The service's own responses and errors pass unchanged; its body is streamed. Backpressure is the service's: it is polled ready before a
+//! request is accepted, and the same instance gets the request. A request that is dropped while it is being decided never reaches the
+//! service, though its tokens may have been taken.
 //!
-//! # Telling what a request calls
+//! # Determining what a request calls
 //!
-//! [`Mcp`] reads MCP over HTTP, and with it denials are JSON-RPC errors, as [`DenialForm`](crate::mcp::DenialForm) says. To tell the calls, it
-//! reads the body of each POST whole, up to a [limit](Mcp::most_bytes), before the service has it: put a timeout outside of this layer if
-//! clients may be slow on purpose. Other requests are not touched. Put the layer on the MCP route only.
+//! [`Mcp`] reads MCP over HTTP, and with it denials are JSON-RPC errors, as described at [`DenialForm`](crate::mcp::DenialForm). To
+//! determine the calls, it reads the body of each POST whole, up to a [limit](Mcp::most_bytes), before the service gets it: put a timeout
+//! outside of this layer if clients may be slow on purpose. Other requests are not touched. Apply the layer to the MCP route only.
 //!
-//! Where a request's head is enough (gRPC, a path), a closure from `&Request<B>` to `Option<`[`Calls`]`>` is a [`Classify`] too, with
-//! [`Plain`] for its responses. What neither does, an own [`Classify`] may: it is given the request with its body, and may take its time.
+//! If a request's head is enough (gRPC, a path), a closure from `&Request<B>` to `Option<`[`Calls`]`>` is a [`Classify`] too, with
+//! [`Plain`] for its responses. For anything else, write your own [`Classify`]: it receives the request with its body, and is asynchronous.
 //!
 //! # Files
 //!
-//! | file | what lives there |
+//! | file | contents |
 //! |---|---|
-//! | [`classify`] | the port: what a request calls, and who calls |
-//! | [`mcp`] | MCP over HTTP as an answer to that |
-//! | [`response`] | the port: what a denied client is told |
+//! | [`classify`] | the port: which tools a request calls, and for whom |
+//! | [`mcp`] | its implementation for MCP over HTTP |
+//! | [`response`] | the port: the response to a denied client |
 //! | `layer`, `service`, `future` | as in every tower layer |
 
 pub mod classify;
@@ -85,5 +85,5 @@ pub use mcp::Mcp;
 pub use response::{Plain, Respond};
 pub use service::McpLimit;
 
-/// A body made here, or somebody else's as it was.
+/// A body made by this layer, or the inner service's body.
 pub type Body<B> = http_body_util::Either<http_body_util::Full<bytes::Bytes>, B>;

@@ -1,4 +1,4 @@
-//! What a client is told whose calls do not go on.
+//! The responses to clients whose calls are not forwarded.
 
 use bytes::Bytes;
 use http::{
@@ -12,16 +12,16 @@ use crate::{
     mcp::{DenialForm, Envelope},
 };
 
-/// Turns denials into responses, given what the classifier knows of the request.
+/// Turns denials into responses, given what the classifier knows about the request.
 pub trait Respond<T> {
     /// A limit denies the calls.
     fn denied(&self, context: &T, denial: &Denial) -> Response<Full<Bytes>>;
 
-    /// Nobody can tell whether they may go on. The error is for logs: it may name the store's address.
+    /// The store failed to decide. The error is for logs: it may contain the store's address.
     fn undecided(&self, context: &T, error: &StoreError) -> Response<Full<Bytes>>;
 }
 
-/// As MCP says it.
+/// MCP's format.
 impl Respond<Envelope> for DenialForm {
     fn denied(&self, envelope: &Envelope, denial: &Denial) -> Response<Full<Bytes>> {
         DenialForm::denied(self, envelope, denial).into()
@@ -32,7 +32,7 @@ impl Respond<Envelope> for DenialForm {
     }
 }
 
-/// As HTTP says it: 429 or 503, `Retry-After`, and a line of text.
+/// Plain HTTP: 429 or 503, `Retry-After`, and a line of text.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 

@@ -1,4 +1,4 @@
-//! The service: takes a request, and lets it reach the inner one if it may.
+//! The service: takes a request, and forwards it to the inner service if allowed.
 
 use std::{
     fmt, mem,
@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::{Body, classify::Classify, future::ResponseFuture, layer::Gate, response::Respond};
 use crate::limiter::Store;
 
-/// A service behind a limiter. Made by [`McpLimitLayer`](super::McpLimitLayer).
+/// A service behind a limiter, created by [`McpLimitLayer`](super::McpLimitLayer).
 pub struct McpLimit<I, S, C, R> {
     inner: I,
     gate: Arc<Gate<S, C, R>>,
@@ -42,7 +42,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The instance that was polled ready is the one to call; a clone of it need not be ready.
+        // Call the instance that was polled ready; a clone of it need not be ready.
         let clone = self.inner.clone();
         let ready = mem::replace(&mut self.inner, clone);
         let gate = Arc::clone(&self.gate);

@@ -144,8 +144,8 @@ pub const TEXTS: &[(&str, Is)] = &[
         Calling(&["a", "b"]),
     ),
     (r#"[{"jsonrpc":"2.0","method":"notifications/cancelled"}]"#, PASSES),
-    ("[]", Refused(-32600, "a batch of nothing")),
-    (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},[]]"#, Refused(-32600, "it is no object")),
+    ("[]", Refused(-32600, "the batch is empty")),
+    (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},[]]"#, Refused(-32600, "it is not an object")),
     (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}]"#, METHOD),
     (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},]"#, NOT_JSON),
     // Twice, or in another case: each of these is a call to one parser and none to another.
@@ -182,9 +182,9 @@ pub const TEXTS: &[(&str, Is)] = &[
     (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search\u0000x"}}"#, Refused(-32600, "params.name contains a NUL")),
     // JSON that is no JSON-RPC.
     ("{}", Refused(-32600, r#"send "jsonrpc": "2.0""#)),
-    ("null", Refused(-32600, "it is no object")),
-    ("\"tools/call\"", Refused(-32600, "it is no object")),
-    ("17", Refused(-32600, "it is no object")),
+    ("null", Refused(-32600, "it is not an object")),
+    ("\"tools/call\"", Refused(-32600, "it is not an object")),
+    ("17", Refused(-32600, "it is not an object")),
     (r#"{"id":1,"method":"tools/call","params":{"name":"search"}}"#, Refused(-32600, r#"send "jsonrpc": "2.0""#)),
     (r#"{"jsonrpc":"1.0","id":1,"method":"tools/call","params":{"name":"search"}}"#, Refused(-32600, r#"send "jsonrpc": "2.0""#)),
     (r#"{"jsonrpc":2.0,"id":1,"method":"tools/call","params":{"name":"search"}}"#, Refused(-32600, r#"send "jsonrpc": "2.0""#)),

@@ -146,12 +146,13 @@ fn a_server_without_an_optimizer_may_have_a_tool_of_that_name() {
 #[test]
 fn a_refusal_is_a_json_rpc_error_with_the_id_where_that_is_certain() {
     let reply = refused(&headers(None), r#"{"jsonrpc":"2.0","id":1.50,"method":"tools/call"}"#).reply();
-    let body = r#"{"jsonrpc":"2.0","id":1.50,"error":{"code":-32602,"message":"the tool to call cannot be told: params.name is missing"}}"#;
+    let body =
+        r#"{"jsonrpc":"2.0","id":1.50,"error":{"code":-32602,"message":"cannot determine the tool to call: params.name is missing"}}"#;
     let headers_sent = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
     let wanted = Reply { status: 400, cause: 400, is_awaited: true, headers: headers_sent, body: body.as_bytes().to_vec() };
     assert_eq!(reply, wanted);
     let reply = refused(&headers(None), r#"{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}"#).reply();
-    let body = r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"\"method\" could be read as \"method\"; send \"method\" once and spelled so"}}"#;
+    let body = r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"\"method\" could be read as \"method\"; send \"method\" once, spelled exactly so"}}"#;
     assert_eq!(String::from_utf8_lossy(&reply.body), body);
 }
 

@@ -89,7 +89,7 @@ async fn a_path_that_is_named_passes_and_messages_do_not() {
     let passed = upstream.seen().len();
     for body in [call(2, "search"), format!("[{}]", call(2, "search")), "{\"METHOD\": 1}".to_owned()] {
         let answer = send(&proxy, request("POST", "/register", &[], body)).await;
-        assert_refused(&answer, 400, "this path takes no JSON-RPC messages; send them to the MCP endpoint");
+        assert_refused(&answer, 400, "this path does not accept JSON-RPC messages; send them to the MCP endpoint");
     }
     assert_refused(&send(&proxy, request("POST", "/register", &[("content-encoding", "gzip")], "x")).await, 415, "send the body as it is");
     assert_refused(&send(&proxy, request("PROPFIND", "/register", &[], "")).await, 405, "send POST, GET or DELETE");

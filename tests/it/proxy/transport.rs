@@ -91,7 +91,7 @@ async fn batches_are_charged_whole_or_not_at_all() {
     assert_passed(&ask(&proxy, &[], call(5, "search")).await, "search");
     assert_eq!(upstream.seen().len(), 2, "the denied batch took nothing and went nowhere");
     let headers = [("mcp-protocol-version", "2025-06-18")];
-    assert_refused(&ask(&proxy, &headers, batch(&[6])).await, 400, "revision 2025-06-18 has no batches");
+    assert_refused(&ask(&proxy, &headers, batch(&[6])).await, 400, "revision 2025-06-18 does not support batches");
 }
 
 #[tokio::test]

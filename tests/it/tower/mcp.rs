@@ -169,7 +169,7 @@ async fn a_body_that_breaks_off_is_no_call() {
     let parts = [Ok(Frame::data(Bytes::from(call("search")))), Err(io::Error::from(io::ErrorKind::ConnectionReset))];
     let response = ask(&limiter(10), post("").map(|_| StreamBody::new(stream::iter(parts)))).await;
     assert_eq!(response.status(), 400);
-    assert_eq!(json_of(response).await["error"]["message"], "the body broke off; send all of it");
+    assert_eq!(json_of(response).await["error"]["message"], "the body is incomplete; send all of it");
 }
 
 #[tokio::test]
