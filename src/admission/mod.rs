@@ -1,15 +1,15 @@
-//! The admission review: bytes in, review out, whatever the bytes are.
+//! Admission reviews: bytes in, review out, whatever the bytes are.
 //!
-//! Pure and total: no IO, no clock, no panic. [`review`] answers HTTP 200 with a verdict for everything that is an AdmissionReview, however
-//! wrong the object in it; only bytes that are none get a 400, since the API server could not read an answer to them anyway.
+//! Pure and total: no IO, no clock, no panic. [`review`] responds with HTTP 200 and a verdict to every AdmissionReview, however broken the
+//! object in it; only other bytes get a 400, since the API server could not use a verdict anyway.
 //!
-//! `/mutate` renames `shared` and never refuses; `/validate` judges by the rule table and never changes anything. Both give the same
-//! answer for a dry run.
+//! `/mutate` renames `shared` and never rejects; `/validate` applies the rule table and never changes anything. Both respond identically to
+//! a dry run.
 
+mod decoded;
+mod recovered_uid;
 mod request;
 mod response;
-mod salvage;
-mod seen;
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// As in the path, without the slash.
+    /// The path, without the slash.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mutate => "mutate",
@@ -47,21 +47,21 @@ impl Hook {
     }
 }
 
-/// What is known around a review.
+/// The facts that a review depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// What is done about `shared`, and what is known of the operator that reads it.
+    /// The policy for `shared`, and what is known of the operator that reads it.
     pub policy: AliasPolicy,
-    /// What the installed CRDs know.
+    /// The fields that the installed CRDs have.
     pub schema: &'a Schema,
-    /// Where referenced objects are looked up, with cluster access.
+    /// Where to look up referenced objects, with cluster access.
     pub references: Option<&'a dyn References>,
 }
 
-/// The answer to a call, and what to log and count of it.
+/// The response to a review, and what to log and count.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// 200, or 400 for what is no AdmissionReview.
+    /// 200, or 400 if the body is not an AdmissionReview.
     pub status: u16,
     /// JSON for 200, plain text for 400.
     pub body: Vec<u8>,
@@ -69,20 +69,20 @@ pub struct Answer {
     pub record: Record,
 }
 
-/// What happened, in words that are safe to log and few enough to count by.
+/// What happened, in terms that are safe to log and bounded enough to count by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// `CREATE`, `UPDATE`, `DELETE`, `CONNECT`, or empty for anything else.
     pub operation: &'static str,
-    /// The name of the kind, or empty for one that is not ours.
+    /// The name of the kind, or empty for other kinds.
     pub kind: &'static str,
     /// The outcome.
     pub verdict: Ending,
     /// The object's namespace.
     pub namespace: String,
-    /// The object's name; empty while the API server has not made one up yet.
+    /// The object's name; empty if the API server has not generated one yet.
     pub name: String,
-    /// Whether nothing will be stored.
+    /// Whether this is a dry run.
     pub dry_run: bool,
     /// Ids and levels of the rules that fired, each once.
     pub rules: BTreeSet<(&'static str, bool)>,
@@ -90,22 +90,22 @@ pub struct Record {
     pub alias: Vec<Case>,
 }
 
-/// How a review ended.
+/// The outcome of a review.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Ending {
-    /// Allowed as it is.
+    /// Allowed unchanged.
     #[default]
     Allowed,
     /// Allowed, with a patch.
     Patched,
-    /// Refused.
+    /// Rejected.
     Denied,
-    /// Not to be read.
+    /// Undecodable.
     Malformed,
 }
 
 impl Ending {
-    /// As in logs and metrics.
+    /// The name in logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
@@ -116,12 +116,12 @@ impl Ending {
     }
 }
 
-/// Answers one call.
+/// Answers one review.
 ///
 /// ```
 /// use tollgate::{admission::{Facts, Hook, review}, model::{alias::AliasPolicy, schema::Schema}};
 ///
-/// let schema = Schema::told(true);
+/// let schema = Schema::assuming(true);
 /// let facts = Facts { policy: AliasPolicy::default(), schema: &schema, references: None };
 /// let body = br#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
 ///     "uid": "42", "operation": "CREATE",
@@ -190,7 +190,7 @@ fn judge(hook: Hook, incoming: &Incoming, facts: &Facts<'_>) -> Answer {
     }
 }
 
-/// The kind, when the call is one that is judged at all: a write of a whole object of ours.
+/// The kind, if the request is one that is checked at all: a write of a whole object of a known kind.
 fn relevant_kind(incoming: &Incoming) -> Option<Kind> {
     let writes = matches!(incoming.operation.as_str(), "CREATE" | "UPDATE");
     let whole = incoming.sub_resource.is_empty();
@@ -212,15 +212,15 @@ fn violations(request: &Request<'_>, plan: &AliasPlan, facts: &Facts<'_>) -> Vec
 
 fn mutation(plan: AliasPlan) -> Verdict {
     Verdict {
-        warnings: plan.outcomes.iter().filter_map(told_after_mutation).collect(),
+        warnings: plan.outcomes.iter().filter_map(mutation_warning).collect(),
         alias: plan.outcomes.iter().map(|outcome| outcome.case.id()).collect(),
         patch: plan.edits,
         ..Verdict::default()
     }
 }
 
-/// What a user is told about a location that was changed. Of a `shared` that stays, the validating webhook tells.
-fn told_after_mutation(outcome: &Outcome) -> Option<String> {
+/// The warning about a location that was changed. The validating webhook reports a remaining `shared`.
+fn mutation_warning(outcome: &Outcome) -> Option<String> {
     let path = &outcome.path;
     match outcome.fate {
         Fate::Renamed(because) => Some(format!("TG101 {path}.shared: deprecated, renamed to global{because}; write global")),
@@ -229,8 +229,8 @@ fn told_after_mutation(outcome: &Outcome) -> Option<String> {
             Some(format!("TG101 {path}.shared: put back beside global{because}; remove both names to remove the limit"))
         }
         Fate::Removed(name) => {
-            let (left, dropped) = if name == ScopeKey::Shared { ("shared", "global") } else { ("global", "shared") };
-            Some(format!("TG101 {path}.{left}: removed, as {dropped} was dropped from the manifest"))
+            let (kept, dropped) = if name == ScopeKey::Shared { ("shared", "global") } else { ("global", "shared") };
+            Some(format!("TG101 {path}.{kept}: removed, as {dropped} was dropped from the manifest"))
         }
         Fate::Completed | Fate::Kept(_) => None,
     }
@@ -250,11 +250,11 @@ fn respond(hook: Hook, incoming: &Incoming, verdict: Verdict, record: Record) ->
     Answer { status: 200, body: response::encode(hook, &incoming.uid, verdict), record }
 }
 
-/// A review that cannot be judged: refused by the webhook that enforces, waved through by the one that only corrects.
+/// A review that cannot be checked: rejected by the webhook that enforces, allowed by the one that only corrects.
 fn malformed(hook: Hook, uid: &str, why: &str, record: Record) -> Answer {
     let verdict = match hook {
         Hook::Validate => Verdict { denial: Some(response::Status::bad_request(why)), ..Verdict::default() },
-        Hook::Mutate => Verdict { warnings: vec![format!("tollgate left this object alone: {why}")], ..Verdict::default() },
+        Hook::Mutate => Verdict { warnings: vec![format!("tollgate did not process this object: {why}")], ..Verdict::default() },
     };
     Answer { status: 200, body: response::encode(hook, uid, verdict), record }
 }

@@ -1,4 +1,4 @@
-//! The request of an AdmissionReview (`admission.k8s.io/v1`), as far as it is looked at.
+//! The request of an AdmissionReview (`admission.k8s.io/v1`), as far as it is used.
 
 use serde::{
     Deserialize,
@@ -6,18 +6,18 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 
-use super::{Record, salvage, seen::Seen};
+use super::{Record, decoded::Decoded, recovered_uid};
 
-/// Why there is nothing to judge.
+/// Why a review cannot be checked.
 #[derive(Debug)]
 pub(super) enum Unreadable {
-    /// Not an AdmissionReview of the version we speak, or one that no answer can be given to.
+    /// Not an AdmissionReview of a supported version, or one that cannot be answered.
     NoReview(String),
     /// An AdmissionReview with a uid, whose request cannot be decoded.
     Request { uid: String, why: String },
 }
 
-/// An AdmissionReview on the wire, with as much of its objects as `O` takes.
+/// An AdmissionReview on the wire, with as much of its objects as `O` decodes.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", bound = "O: Deserialize<'de> + Default")]
 struct Review<O> {
@@ -42,7 +42,7 @@ pub(super) struct Incoming<O = Value> {
     pub(super) old_object: O,
     dry_run: Option<bool>,
     options: Value,
-    /// Whether the object waits for its finalizers, and the request leaves its spec as it is.
+    /// Whether the object is being deleted, and the request leaves its spec unchanged.
     #[serde(skip)]
     pub(super) is_only_leaving: bool,
 }
@@ -57,10 +57,10 @@ pub(super) struct GroupVersionKind {
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 
-/// Decodes what is looked at. Of an object on its way out nothing is, as long as its spec stays: that the last finalizer goes may not depend
-/// on whether an old spec can be read.
+/// Decodes what is used. Nothing is decoded of an object that is being deleted, as long as its spec is unchanged: removing the last
+/// finalizer must not depend on whether an old spec can be decoded.
 pub(super) fn decode(body: &[u8]) -> Result<Incoming, Unreadable> {
-    let incoming = decode_as::<Seen>(body);
+    let incoming = decode_as::<Decoded>(body);
     if incoming.as_ref().is_ok_and(|incoming| !incoming.is_leaving()) {
         return incoming;
     }
@@ -71,7 +71,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Incoming, Unreadable> {
     }
 }
 
-/// As much of an object as tells whether it is on its way out, and unchanged. Texts are compared, and decoded only where they differ.
+/// As much of an object as shows whether it is being deleted and unchanged. Texts are compared, and decoded only if they differ.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Leaving {
@@ -102,12 +102,12 @@ pub(super) fn decode_as<O: DeserializeOwned + Default + Into<Value>>(body: &[u8]
 }
 
 fn decode_objects<O: DeserializeOwned>(body: &[u8]) -> Result<Incoming<Option<O>>, Unreadable> {
-    let unreadable = |why: String| match salvage::uid(body) {
+    let unreadable = |why: String| match recovered_uid::find(body) {
         Some(uid) => Unreadable::Request { uid, why: format!("the review cannot be decoded: {why}") },
         None if body.is_empty() => Unreadable::NoReview("the body is empty".to_owned()),
         None => Unreadable::NoReview(why),
     };
-    // Of the whole body, so that it counts for what is skipped too.
+    // Over the whole body, so that it includes skipped parts too.
     let text = std::str::from_utf8(body).map_err(|error| unreadable(error.to_string()))?;
     let review: Review<Option<O>> = serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?;
     if review.kind != "AdmissionReview" || review.api_version != API_VERSION {
@@ -121,13 +121,13 @@ fn decode_objects<O: DeserializeOwned>(body: &[u8]) -> Result<Incoming<Option<O>
     Ok(request)
 }
 
-/// As much of a foreign text as an error repeats.
+/// The part of foreign text that an error repeats.
 fn clip(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
 impl<O> Incoming<O> {
-    /// The same request about other objects.
+    /// The same request with other objects.
     fn with(self, object: Value, old_object: Value) -> Incoming {
         let Self { uid, kind, request_kind, sub_resource, name, namespace, operation, dry_run, options, is_only_leaving, .. } = self;
         Incoming {
@@ -148,7 +148,7 @@ impl<O> Incoming<O> {
 }
 
 impl Incoming {
-    /// Whether the object waits for its finalizers.
+    /// Whether the object is being deleted.
     fn is_leaving(&self) -> bool {
         self.object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
     }
@@ -163,13 +163,13 @@ impl Incoming {
         }
     }
 
-    /// The object's name; a `generateName` where there is none yet.
+    /// The object's name; its `generateName` if it has none yet.
     pub(super) fn name(&self) -> &str {
         let from_object = |key| self.object.get("metadata").and_then(|metadata| metadata.get(key)).and_then(Value::as_str);
         if self.name.is_empty() { from_object("name").or_else(|| from_object("generateName")).unwrap_or_default() } else { &self.name }
     }
 
-    /// The versions that the object passes through: its own, and the one that the client sent where the API server converted it.
+    /// The versions that the object passes through: its own, and the one that the client sent if the API server converted it.
     pub(super) fn versions(&self) -> Vec<&str> {
         let sent = self.request_kind.as_ref().filter(|sent| sent.group == self.kind.group && sent.version != self.kind.version);
         std::iter::once(self.kind.version.as_str()).chain(sent.map(|sent| sent.version.as_str())).collect()
@@ -180,7 +180,7 @@ impl Incoming {
         self.options.get("fieldManager").and_then(Value::as_str).filter(|manager| !manager.is_empty())
     }
 
-    /// `force` of patch options; other options do not tell.
+    /// `force` of patch options; other options do not have it.
     pub(super) fn force(&self) -> Option<bool> {
         let is_patch = self.options.get("kind").and_then(Value::as_str) == Some("PatchOptions");
         is_patch.then(|| self.options.get("force").and_then(Value::as_bool).unwrap_or_default())

@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::{Hook, request::Incoming};
 use crate::{model::GROUP, rules::Violation};
 
-/// What is answered.
+/// The verdict on a request.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
-    /// Why the object is refused; allowed without.
+    /// Why the object is rejected; allowed if empty.
     pub(super) denial: Option<Status>,
     pub(super) patch: Vec<PatchOperation>,
     pub(super) warnings: Vec<String>,
@@ -48,14 +48,14 @@ struct Cause {
     message: String,
 }
 
-/// So many violations are told in the one line that kubectl shows; all of them are causes.
-const TOLD_IN_MESSAGE: usize = 8;
+/// How many violations are in the one line that kubectl shows; all of them are causes.
+const MOST_IN_MESSAGE: usize = 8;
 
 impl Status {
     /// 422, with every violation as a cause.
     pub(super) fn invalid(incoming: &Incoming, denials: &[&Violation]) -> Self {
-        let told: Vec<_> = denials.iter().take(TOLD_IN_MESSAGE).map(ToString::to_string).collect();
-        let more = match denials.len().saturating_sub(TOLD_IN_MESSAGE) {
+        let listed: Vec<_> = denials.iter().take(MOST_IN_MESSAGE).map(ToString::to_string).collect();
+        let more = match denials.len().saturating_sub(MOST_IN_MESSAGE) {
             0 => String::new(),
             more => format!("; and {more} more"),
         };
@@ -67,10 +67,10 @@ impl Status {
         });
         let details =
             Details { name: incoming.name().to_owned(), group: GROUP, kind: incoming.kind.kind.clone(), causes: causes.collect() };
-        Self { status: "Failure", message: format!("{}{more}", told.join("; ")), reason: "Invalid", code: 422, details: Some(details) }
+        Self { status: "Failure", message: format!("{}{more}", listed.join("; ")), reason: "Invalid", code: 422, details: Some(details) }
     }
 
-    /// 400, for a review that cannot be judged.
+    /// 400, for a review that cannot be checked.
     pub(super) fn bad_request(why: &str) -> Self {
         Self { status: "Failure", message: why.to_owned(), reason: "BadRequest", code: 400, details: None }
     }
@@ -125,11 +125,11 @@ pub(super) fn encode(hook: Hook, uid: &str, verdict: Verdict) -> Vec<u8> {
     })
 }
 
-/// The API server keeps 256 characters of each warning, and 4,096 of all the warnings of a request: what is longer than that is cut here,
-/// where it is known what matters.
+/// The API server keeps 256 characters of each warning, and 4,096 of all the warnings of a request: longer ones are cut here, where the
+/// important parts are known.
 const LONGEST_WARNING: usize = 256;
 
-/// The two webhooks of one request share what the API server keeps.
+/// The two webhooks of one request share that total.
 fn most_bytes(hook: Hook) -> usize {
     match hook {
         Hook::Mutate => 1024,
@@ -156,7 +156,7 @@ fn shown(warnings: &[String], most_bytes: usize) -> Vec<String> {
     shown
 }
 
-/// A warning becomes an HTTP header: one line, and short. What a warning advises stands at its end, so the middle of a long one goes.
+/// A warning becomes an HTTP header: a single, short line. Its advice is at the end, so a long one is cut in the middle.
 fn header_safe(warning: &str) -> String {
     const GAP: &str = " ... ";
     let safe: String = warning.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -170,6 +170,6 @@ fn header_safe(warning: &str) -> String {
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {
-    // Fails only for maps whose keys are not strings and for IO; neither is here.
+    // Fails only for maps with keys that are not strings and for IO; neither occurs here.
     serde_json::to_vec(value).unwrap_or_default()
 }

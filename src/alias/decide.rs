@@ -1,4 +1,4 @@
-//! The table: which row a location falls in, and what that row does. See [`Case`].
+//! The decision table: which row a location falls in, and its effect. See [`Case`].
 
 use std::{borrow::Cow, cell::OnceCell};
 
@@ -24,32 +24,32 @@ pub(super) struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    /// Whether both are there and mean the same.
+    /// Whether both exist and mean the same.
     pub(super) fn agree(&self) -> bool {
         self.shared.zip(self.global).is_some_and(|(shared, global)| same_meaning(shared, global))
     }
 }
 
-/// What a row does.
+/// The effect of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Step {
-    /// The limit is this; where it is written depends on the mode.
+    /// The limit is this; the mode decides where it is written.
     Settle(Value),
-    /// The limit is gone, under either name.
+    /// The limit is removed, under either name.
     Remove,
     /// Nothing: both keys stay.
     Leave,
 }
 
-/// What only the whole request can tell.
+/// Facts that depend on the whole request.
 pub(super) struct Evidence<'a> {
     request: &'a Request<'a>,
     owners: OnceCell<Owners<'a>>,
     owners_before: OnceCell<Owners<'a>>,
-    /// What kubectl's annotation declares now, and declared before; read when first asked for.
+    /// What kubectl's annotation declares now, and declared before; parsed on first use.
     declared: OnceCell<Declared>,
     declared_before: OnceCell<Declared>,
-    /// Whether the annotation differs from the stored one, so that this very request wrote it.
+    /// Whether the annotation differs from the stored one, so that this request wrote it.
     is_fresh: bool,
 }
 
@@ -66,7 +66,7 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// The owners of the object as the request has it.
+    /// The owners in the object as requested.
     pub(super) fn owners(&self) -> &Owners<'a> {
         self.owners.get_or_init(|| Owners::of(self.request.kind, self.request.object))
     }
@@ -87,8 +87,8 @@ impl<'a> Evidence<'a> {
         self.declared_before.get_or_init(|| Declared::by(self.request.kind, old)).says(level, scope)
     }
 
-    /// Whether a client-side apply writes an annotation that declares neither name, where the stored one declares `scope`. kubectl keeps the
-    /// annotation when it applies server-side, too; then ownership decides.
+    /// Whether a client-side apply writes an annotation that declares neither name, while the stored one declares `scope`. kubectl also
+    /// keeps the annotation when it applies server-side; then ownership decides.
     fn annotation_drops(&self, level: &LevelOf<'_>, scope: ScopeKey) -> bool {
         let is_server_side = || {
             let manager = self.request.manager.unwrap_or_default();
@@ -102,7 +102,7 @@ impl<'a> Evidence<'a> {
             && !is_server_side()
     }
 
-    /// Whether the requester says `global` itself: by what it applies, or by the annotation that it writes.
+    /// Whether the requester itself declares `global`: by what it applies, or by the annotation that it writes.
     pub(super) fn declares_global(&self, level: &LevelOf<'_>) -> bool {
         self.applies(level, ScopeKey::Global) || (self.is_fresh && self.annotation_says(level, ScopeKey::Global))
     }
@@ -115,7 +115,8 @@ impl<'a> Evidence<'a> {
         self.request.manager.zip(self.owners_before()).is_some_and(|(manager, owners)| owners.apply_entry_holds(manager, level, scope))
     }
 
-    /// Whether whoever declared `shared` gave it up and did not declare `global` instead, and nobody else declares `global`.
+    /// Whether the manager that declared `shared` stopped declaring it without declaring `global` instead, and no other manager declares
+    /// `global`.
     fn gave_up_shared(&self, sides: &Sides<'_>, level: &LevelOf<'_>) -> bool {
         let is_leftover = sides.old_shared.is_none_or(|shared| sides.global.is_some_and(|global| same_meaning(shared, global)));
         let held = || self.owners().held(level).iter();
@@ -127,13 +128,13 @@ impl<'a> Evidence<'a> {
         self.request.old.is_some() && is_leftover && (by_client() || by_server())
     }
 
-    /// Whether whoever declared `global` gave it up, and what is left is the `shared` that mirrored it.
+    /// Whether the manager that declared `global` stopped declaring it, and only the `shared` that mirrored it is left.
     fn gave_up_global(&self, shared: &Value, sides: &Sides<'_>, level: &LevelOf<'_>) -> bool {
         let was_mirrored = sides.old_global.is_some_and(|global| same_meaning(shared, global));
         sides.old_shared == Some(shared) && was_mirrored && self.annotation_drops(level, ScopeKey::Global)
     }
 
-    /// Whether an entry owns `global` otherwise than beside `shared`, as `mirror` has it.
+    /// Whether an entry owns `global` other than together with `shared`, as in `mirror`.
     fn declares_anew(&self, held: &Held<'_>, level: &LevelOf<'_>) -> bool {
         let Some(entry) = self.owners().entry(held).filter(|_| held.owns(ScopeKey::Global)) else { return false };
         let Some(before) = self.owners_before() else { return true };
@@ -142,7 +143,7 @@ impl<'a> Evidence<'a> {
         !was.is_some_and(|was| was.owns(ScopeKey::Shared) && was.owns(ScopeKey::Global))
     }
 
-    /// Whether the requester's own manifest says both keys, so that the `global` beside `shared` is no leftover.
+    /// Whether the requester's own manifest declares both keys, so that the `global` beside `shared` is intended.
     fn declares_both(&self, level: &LevelOf<'_>) -> bool {
         let both = [ScopeKey::Shared, ScopeKey::Global];
         (self.is_fresh && both.iter().all(|scope| self.annotation_says(level, *scope)))
@@ -163,7 +164,7 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// The row of a location; `None` where there is nothing to say. `mirrors` is whether both names are kept.
+/// The row of a location; `None` if nothing needs to be done. `mirrors` is whether both names are kept.
 pub(super) fn decide(sides: &Sides<'_>, evidence: &Evidence<'_>, level: &LevelOf<'_>, mirrors: bool) -> Option<(Case, Step)> {
     let asserted = is_asserted(sides.global, sides.old_global);
     let (shared, global) = match (sides.shared, sides.global) {
@@ -172,7 +173,7 @@ pub(super) fn decide(sides: &Sides<'_>, evidence: &Evidence<'_>, level: &LevelOf
         (Some(shared), None) => return Some(without_global(shared, sides, evidence, level)),
         (Some(shared), Some(global)) => (shared, global),
     };
-    // What server-side apply left of a name whose other half someone else owns says nothing: it stands for what is stored.
+    // If server-side apply left half of a name because another manager owns the other half, that is not a statement: use the stored value.
     let left_of_shared = !is_partial(global) && is_remnant(shared, sides.old_shared);
     let unchanged = sides.old_shared == Some(shared) || left_of_shared;
     let is_whole = asserted || same_meaning(shared, global);
@@ -183,7 +184,7 @@ pub(super) fn decide(sides: &Sides<'_>, evidence: &Evidence<'_>, level: &LevelOf
         (false, None) if evidence.declares_both(level) && equal => (Case::BothEqual, Step::Settle(global.clone())),
         (false, None) if evidence.declares_both(level) => (Case::Conflict, Step::Leave),
         (false, None) if evidence.conflicts_with_another_manager(shared, global, level) => {
-            // Two managers that mean the same in other words do not take it from each other for ever.
+            // Two managers that mean the same with different spellings must not take it from each other forever.
             if equal { (Case::Reapplied, Step::Settle(global.clone())) } else { (Case::ApplyConflict, Step::Leave) }
         }
         (false, None) => (Case::Reapplied, Step::Settle(overlay(global, shared))),
@@ -208,7 +209,7 @@ fn without_shared(
     if !asserted && evidence.gave_up_shared(sides, level) {
         return Some((Case::GivenUp, Step::Remove));
     }
-    // Server-side apply leaves a null where another manager owns the map itself; the schema would refuse it.
+    // Server-side apply leaves a null if another manager owns the map itself; the schema would reject it.
     let is_null = sides.old_shared.is_some() && level.value.get(ScopeKey::Shared.key()).is_some_and(Value::is_null);
     let case = if mirrors { Case::Completed } else { Case::MovingOver };
     (global.is_object() && (mirrors || is_null)).then(|| (case, Step::Settle(global.clone())))
@@ -226,7 +227,7 @@ fn without_global(shared: &Value, sides: &Sides<'_>, evidence: &Evidence<'_>, le
     (Case::Moved, Step::Settle(value))
 }
 
-/// Whether a request really says something about `global`: server-side apply may leave half of a bucket behind, which says nothing.
+/// Whether a request actually declares something about `global`: server-side apply may leave half of a bucket behind, which does not count.
 fn is_asserted(global: Option<&Value>, old_global: Option<&Value>) -> bool {
     match (global, old_global) {
         (None, _) => false,
@@ -241,7 +242,7 @@ fn is_remnant(bucket: &Value, stored: Option<&Value>) -> bool {
     is_partial(bucket) && !is_asserted(Some(bucket), stored)
 }
 
-/// A bucket with what the stored one has and it lacks.
+/// A bucket completed with the stored fields that it lacks.
 fn completed(bucket: &Value, stored: Option<&Value>) -> Value {
     stored.map_or_else(|| bucket.clone(), |stored| overlay(stored, bucket))
 }
@@ -250,7 +251,7 @@ fn is_partial(bucket: &Value) -> bool {
     FIELDS.iter().any(|field| bucket.get(field).is_none_or(Value::is_null))
 }
 
-/// `over` laid on `under`, field by field.
+/// `over` merged onto `under`, field by field.
 fn overlay(under: &Value, over: &Value) -> Value {
     let (Value::Object(under), Value::Object(over)) = (under, over) else { return over.clone() };
     let mut merged: Map<String, Value> = under.clone();

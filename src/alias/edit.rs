@@ -1,6 +1,6 @@
 //! Edits to a JSON object, as operations of a JSON patch (RFC 6902).
 //!
-//! A patch is made of these and never by comparing the object with a re-serialised one: what tollgate does not know stays as it is.
+//! A patch consists only of these, never of a diff against a re-serialized object: unknown fields stay unchanged.
 
 use json_patch::{
     AddOperation, MoveOperation, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation,
@@ -14,12 +14,12 @@ use crate::model::{
     subject::ScopeKey,
 };
 
-/// The operation that puts a value where there is none.
+/// The operation that adds a new value.
 pub(super) fn add(at: &FieldPath, value: Value) -> PatchOperation {
     PatchOperation::Add(AddOperation { path: pointer(at), value })
 }
 
-/// The operation that puts a value in the place of another.
+/// The operation that replaces a value.
 pub(super) fn replace(at: &FieldPath, value: Value) -> PatchOperation {
     PatchOperation::Replace(ReplaceOperation { path: pointer(at), value })
 }
@@ -41,10 +41,10 @@ fn pointer(path: &FieldPath) -> PointerBuf {
     }))
 }
 
-/// Adds a guard, where the API server would pass it.
+/// Adds a guard, if it would pass in the API server.
 ///
-/// It compares what its own encoder wrote with the text of the patch, byte by byte: `<`, `>`, `&` and line separators are escaped there,
-/// and floats are written in another way. A guard that fails there fails the whole request, so such values go unguarded.
+/// The API server compares its own encoder's output with the text of the patch, byte by byte: its encoder escapes `<`, `>`, `&` and line
+/// separators, and writes floats differently. A failing guard fails the whole request, so such values are not guarded.
 pub(super) fn guard(at: &FieldPath, value: &Value, edits: &mut Vec<PatchOperation>) {
     if is_written_alike(value) {
         edits.push(PatchOperation::Test(TestOperation { path: pointer(at), value: value.clone() }));

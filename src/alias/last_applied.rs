@@ -1,6 +1,6 @@
-//! kubectl's `last-applied-configuration` annotation: what the user's manifest said, as JSON text inside the object.
+//! kubectl's `last-applied-configuration` annotation: the user's manifest, as JSON text inside the object.
 //!
-//! The key is renamed in the text, byte for byte the same elsewhere: kubectl compares what it wrote with what it will write.
+//! The key is renamed in the text, which stays byte for byte the same elsewhere: kubectl compares what it wrote with what it will write.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::model::{
 
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Where the annotation stands.
+/// The path of the annotation.
 pub(super) fn path() -> FieldPath {
     FieldPath::new(["metadata", "annotations", ANNOTATION])
 }
@@ -24,7 +24,7 @@ pub(super) fn text(object: &Value) -> Option<&str> {
     object.get("metadata")?.get("annotations")?.get(ANNOTATION)?.as_str()
 }
 
-/// The manifest in an object's annotation, if there is one that can be read.
+/// The manifest in an object's annotation, if it can be parsed.
 pub fn manifest(object: &Value) -> Option<Value> {
     serde_json::from_str(text(object)?).ok()
 }
@@ -34,7 +34,7 @@ pub fn manifest(object: &Value) -> Option<Value> {
 pub(super) struct Declared(HashMap<(usize, Option<String>), [bool; 2]>);
 
 impl Declared {
-    /// Reads an object's annotation; one that is not there or not JSON declares nothing.
+    /// Parses an object's annotation; a missing or invalid one declares nothing.
     pub(super) fn by(kind: Kind, object: &Value) -> Self {
         let Some(manifest) = manifest(object) else { return Self::default() };
         let mut declared = HashMap::new();
@@ -56,7 +56,7 @@ impl Declared {
     }
 }
 
-/// The text with `shared` called `global` at the given locations; where both stand, `shared` goes. `None` when nothing changes.
+/// The text with `shared` renamed to `global` at the given locations; if both exist, `shared` is removed. `None` if nothing changes.
 pub(super) fn rename(text: &str, kind: Kind, locations: &[(usize, Option<String>)]) -> Option<String> {
     let root: &RawValue = serde_json::from_str(text).ok()?;
     let mut cuts = Vec::new();
@@ -83,7 +83,7 @@ pub(super) fn rename(text: &str, kind: Kind, locations: &[(usize, Option<String>
     splice(text, cuts)
 }
 
-/// A member of a JSON object, both parts as they stand in the text.
+/// A member of a JSON object, both parts as they appear in the text.
 type Member<'a> = (&'a RawValue, &'a RawValue);
 
 /// The members of an object, in order; `None` for anything else.
@@ -109,7 +109,7 @@ fn members(object: &RawValue) -> Option<Vec<Member<'_>>> {
     serde_json::Deserializer::from_str(object.get()).deserialize_map(Members).ok()
 }
 
-/// The value of the last member with this key, as decoders take it.
+/// The value of the last member with this key, which is the one that decoders use.
 fn find<'a>(members: Vec<Member<'a>>, key: &str) -> Option<&'a RawValue> {
     members.into_iter().rev().find(|(name, _)| is_key(name, key)).map(|(_, value)| value)
 }
@@ -119,10 +119,10 @@ fn is_key(raw: &RawValue, key: &str) -> bool {
     if quoted.contains('\\') { serde_json::from_str::<String>(raw.get()).is_ok_and(|name| name == key) } else { quoted == key }
 }
 
-/// A range of bytes and what stands there instead.
+/// A range of bytes and its replacement.
 type Cut = (std::ops::Range<usize>, &'static str);
 
-/// How `shared` leaves one level.
+/// How `shared` is removed from one level.
 fn cut(text: &str, level: &RawValue) -> Option<Cut> {
     let members = members(level)?;
     let shared = members.iter().position(|(key, _)| is_key(key, ScopeKey::Shared.key()))?;
@@ -132,7 +132,7 @@ fn cut(text: &str, level: &RawValue) -> Option<Cut> {
         return Some((start..start + key.get().len(), "\"global\""));
     }
     let end = offset(text, value) + value.get().len();
-    // With the comma after it, or the one before it when it is the last.
+    // With the comma after it, or the one before it if it is the last.
     let before = shared.checked_sub(1).and_then(|before| members.get(before));
     Some(match (members.get(shared + 1), before) {
         (Some((next, _)), _) => (start..offset(text, next), ""),

@@ -1,16 +1,16 @@
-//! `shared` becomes `global`, so that any sequence of requests ends as if every manifest had said `global` from the start.
+//! Renames `shared` to `global`, so that any sequence of requests ends as if every manifest had used `global` from the start.
 //!
-//! Renaming the value alone does not do it: the client's next request then carries both keys, and dropping `shared` from the manifest
-//! leaves the limit behind for ever. So the ownership moves with the value, in the same patch: `f:shared` to `f:global` in
+//! Renaming the value alone is not enough: the client's next request then contains both keys, and removing `shared` from the manifest
+//! leaves the limit behind forever. So ownership moves with the value, in the same patch: `f:shared` to `f:global` in
 //! `metadata.managedFields`, and the key inside kubectl's last-applied annotation. After that the client itself removes or updates
 //! `global`, an unchanged re-apply changes nothing, and other managers conflict as they would have.
 //!
-//! ToolHive's operator as published reads `shared` only, whatever the CRD says. Where it is at work, both names are kept instead, equal and
+//! ToolHive's published operator reads only `shared`, whatever the CRD has. Where it is running, both names are kept instead, equal and
 //! with the same owners, so that what is stored is enforced ([`Mode::Mirror`]).
 //!
-//! [`plan`] looks at each location (the server level and each tool, matched by name) and picks a row of the table in [`Case`]; the
-//! files beside this one hold the parts: `policy` the modes, `decide` the table, `owners` who owns what, `transfer` how that moves,
-//! `last_applied` the annotation, [`edit`] the patch. Time and memory are linear in the tools and the fields that are owned.
+//! [`plan`] visits each location (the server level and each tool, matched by name) and picks a row of the table in [`Case`]. The other
+//! files of this module contain the parts: `policy` the modes, `decide` the table, `owners` the ownership, `transfer` how it moves,
+//! `last_applied` the annotation, [`edit`] the patch. Time and memory are linear in the tools and the owned fields.
 
 mod decide;
 mod edit;
@@ -34,33 +34,33 @@ use crate::model::{
     subject::{Block, Kind, LevelOf, ScopeKey, Subject},
 };
 
-/// One request, as far as the rename looks at it.
+/// A request, as far as the rename uses it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The kind of the object.
     pub kind: Kind,
-    /// The versions that have to know `global`: the object's own and, where it was converted, the one that the client sent.
+    /// The versions that must know `global`: the object's own and, if it was converted, the one that the client sent.
     pub versions: &'a [&'a str],
     /// The object as it would be stored.
     pub object: &'a Value,
-    /// The object as it is stored; none when it is being created.
+    /// The stored object; `None` on create.
     pub old: Option<&'a Value>,
-    /// Who asks: `fieldManager` of the request's options.
+    /// The requesting manager: `fieldManager` of the request's options.
     pub manager: Option<&'a str>,
-    /// Whether an apply overrides other managers, where the options say so. API servers tell webhooks of a patch with update options,
-    /// which do not: then an apply may take `global` from managers that merely updated it, as forced applies of GitOps tools do all day,
-    /// and not from one that applied it too.
+    /// Whether an apply overrides other managers, if the options include that. API servers send webhooks update options for a patch, which
+    /// do not: then an apply may take `global` from managers that merely updated it, as forced applies of GitOps tools do all the time, but
+    /// not from one that applied it too.
     pub force: Option<bool>,
 }
 
-/// The row of the table that a location falls in; row 0, an object on its way out, is not looked at. In words: A is `shared`, G is
-/// `global`; A0 and G0 are those of the stored object; G is *asserted* when the request says something about it that the stored object
-/// does not.
+/// The row of the table that a location falls in; row 0, an object that is being deleted, is not considered. In words: A is `shared`, G is
+/// `global`; A0 and G0 are those of the stored object; G is *asserted* when the request declares something about it that the stored object
+/// does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Case {
-    /// `shared` may not be renamed here; [`Kept`] says why.
+    /// `shared` may not be renamed here; [`Kept`] gives the reason.
     NotRenamed,
-    /// Who declared one name gave it up, and the other is what tollgate made of it: both removed.
+    /// The manager that declared one name removed it, and the other is tollgate's copy: both are removed.
     GivenUp,
     /// G, no A, where both are kept: A := G.
     Completed,
@@ -74,18 +74,18 @@ pub enum Case {
     Changed,
     /// A and G as stored, equal: A removed.
     Redundant,
-    /// A and G as stored, different: an old conflict, left alone.
+    /// A and G as stored, different: an old conflict, left unchanged.
     OldConflict,
     /// A and an asserted G, equal: A removed.
     BothEqual,
-    /// A as stored, G asserted: the user is moving over, A removed.
+    /// A as stored, G asserted: the user is migrating, A removed.
     MovingOver,
-    /// A and an asserted G, different: for the validating webhook to refuse.
+    /// A and an asserted G, different: the validating webhook rejects it.
     Conflict,
 }
 
 impl Case {
-    /// As in audit annotations and metrics: the row's number in the design's table.
+    /// The name in audit annotations and metrics: the row's number in the design's table.
     pub fn id(self) -> &'static str {
         match self {
             Self::NotRenamed => "1",
@@ -104,49 +104,49 @@ impl Case {
     }
 }
 
-/// What to do about one object.
+/// What to do with an object.
 #[derive(Clone, Debug, Default)]
 pub struct AliasPlan {
     /// The patch, in order.
     pub edits: Vec<PatchOperation>,
-    /// What was found, location by location; locations without `shared` and without news are not listed.
+    /// The outcome of each location; locations without `shared` and without changes are not listed.
     pub outcomes: Vec<Outcome>,
 }
 
-/// What was found at one location.
+/// The outcome at one location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// `shared` is now `global`.
     Renamed(Because),
     /// `shared` and `global` are now equal.
     Mirrored(Because),
-    /// `global` has its `shared`, or lost the null that server-side apply left of it: nothing that a manifest has to change.
+    /// `global` got its `shared`, or lost the null left by server-side apply: no manifest needs to change.
     Completed,
-    /// The same, but this request took `shared` away.
+    /// The same, but this request removed `shared`.
     Restored(Because),
-    /// The limit was removed, under the name that is left of the two.
+    /// The limit was removed, under the remaining name.
     Removed(ScopeKey),
     /// `shared` is still there.
     Kept(Kept),
 }
 
-/// One location's row and its fate.
+/// The row and outcome of one location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The block or tool entry.
     pub path: FieldPath,
     /// The row.
     pub case: Case,
-    /// What came of it.
+    /// The outcome.
     pub fate: Fate,
 }
 
 impl AliasPlan {
-    /// Why each `shared` that stays does so, by the path of its block or tool entry.
+    /// The reason for each remaining `shared`, by the path of its block or tool entry.
     pub fn kept(&self) -> BTreeMap<FieldPath, Kept> {
         let kept = self.outcomes.iter().filter_map(|outcome| match outcome.fate {
             Fate::Kept(why) => Some((outcome.path.clone(), why)),
-            // The plan of an object that should have been through the mutating webhook already.
+            // The plan of an object that should have passed the mutating webhook already.
             Fate::Renamed(_) | Fate::Mirrored(_) => Some((outcome.path.clone(), Kept::NotAsked)),
             Fate::Completed | Fate::Restored(_) | Fate::Removed(_) => None,
         });
@@ -154,7 +154,7 @@ impl AliasPlan {
     }
 }
 
-/// Decides about every location of an object, and says how to write it.
+/// Decides about every location of an object, and builds the patch.
 pub fn plan(request: &Request<'_>, policy: AliasPolicy, schema: &Schema) -> AliasPlan {
     let evidence = Evidence::new(request);
     let mut rewrite = Rewrite::new(request, &evidence);
@@ -162,7 +162,7 @@ pub fn plan(request: &Request<'_>, policy: AliasPolicy, schema: &Schema) -> Alia
     AliasPlan { edits: rewrite.into_edits(), outcomes }
 }
 
-/// Decides about every location of an object, as [`plan`] does, and makes no patch.
+/// Decides about every location of an object, as [`plan`] does, without building a patch.
 pub fn judge(request: &Request<'_>, policy: AliasPolicy, schema: &Schema) -> AliasPlan {
     let outcomes = walk(request, policy, schema, &Evidence::new(request), |_| {});
     AliasPlan { edits: Vec::new(), outcomes }
@@ -192,14 +192,14 @@ fn walk<'a>(
     outcomes
 }
 
-/// The worst answer of the versions that the object passes through.
+/// The worst result among the versions that the object passes through.
 fn global_key(request: &Request<'_>, schema: &Schema, at: Location) -> GlobalKey {
     let answers: Vec<_> = request.versions.iter().map(|version| schema.global_key(request.kind, version, at)).collect();
     let any = |key: GlobalKey| answers.contains(&key).then_some(key);
     any(GlobalKey::Dropped).or_else(|| any(GlobalKey::Unread)).unwrap_or(GlobalKey::Kept)
 }
 
-/// What is to be written at one location.
+/// What to write at one location.
 struct Change<'c, 'a> {
     level: &'c LevelOf<'a>,
     old: Option<&'c LevelOf<'a>>,
@@ -207,17 +207,17 @@ struct Change<'c, 'a> {
 }
 
 enum Write {
-    /// The value is called `global` alone.
+    /// Only `global` has the value.
     Rename(Value),
     /// Both names have the value.
     Mirror(Value),
-    /// Neither name is there.
+    /// Both names are removed.
     Remove,
-    /// `global` has the half that server-side apply took.
+    /// `global` gets back the half that server-side apply removed.
     CompleteGlobal,
 }
 
-/// One location, with what decides about it.
+/// One location, with the facts that decide about it.
 struct Here<'e, 'r, 'a> {
     request: &'e Request<'a>,
     mode: Mode,
@@ -258,14 +258,14 @@ impl<'a> Here<'_, '_, 'a> {
             }
             Step::Settle(value) => {
                 change(Write::Rename(value));
-                // A null that server-side apply left goes without a word: no manifest says it.
+                // A null left by server-side apply is removed silently: no manifest contains it.
                 if sides.shared.is_some() { Fate::Renamed(self.because) } else { Fate::Completed }
             }
         };
         found(case, fate)
     }
 
-    /// What a location that keeps both names comes to.
+    /// The outcome for a location that keeps both names.
     fn mirrored(&self, case: Case, sides: &Sides<'_>, level: &LevelOf<'_>) -> Fate {
         if case == Case::Completed {
             let is_dropped = sides.old_shared.is_some() && !self.evidence.declares_global(level);

@@ -1,4 +1,4 @@
-//! Collects what a plan changes: values, managed fields, the last-applied annotation; and turns it into one patch.
+//! Collects the changes of a plan: values, managed fields, the last-applied annotation; and turns them into one patch.
 
 use json_patch::PatchOperation;
 use serde_json::{Map, Value};
@@ -22,7 +22,7 @@ pub(super) struct Rewrite<'e, 'a> {
     values: Vec<PatchOperation>,
     /// The managed fields, once something in them changes.
     owned: Option<Table<'e, 'a>>,
-    /// The locations that are called `global` from now on, for the annotation: place and tool.
+    /// The locations renamed to `global`, for the annotation: place and tool.
     renamed: Vec<(usize, Option<String>)>,
 }
 
@@ -41,12 +41,12 @@ impl<'e, 'a> Rewrite<'e, 'a> {
         }
     }
 
-    /// `shared` goes, `global` becomes `value`, and whoever owned the one owns the other.
+    /// Removes `shared`, sets `global` to `value`, and transfers ownership.
     fn rename(&mut self, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>, value: &Value) {
         let (shared_at, global_at) = (level.path.key(ScopeKey::Shared.key()), level.path.key(ScopeKey::Global.key()));
         if let Some(shared) = level.bucket(ScopeKey::Shared) {
             edit::guard(&shared_at, shared, &mut self.values);
-            // A key whose value is null is there for a patch, though not for the API.
+            // A key with the value null exists for a patch, though not for the API.
             if level.bucket(ScopeKey::Global).is_some() {
                 self.become_value(&global_at, level.bucket(ScopeKey::Global), value);
                 self.values.push(edit::remove(&shared_at));
@@ -61,7 +61,7 @@ impl<'e, 'a> Rewrite<'e, 'a> {
         self.renamed.push((level.place, level.tool.map(str::to_owned)));
     }
 
-    /// Both keys become `value`, unless they mean it already, and whoever owned the one owns both.
+    /// Sets both keys to `value`, unless they mean it already, and shares ownership.
     fn mirror(&mut self, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>, value: &Value) {
         for scope in [ScopeKey::Shared, ScopeKey::Global] {
             let bucket = level.bucket(scope);
@@ -72,8 +72,8 @@ impl<'e, 'a> Rewrite<'e, 'a> {
         self.owned().settle(level, value, old.and_then(LevelOf::global), Names::Both);
     }
 
-    /// Of a `global` that server-side apply left half of, the other half comes back: what is refused is then the disagreement, by name, and
-    /// not half a bucket, by the schema.
+    /// Restores the half of a `global` that server-side apply removed: the request is then rejected for the disagreement, by name, and not
+    /// by the schema for half a bucket.
     fn complete_global(&mut self, level: &LevelOf<'_>, old: Option<&LevelOf<'_>>) {
         let Some(Value::Object(global)) = level.bucket(ScopeKey::Global) else { return };
         let Some(Value::Object(stored)) = old.and_then(|old| old.bucket(ScopeKey::Global)) else { return };
@@ -82,7 +82,7 @@ impl<'e, 'a> Rewrite<'e, 'a> {
         self.values.extend(missing.map(|(field, value)| edit::add(&at.key(field), value.clone())));
     }
 
-    /// Both names go, and the block with them when nothing else is in it.
+    /// Removes both names, and the block with them if it would be empty.
     fn remove(&mut self, level: &LevelOf<'_>) {
         let names = [ScopeKey::Shared, ScopeKey::Global];
         let is_either = |key: &str| names.iter().any(|scope| scope.key() == key);
@@ -117,7 +117,7 @@ impl<'e, 'a> Rewrite<'e, 'a> {
         if let Some(text) = last_applied::text(self.request.object)
             && let Some(renamed) = last_applied::rename(text, self.request.kind, &self.renamed)
         {
-            // No guard: it would double the patch with the text, and a replace fails by itself where nothing is.
+            // No guard: it would double the size of the patch, and a replace fails by itself if there is no annotation.
             edits.push(edit::replace(&last_applied::path(), renamed.into()));
         }
         edits.extend(self.owned.map(Table::into_edits).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Moves ownership with the value: the managed fields of an object while they change, and the edits that this comes to.
+//! Moves ownership with the value: the managed fields of an object during the change, and the resulting edits.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -12,33 +12,33 @@ use crate::model::{
     subject::{Kind, LevelOf, ScopeKey, TOOLS},
 };
 
-/// Which names a bucket is owned under from now on.
+/// The names under which a bucket is owned afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {
     /// `global` alone.
     Global,
-    /// `shared` and `global` alike.
+    /// Both `shared` and `global`.
     Both,
 }
 
-/// The managed fields of an object while they change.
+/// The managed fields of an object during the change.
 #[derive(Debug)]
 pub(super) struct Table<'t, 'a> {
     kind: Kind,
     rows: Vec<Row<'a>>,
-    /// The entries as the request has them, which are the first rows, and as stored.
+    /// The entries as requested, which are the first rows, and as stored.
     new: &'t Owners<'a>,
     stored: Option<&'t Owners<'a>>,
     /// The row of each stored entry.
     row_of_stored: Vec<Option<usize>>,
-    /// How many entries the object has, others' included.
+    /// The number of entries of the object, including others'.
     entries: usize,
 }
 
 #[derive(Debug)]
 struct Row<'a> {
     at: At,
-    /// The entry, for its manager and the rest.
+    /// The entry, for its manager and other metadata.
     entry: Entry<'a>,
     /// Whether this is what the request itself applies.
     is_requests: bool,
@@ -52,7 +52,7 @@ struct Row<'a> {
 #[derive(Clone, Copy, Debug)]
 enum At {
     New(usize),
-    /// Of the stored object: the request took the entry's last field.
+    /// From the stored object: the request removed the entry's last field.
     OldOnly(usize),
 }
 
@@ -77,7 +77,7 @@ impl<'t, 'a> Table<'t, 'a> {
         let mut row_of_stored = Vec::new();
         for was in stored.map(Owners::entries).unwrap_or_default() {
             let at = match known.get(&was.identity()) {
-                // Of two entries of one identity, which no API server wrote, the first counts.
+                // If two entries have the same identity, which no API server writes, the first counts.
                 Some(at) => rows.get(*at).is_some_and(|row| row.stored.is_empty()).then_some(*at),
                 None if entries == 0 => None,
                 None => {
@@ -96,8 +96,8 @@ impl<'t, 'a> Table<'t, 'a> {
 
     /// Gives the owners of either name what [`Names`] says; the limit becomes `value` and was `old`, under either name.
     ///
-    /// What does not change keeps its owners, also those that lost it only because the client took one name away to say the other. What
-    /// changes belongs to those who said so.
+    /// Unchanged leaves keep their owners, including those that lost ownership only because the client replaced one name by the other.
+    /// Changed leaves belong to the managers that declared them.
     pub(super) fn settle(&mut self, level: &LevelOf<'_>, value: &Value, old: Option<&Value>, names: Names) {
         let change = Change { value, old, shared: level.bucket(ScopeKey::Shared), global: level.bucket(ScopeKey::Global) };
         for (at, ways) in self.holders(level) {
@@ -107,7 +107,7 @@ impl<'t, 'a> Table<'t, 'a> {
         }
     }
 
-    /// Nobody owns either name any more.
+    /// Removes all ownership of either name.
     pub(super) fn remove(&mut self, level: &LevelOf<'_>) {
         for (at, ways) in self.holders(level) {
             if let (Some(row), Some(way)) = (self.rows.get_mut(at), &ways.now) {
@@ -116,7 +116,7 @@ impl<'t, 'a> Table<'t, 'a> {
         }
     }
 
-    /// The rows that own a part of either name at a location, now or as stored, with the ways to it in their fields.
+    /// The rows that own a part of either name at a location, now or as stored, with the paths to it in their fields.
     fn holders(&self, level: &LevelOf<'_>) -> Vec<(usize, Ways)> {
         let way = |item: Option<&str>| self.way(level, item);
         let mut found: Vec<(usize, Ways)> =
@@ -140,7 +140,7 @@ impl<'t, 'a> Table<'t, 'a> {
         place.iter().map(|key| format!("f:{key}")).chain(item.into_iter().flatten()).collect()
     }
 
-    /// The patch from how the fields were to how they are; entries left empty go, last first.
+    /// The patch from the old fields to the new ones; emptied entries are removed, last first.
     pub(super) fn into_edits(self) -> Vec<PatchOperation> {
         let list = FieldPath::new(["metadata", "managedFields"]);
         let mut edits = Vec::new();
@@ -169,21 +169,21 @@ impl<'t, 'a> Table<'t, 'a> {
         }
         let left = self.entries - emptied.len();
         edits.extend(emptied.into_iter().rev());
-        // As near to where they were as the list allows.
+        // As close to their old position as the list allows.
         let revived = (left..).zip(revived).map(|(length, (index, entry))| (index.min(length), entry));
         edits.extend(revived.map(|(index, entry)| edit::add(&list.index(index), entry)));
         edits
     }
 }
 
-/// The ways to a location in the fields of a row, where it owns something there.
+/// The paths to a location in the fields of a row, where it owns something there.
 #[derive(Debug)]
 struct Ways {
     now: Option<Vec<String>>,
     stored: Option<Vec<String>>,
 }
 
-/// One bucket, before and after: what the request said under each name, and what it comes to.
+/// One bucket, before and after: what the request declared under each name, and the result.
 struct Change<'a> {
     value: &'a Value,
     old: Option<&'a Value>,
@@ -192,7 +192,7 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Whether a leaf, `f:maxTokens` or the bucket itself, is not as it was.
+    /// Whether a leaf, `f:maxTokens` or the bucket itself, has changed.
     fn touches(&self, leaf: &str) -> bool {
         match leaf.strip_prefix("f:") {
             Some(field) => Some(self.value.get(field)) != self.old.map(|old| old.get(field)),
@@ -200,7 +200,7 @@ impl Change<'_> {
         }
     }
 
-    /// Whether one of the two said what a leaf comes to.
+    /// Whether one of the two declared a leaf's resulting value.
     fn comes_from(&self, said: Option<&Value>, leaf: &str) -> bool {
         match leaf.strip_prefix("f:") {
             Some(field) => said.is_some_and(|said| said.get(field) == self.value.get(field)),
@@ -213,7 +213,7 @@ impl Row<'_> {
     fn settle(&mut self, ways: &Ways, change: &Change<'_>, names: Names) {
         let stored_at = |scope| ways.stored.as_ref().map(|way| bucket_at(self.stored, way, scope)).unwrap_or_default();
         let now_at = |scope| ways.now.as_ref().map(|way| bucket_at(&self.now, way, scope)).unwrap_or_default();
-        // Under either name: who owned the one is to find itself the owner of the other.
+        // Under either name: an owner of one shall own the other.
         let mut held_before = stored_at(ScopeKey::Global);
         held_before.extend(stored_at(ScopeKey::Shared));
         let (shared, mut global) = (now_at(ScopeKey::Shared), now_at(ScopeKey::Global));
@@ -225,7 +225,7 @@ impl Row<'_> {
             let says = change.comes_from(change.shared, leaf);
             says && (self.entry.is_apply() || change.touches(leaf) || held_before.contains_key(leaf))
         }));
-        // The node of a tool that went with its last bucket comes back where the stored entry had it.
+        // The node of a tool that was removed with its last bucket is restored as in the stored entry.
         let now = ways.now.as_ref().filter(|way| node(&self.now, way).is_some());
         let Some(way) = now.or(ways.stored.as_ref()) else { return };
         if global.is_empty() {
@@ -235,7 +235,7 @@ impl Row<'_> {
         }
     }
 
-    /// Owns neither name at the end of a way.
+    /// Removes ownership of both names at the end of a path.
     fn give_up(&mut self, way: &[String]) {
         if let Some(node) = node_mut(&mut self.now, way) {
             node.remove(scope_key(ScopeKey::Global));
@@ -245,8 +245,8 @@ impl Row<'_> {
     }
 }
 
-/// Puts what is owned of a bucket into the map at the end of a way, which is made where it is missing. Maps on the way that the entry owned
-/// as such, it owns again: they went with their last field.
+/// Puts the owned fields of a bucket into the map at the end of a path, which is created if missing. Maps on the path that the entry owned
+/// as such are owned again: they were removed with their last field.
 fn put(now: &mut Map<String, Value>, stored: &Map<String, Value>, way: &[String], owned: Value, names: Names) {
     let (mut node, mut before) = (now, Some(stored));
     for key in way {
@@ -271,10 +271,10 @@ fn put(now: &mut Map<String, Value>, stored: &Map<String, Value>, way: &[String]
     node.insert(scope_key(ScopeKey::Global).to_owned(), owned);
 }
 
-/// The key under which an entry says that it owns a map itself, beside what is in it.
+/// The key that marks ownership of a map itself, besides its contents.
 const SELF: &str = ".";
 
-/// A node with all that it owns as members: one without members owns itself, and says so only when there are others.
+/// A node with all owned fields as members: one without members owns itself, and is marked so only if there are others.
 fn opened(node: &Value) -> Map<String, Value> {
     let mut members = map_of(Some(node));
     if members.is_empty() {
@@ -283,7 +283,7 @@ fn opened(node: &Value) -> Map<String, Value> {
     members
 }
 
-/// The node of these members, as API servers write it.
+/// The node with these members, as API servers write it.
 fn closed(mut members: Map<String, Value>) -> Value {
     if members.len() == 1 {
         members.remove(SELF);
@@ -303,7 +303,7 @@ fn node_mut<'a>(root: &'a mut Map<String, Value>, way: &[String]) -> Option<&'a 
     way.iter().try_fold(root, |node, key| node.get_mut(key)?.as_object_mut())
 }
 
-/// Closes the maps along a way whose last member went, deepest first: one that owned itself stays, as such; any other goes.
+/// Removes the maps along a path whose last member was removed, deepest first: one that was owned itself stays, as such.
 fn prune(root: &mut Map<String, Value>, before: &Map<String, Value>, way: &[String]) {
     let mut way = way;
     while let Some((last, above)) = way.split_last() {

@@ -50,8 +50,8 @@ impl Surroundings {
     /// What the CRDs know, where that is not asked of the cluster.
     fn assumed(&self, crd_global: CrdGlobal) -> Option<Schema> {
         match (crd_global, self) {
-            (CrdGlobal::Yes, _) | (CrdGlobal::Auto, Self::None(_)) => Some(Schema::told(true)),
-            (CrdGlobal::No, _) => Some(Schema::told(false)),
+            (CrdGlobal::Yes, _) | (CrdGlobal::Auto, Self::None(_)) => Some(Schema::assuming(true)),
+            (CrdGlobal::No, _) => Some(Schema::assuming(false)),
             (CrdGlobal::Auto, Self::Unusable(_)) => Some(Schema::unread()),
             (CrdGlobal::Auto, Self::Cluster(_)) => None,
         }

@@ -94,7 +94,7 @@ impl Migration {
 /// # Errors
 /// When the text cannot be read, and could hold objects of ours.
 pub fn migrate(text: &str) -> Result<Migration, Broken> {
-    migrate_for(text, &Schema::told(true))
+    migrate_for(text, &Schema::assuming(true))
 }
 
 /// The same for CRDs that are known: where they lack `global`, `shared` stays.
@@ -171,8 +171,8 @@ fn spots(text: &str, piece: usize, node: &Node, schema: &Schema) -> Vec<Spot> {
     let outcomes = judge(&request, Mode::Rename.into(), schema).outcomes;
     let disagreements = OnceCell::new();
     let disagreement = |path: &FieldPath| {
-        let told = disagreements.get_or_init(|| disagreements_of(kind, &object)).get(path);
-        told.cloned().unwrap_or_else(|| Kept::Disagrees.to_string())
+        let found = disagreements.get_or_init(|| disagreements_of(kind, &object)).get(path);
+        found.cloned().unwrap_or_else(|| Kept::Disagrees.to_string())
     };
     let spots = outcomes.into_iter().map(|outcome| {
         let path = outcome.path.key(ScopeKey::Shared.key());

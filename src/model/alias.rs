@@ -1,4 +1,4 @@
-//! What is done about the deprecated `shared`: the requested mode, the one in effect for an object, and why a `shared` stays.
+//! The treatment of the deprecated `shared`: the configured mode, the one in effect for an object, and why a `shared` remains.
 
 use std::{fmt, str::FromStr};
 
@@ -6,22 +6,22 @@ use serde_json::Value;
 
 use super::operator::Operator;
 
-/// The annotation that keeps an object's `shared` as it is, with the value `keep`.
+/// The annotation that exempts an object's `shared`, with the value `keep`.
 pub const OPT_OUT_ANNOTATION: &str = "tollgate.dev/shared-alias";
 
-/// What is done about `shared`.
+/// What to do about `shared`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// [`Mode::Mirror`] where ToolHive's operator is at work and reads `shared` only; else [`Mode::Rename`].
+    /// [`Mode::Mirror`] if ToolHive's operator is running and reads only `shared`; else [`Mode::Rename`].
     #[default]
     Auto,
     /// `shared` becomes `global`.
     Rename,
     /// Both are kept, equal: the only mode in which Argo CD's default diff stays clean.
     Mirror,
-    /// Nothing but a warning.
+    /// Only a warning.
     Warn,
-    /// Objects that say `shared` are refused.
+    /// Objects with `shared` are rejected.
     Deny,
 }
 
@@ -29,7 +29,7 @@ impl Mode {
     /// Every mode.
     pub const ALL: [Self; 5] = [Self::Auto, Self::Rename, Self::Mirror, Self::Warn, Self::Deny];
 
-    /// As on the command line.
+    /// The name used on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -46,14 +46,14 @@ impl FromStr for Mode {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|mode| mode.name() == text);
-        known.ok_or_else(|| format!("there are {}", Self::ALL.map(Self::name).join(", ")))
+        known.ok_or_else(|| format!("possible values are {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 
-/// The mode, and what [`Mode::Auto`] decides by.
+/// The mode, and the facts for [`Mode::Auto`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AliasPolicy {
-    /// What is asked for.
+    /// The configured mode.
     pub mode: Mode,
     /// What is known of ToolHive's operator in the cluster.
     pub operator: Operator,
@@ -68,14 +68,14 @@ impl From<Mode> for AliasPolicy {
 /// Why an object's `shared` is renamed or mirrored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// The mode says so.
+    /// The mode is configured.
     Asked,
-    /// `auto`, by what is known of the operator.
+    /// `auto`, given what is known of the operator.
     Operator(Operator),
 }
 
 impl fmt::Display for Because {
-    /// What follows "renamed to global" or "kept equal to global" in a sentence.
+    /// The clause that follows "renamed to global" or "kept equal to global" in a sentence.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Asked => "",
@@ -88,7 +88,7 @@ impl fmt::Display for Because {
 }
 
 impl AliasPolicy {
-    /// The mode for one object, which is never [`Mode::Auto`], and why.
+    /// The mode for one object, which is never [`Mode::Auto`], and its reason.
     pub(crate) fn for_object(self, object: &Value, old: Option<&Value>) -> (Mode, Because) {
         if self.mode != Mode::Auto {
             return (self.mode, Because::Asked);
@@ -115,13 +115,13 @@ pub enum Kept {
     Mode(Mode),
     /// Both names are kept, equal.
     Mirrored(Because),
-    /// The same, and no manifest is known to say `shared`.
+    /// The same, and no manifest is known to contain `shared`.
     Added,
     /// `shared` and `global` disagree.
     Disagrees,
-    /// It is no bucket.
+    /// It is not a bucket.
     NotAMap,
-    /// It could have been renamed; the mutating webhook was not asked, or failed.
+    /// It could have been renamed; the mutating webhook was not called, or failed.
     NotAsked,
 }
 
@@ -134,7 +134,7 @@ impl fmt::Display for Kept {
             Self::Mirrored(because) => write!(f, "kept equal to global{because}"),
             Self::Added => f.write_str("kept equal to global"),
             Self::Mode(mode) => write!(f, "not renamed: --shared-alias is {}", mode.name()),
-            Self::Disagrees => f.write_str("not renamed: global says otherwise"),
+            Self::Disagrees => f.write_str("not renamed: global has a different limit"),
             Self::NotAMap => f.write_str("not renamed: it is not a map"),
             Self::NotAsked => f.write_str("not renamed: the mutating webhook did not run"),
         }

@@ -1,7 +1,7 @@
-//! A token bucket as people write it: `maxTokens` and `refillPeriod`.
+//! A token bucket as written in a manifest: `maxTokens` and `refillPeriod`.
 //!
-//! `refillPeriod` is the time to refill *all* of `maxTokens`, not one: 60 tokens with `1m0s` come back at one a second, and a caller who
-//! was away for a minute may make 60 calls at once.
+//! `refillPeriod` is the time to refill *all* of `maxTokens`, not one: 60 tokens with `1m0s` refill at one a second, and a caller that was
+//! idle for a minute may make 60 calls at once.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::period::{BadPeriod, Period, go_duration};
 
-/// A bucket that makes sense: between 1 and 2^31 - 1 tokens, refilled in a positive time.
+/// A valid bucket: between 1 and 2^31 - 1 tokens, refilled in a positive time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Bucket {
     /// Capacity and burst, in calls. At most `i32::MAX`, as in the CRD.
@@ -21,7 +21,7 @@ pub struct Bucket {
 /// What is wrong with one field of a bucket, in words that follow the field's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BucketFault {
-    /// The bucket is something else than a map: its JSON type.
+    /// The bucket is not a map: its JSON type.
     NotAMap(&'static str),
     /// `maxTokens`.
     MaxTokens(String),
@@ -40,7 +40,7 @@ impl Bucket {
         Self::refilled_in(calls, Period::SECOND)
     }
 
-    /// `calls` at once, and `calls` in every minute after that, each when its token has come back: one every `60 / calls` seconds.
+    /// `calls` at once, and `calls` in every minute after that, each when its token has been refilled: one every `60 / calls` seconds.
     ///
     /// ```
     /// use tollgate::model::bucket::Bucket;
@@ -50,7 +50,7 @@ impl Bucket {
     /// ```
     ///
     /// # Panics
-    /// Where `calls` is 0, or more than `i32::MAX`. For numbers from outside, make a [`Bucket`] of its two fields.
+    /// If `calls` is 0, or more than `i32::MAX`. For untrusted numbers, construct a [`Bucket`] from its two fields.
     pub const fn per_minute(calls: u32) -> Self {
         Self::refilled_in(calls, Period::MINUTE)
     }
@@ -68,10 +68,10 @@ impl Bucket {
         }
     }
 
-    /// Reads a bucket; fields that are neither of the two are not looked at.
+    /// Parses a bucket; other fields are ignored.
     ///
     /// # Errors
-    /// Every fault, not only the first.
+    /// All faults, not only the first.
     pub fn read(value: &Value) -> Result<Self, Vec<BucketFault>> {
         let Some(map) = value.as_object() else {
             return Err(vec![BucketFault::NotAMap(type_name(value))]);
@@ -85,7 +85,7 @@ impl Bucket {
         }
     }
 
-    /// Whether this bucket, drawn on by a part of the calls that draw on `wider`, can never be the one that denies: it is at least as
+    /// Whether this bucket, which counts a subset of the calls that `wider` counts, can never be the one that denies: it is at least as
     /// large and refills at least as fast.
     pub fn never_binds_below(&self, wider: &Self) -> bool {
         let (tokens, wider_tokens) = (u128::from(self.max_tokens.get()), u128::from(wider.max_tokens.get()));
@@ -93,12 +93,12 @@ impl Bucket {
         tokens >= wider_tokens && tokens * wider_period >= wider_tokens * period
     }
 
-    /// How long one token takes to come back, rounded down to the nanosecond.
+    /// How long one token takes to refill, rounded down to the nanosecond.
     pub fn interval(&self) -> Duration {
         Duration::from_nanos(self.refill_period.as_nanos() / u64::from(self.max_tokens.get()))
     }
 
-    /// What the two numbers mean: "5 at once, then one every 12s".
+    /// The meaning of the two numbers: "5 at once, then one every 12s".
     pub fn pace(&self) -> String {
         let nanos = self.refill_period.as_nanos() / u64::from(self.max_tokens.get());
         let unit = match nanos {
@@ -111,7 +111,7 @@ impl Bucket {
     }
 }
 
-/// Whether two buckets say the same: `60s` is `1m0s`. What cannot be read is compared as it stands.
+/// Whether two buckets mean the same: `60s` is `1m0s`. Unparsable values are compared as they are.
 pub fn same_meaning(a: &Value, b: &Value) -> bool {
     a == b || matches!((Bucket::read(a), Bucket::read(b)), (Ok(a), Ok(b)) if a == b)
 }
@@ -153,7 +153,7 @@ fn read_refill_period(map: &Map<String, Value>) -> Result<Period, String> {
     }
 }
 
-/// A user's text in quotes, cut so that a hostile one cannot fill a message.
+/// A user's text in quotes, cut to bound the length of a message.
 pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 40;
     match text.char_indices().nth(LONGEST) {
@@ -173,8 +173,8 @@ mod tests {
     }
 
     #[test]
-    fn both_faults_are_told() {
-        let faults = Bucket::read(&json!({"maxTokens": "5"})).expect_err("a string is no number");
+    fn both_faults_are_reported() {
+        let faults = Bucket::read(&json!({"maxTokens": "5"})).expect_err("a string is not a number");
         assert_eq!(faults, [BucketFault::MaxTokens(r#"is the string "5""#.to_owned()), BucketFault::RefillPeriod("is missing".to_owned())]);
     }
 

@@ -20,7 +20,7 @@ pub struct Limits {
     pub tools: BTreeMap<String, ToolLimits>,
 }
 
-/// The limits of one tool; one of the two is there.
+/// The limits of one tool; at least one of the two is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ToolLimits {
     /// Counts all calls of the tool.
@@ -30,7 +30,7 @@ pub struct ToolLimits {
 }
 
 impl Limits {
-    /// No limits, to begin with.
+    /// Starts without limits.
     ///
     /// ```
     /// use tollgate::model::{bucket::Bucket, limits::{Limits, ToolLimits}};
@@ -45,33 +45,33 @@ impl Limits {
         Self::default()
     }
 
-    /// With a bucket for all calls of the server.
+    /// Adds a bucket for all calls of the server.
     #[must_use]
     pub fn global(mut self, bucket: Bucket) -> Self {
         self.global = Some(bucket);
         self
     }
 
-    /// With a bucket for the calls of each caller.
+    /// Adds a bucket for the calls of each caller.
     #[must_use]
     pub fn per_user(mut self, bucket: Bucket) -> Self {
         self.per_user = Some(bucket);
         self
     }
 
-    /// With further limits for a tool, in place of those that it had.
+    /// Sets further limits for a tool, replacing any that it had.
     #[must_use]
     pub fn tool(mut self, name: impl Into<String>, limits: ToolLimits) -> Self {
         self.tools.insert(name.into(), limits);
         self
     }
 
-    /// Whether any limit counts callers apart.
+    /// Whether any limit counts callers separately.
     pub fn has_per_user(&self) -> bool {
         self.per_user.is_some() || self.tools.values().any(|tool| tool.per_user.is_some())
     }
 
-    /// What can be read of an object's limits; buckets that cannot are left out, which the rules report. `None` without limits.
+    /// The parsable limits of an object; invalid buckets are omitted, which the rules report. `None` without limits.
     pub(crate) fn read(subject: Subject<'_>) -> Option<Self> {
         subject.blocks().first().map(Self::read_block)
     }
@@ -85,19 +85,19 @@ impl Limits {
 }
 
 impl ToolLimits {
-    /// No limits, to begin with.
+    /// Starts without limits.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With a bucket for all calls of the tool.
+    /// Adds a bucket for all calls of the tool.
     #[must_use]
     pub fn global(mut self, bucket: Bucket) -> Self {
         self.global = Some(bucket);
         self
     }
 
-    /// With a bucket for the calls of the tool by each caller.
+    /// Adds a bucket for the calls of the tool by each caller.
     #[must_use]
     pub fn per_user(mut self, bucket: Bucket) -> Self {
         self.per_user = Some(bucket);

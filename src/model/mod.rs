@@ -1,20 +1,20 @@
-//! The rate limits of an MCP server as people write them, and everything that can be said about them without a cluster.
+//! The rate limits of an MCP server as written in manifests, and everything that can be determined about them without a cluster.
 //!
-//! Pure: no IO, no clock, no Kubernetes client; `serde_json` values in, answers out. The webhook, the command line and the limiter
-//! read limits through this module, so a manifest means the same to all three.
+//! Pure: no IO, no clock, no Kubernetes client; `serde_json` values in, answers out. The webhook, the command line and the limiter read
+//! limits through this module, so a manifest means the same to all three.
 //!
-//! | file | what lives there |
+//! | file | contents |
 //! |---|---|
-//! | [`alias`] | what is done about the deprecated `shared` |
+//! | [`alias`] | the treatment of the deprecated `shared` |
 //! | [`subject`] | one view over `MCPServer` and `VirtualMCPServer`: where limits, storage and sign-in are |
 //! | [`bucket`] | a token bucket: `maxTokens`, `refillPeriod` |
 //! | [`limits`] | a whole block, parsed: what the limiter enforces |
 //! | [`operator`] | ToolHive's operator, and which names it reads |
 //! | [`owners`] | who owns which limit: managed fields |
 //! | [`period`] | Go durations, to the nanosecond |
-//! | [`path`] | where in an object: `spec.rateLimiting.tools[2].perUser` |
-//! | [`schema`] | which of the two names the installed CRD knows |
-//! | [`spelling`] | the name that a mistyped one is meant for |
+//! | [`path`] | field paths: `spec.rateLimiting.tools[2].perUser` |
+//! | [`schema`] | which of the two names the installed CRD has |
+//! | [`spelling`] | the name most similar to a mistyped one |
 
 pub mod alias;
 pub mod bucket;
@@ -32,5 +32,5 @@ pub mod subject;
 /// The API group of the resources.
 pub const GROUP: &str = "toolhive.stacklok.dev";
 
-/// Versions of [`GROUP`] that tollgate knows, newest first. Both have the same limits.
+/// The versions of [`GROUP`] that tollgate supports, newest first. Both have the same limits.
 pub const VERSIONS: [&str; 2] = ["v1beta1", "v1alpha1"];

@@ -1,18 +1,18 @@
-//! ToolHive's operator, as far as it shows on the objects that it manages, and which names of a bucket it reads.
+//! ToolHive's operator, as recognizable from the objects that it manages, and which bucket names it reads.
 //!
-//! No published version of the operator reads `global` (v0.63.0 of November 2026 included): its Go type has `shared` only, so a limit that
-//! is stored as `global` is missing from the configuration that it renders, whatever the installed CRD says.
+//! No published version of the operator reads `global` (v0.63.0 of November 2026 included): its Go type has only `shared`, so a limit that
+//! is stored as `global` is missing from the configuration that it renders, whatever the installed CRD has.
 
 use serde_json::Value;
 
-/// The finalizers that the operator puts on `MCPServer`, `MCPOIDCConfig` and `MCPExternalAuthConfig`. A `VirtualMCPServer` gets none.
+/// The finalizers that the operator adds to `MCPServer`, `MCPOIDCConfig` and `MCPExternalAuthConfig`. A `VirtualMCPServer` has none.
 pub const FINALIZERS: [&str; 3] = [
     "mcpserver.toolhive.stacklok.dev/finalizer",
     "mcpoidcconfig.toolhive.stacklok.dev/finalizer",
     "mcpexternalauthconfig.toolhive.stacklok.dev/finalizer",
 ];
 
-/// Whether an object carries a finalizer of the operator: proof that it is at work, or was until the object outlived it.
+/// Whether an object has a finalizer of the operator: proof that it is running, or was until the object outlived it.
 ///
 /// ```
 /// use serde_json::json;
@@ -31,22 +31,22 @@ pub fn is_operators(finalizer: &str) -> bool {
     FINALIZERS.contains(&finalizer)
 }
 
-/// What is known of the operator where an object is stored.
+/// What is known of the operator in the object's cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Operator {
-    /// It was not seen, or there is no cluster to look at.
+    /// It was not found, or there is no cluster to check.
     #[default]
     Absent,
     /// Its objects cannot be listed, or not yet.
     Unknown,
-    /// Its finalizers are on objects of the cluster; it reads `shared` only.
+    /// Its finalizers are on objects of the cluster; it reads only `shared`.
     AtWork,
-    /// The administrator says that it reads `global` (`--toolhive-reads-global`).
+    /// Configured by the administrator to read `global` (`--toolhive-reads-global`).
     ReadsGlobal,
 }
 
 impl Operator {
-    /// The same, with what one more object of the cluster shows.
+    /// Combines this with what one more object of the cluster shows.
     #[must_use]
     pub fn seen_on(self, object: &Value) -> Self {
         if self != Self::ReadsGlobal && manages(object) { Self::AtWork } else { self }

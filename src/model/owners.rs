@@ -1,7 +1,7 @@
-//! Who owns what: `metadata.managedFields`, in the FieldsV1 form (`f:spec`, `k:{"name":"search"}`, `.` for the item itself).
+//! Field ownership: `metadata.managedFields`, in the FieldsV1 format (`f:spec`, `k:{"name":"search"}`, `.` for the item itself).
 //!
-//! An object may have thousands of tools and hundreds of owners, so its entries are read once, into an index by location. Building it
-//! takes time linear in the fields that are owned; a location then costs what is owned there.
+//! An object may have thousands of tools and hundreds of owners, so its entries are read once, into an index by location. Building it takes
+//! time linear in the owned fields; a lookup then costs what is owned at the location.
 
 use std::{borrow::Cow, collections::HashMap, collections::HashSet};
 
@@ -27,7 +27,7 @@ struct Place<'a> {
     tools: HashMap<Cow<'a, str>, Vec<Held<'a>>>,
 }
 
-/// An entry that speaks of our group's objects themselves, not of their status.
+/// An entry about the object itself in our group, not its status.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'a> {
     /// Index into `metadata.managedFields`.
@@ -49,7 +49,7 @@ pub(crate) struct Held<'a> {
     global: Option<&'a Map<String, Value>>,
 }
 
-/// Which entries count as somebody else's.
+/// Which entries count as another manager's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Others {
     /// All of them.
@@ -59,7 +59,7 @@ pub(crate) enum Others {
 }
 
 impl<'a> Owners<'a> {
-    /// Reads the managed fields of an object.
+    /// Parses the managed fields of an object.
     pub fn of(kind: Kind, object: &'a Value) -> Self {
         let ours = list(object).iter().enumerate().filter_map(|(index, value)| {
             let fields = value.get("fieldsV1")?.as_object().filter(|_| is_ours(value))?;
@@ -80,7 +80,7 @@ impl<'a> Owners<'a> {
         self.managers(self.holding(level, scope))
     }
 
-    /// The managers that apply any part of one bucket: whose next apply will say it again.
+    /// The managers that apply any part of one bucket, and so will with their next apply.
     pub fn appliers_of_bucket(&self, level: &LevelOf<'_>, scope: ScopeKey) -> Vec<&'a str> {
         self.managers(self.holding(level, scope).filter(|held| self.entry(held).is_some_and(Entry::is_apply)))
     }
@@ -135,7 +135,7 @@ impl<'a> Place<'a> {
             let Some(held) = item.as_object().and_then(|item| Held::read(entry, Some(key), item)) else { continue };
             let Some(name) = item_name(key) else { continue };
             let known = self.tools.entry(name).or_default();
-            // Of two spellings of one name in an entry, the plain one counts.
+            // If an entry spells one name in two ways, the plain spelling counts.
             match known.last_mut().filter(|last| last.entry == entry) {
                 Some(last) if is_plain(key) => *last = held,
                 Some(_) => {}
@@ -170,7 +170,7 @@ impl<'a> Entry<'a> {
         self.is_apply() && self.manager() == manager
     }
 
-    /// What tells it from the others of an object.
+    /// What distinguishes it from the other entries of an object.
     pub(crate) fn identity(&self) -> [&'a str; 3] {
         ["manager", "operation", "apiVersion"].map(|key| text(self.value, key))
     }
@@ -181,7 +181,7 @@ fn is_ours(entry: &Value) -> bool {
     group == Some(GROUP) && text(entry, "subresource").is_empty()
 }
 
-/// The entries of an object, others' included.
+/// The entries of an object, including others'.
 pub(crate) fn list(object: &Value) -> &[Value] {
     object.pointer("/metadata/managedFields").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
@@ -201,7 +201,7 @@ pub(crate) fn scope_key(scope: ScopeKey) -> &'static str {
 
 const ITEM: &str = r#"k:{"name":""#;
 
-/// The name in the key of a list item. Encoders differ in what they escape, so odd names are decoded.
+/// The name in the key of a list item. Encoders escape different characters, so names with escapes are decoded.
 fn item_name(key: &str) -> Option<Cow<'_, str>> {
     if let Some(name) = key.strip_prefix(ITEM).and_then(|rest| rest.strip_suffix("\"}"))
         && !name.contains(['"', '\\'])

@@ -1,4 +1,4 @@
-//! Where in an object something is: `spec.rateLimiting.tools[2].perUser`.
+//! Field paths in an object: `spec.rateLimiting.tools[2].perUser`.
 
 use std::fmt;
 
@@ -30,13 +30,13 @@ impl FieldPath {
         Self(keys.into_iter().map(|key| Step::Key(key.to_owned())).collect())
     }
 
-    /// This path, one key deeper.
+    /// This path, extended by a key.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         self.step(Step::Key(key.to_owned()))
     }
 
-    /// This path, one list position deeper.
+    /// This path, extended by a list position.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
         self.step(Step::Index(index))

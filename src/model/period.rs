@@ -1,13 +1,13 @@
 //! Go duration strings (`1m0s`, `1h30m`, `500ms`), to the nanosecond.
 //!
-//! ToolHive reads `refillPeriod` with Go's `time.ParseDuration`; this is the same grammar with the same results, without its panics or
-//! anybody else's: other crates' parsers take `""`, round through floats or panic on `1s-5s`.
+//! ToolHive parses `refillPeriod` with Go's `time.ParseDuration`; this is the same grammar with the same results, and never panics. Other
+//! crates' parsers accept `""`, round through floats or panic on `1s-5s`.
 
 use std::{fmt, num::NonZeroU64, str::FromStr, time::Duration};
 
 use thiserror::Error;
 
-/// A refill period: more than nothing, at most 2^63 - 1 ns (about 292 years).
+/// A refill period: greater than zero, at most 2^63 - 1 ns (about 292 years).
 ///
 /// ```
 /// use tollgate::model::period::Period;
@@ -20,18 +20,18 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period(NonZeroU64);
 
-/// Why a text is no refill period.
+/// Why a text is not a refill period.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BadPeriod {
-    /// Not made of numbers with units.
+    /// Not a sequence of numbers with units.
     #[error("is not a duration")]
     Syntax,
     /// A number without a unit, like `60`.
     #[error("lacks a unit")]
     MissingUnit,
     /// A unit that Go does not have, like `d`.
-    #[error("has the unknown unit {0:?} (there are ns, us, ms, s, m and h)")]
+    #[error("has the unknown unit {0:?} (valid units are ns, us, ms, s, m and h)")]
     UnknownUnit(String),
     /// Longer than 2^63 - 1 ns.
     #[error("is longer than 292 years")]
@@ -91,10 +91,10 @@ impl fmt::Display for Period {
     }
 }
 
-/// Largest magnitude that Go's parser lets through before it looks at the sign.
+/// The largest magnitude that Go's parser accepts before it applies the sign.
 const LIMIT: u64 = 1 << 63;
 
-/// Reads a Go duration: nanoseconds, negative ones included.
+/// Parses a Go duration: nanoseconds, including negative ones.
 ///
 /// # Errors
 /// As Go's `time.ParseDuration`; never [`BadPeriod::NotPositive`].
@@ -124,7 +124,7 @@ pub fn parse_go_duration(text: &str) -> Result<i64, BadPeriod> {
     }
 }
 
-/// One number with its unit, and what follows it.
+/// One number with its unit, and the rest of the text.
 fn parse_term(text: &str) -> Result<(u64, &str), BadPeriod> {
     let (whole_digits, rest) = split_digits(text);
     let (fraction_digits, rest) = match rest.strip_prefix('.') {
@@ -155,8 +155,8 @@ fn parse_term(text: &str) -> Result<(u64, &str), BadPeriod> {
 
 /// The nanoseconds of a decimal fraction of `unit`; digits past what 63 bits hold are dropped.
 ///
-/// Go computes this one product in float64, so `0.3333333333333333333h` is exactly 20 minutes there; doing the same is what keeps both
-/// sides equal to the nanosecond. The result stays below `unit`, far inside what a float64 holds exactly.
+/// Go computes this one product in float64, so `0.3333333333333333333h` is exactly 20 minutes there; doing the same keeps both sides equal
+/// to the nanosecond. The result stays below `unit`, far inside what a float64 represents exactly.
 fn fraction_nanos(digits: &str, unit: u64) -> u64 {
     let mut numerator = 0_u64;
     let mut scale = 1.0_f64;

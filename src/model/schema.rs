@@ -1,7 +1,7 @@
-//! Which names of the bucket the installed CRDs know.
+//! Which bucket names the installed CRDs have.
 //!
-//! A CRD that lacks `global` drops it silently when the object is read back, and the limit is gone; so the rename asks here first. The
-//! answer comes from the OpenAPI v3 documents of the API server, one for each version of the group.
+//! A CRD without `global` drops it silently when the object is read back, and the limit is lost; so the rename checks here first. The
+//! schemas come from the OpenAPI v3 documents of the API server, one for each version of the group.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::{
     subject::{Kind, ScopeKey, TOOLS},
 };
 
-/// Whether an object that says `global` keeps it.
+/// Whether an object with `global` keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GlobalKey {
     /// The CRD has the key.
@@ -24,7 +24,7 @@ pub enum GlobalKey {
     Unread,
 }
 
-/// Where a bucket stands: a place of a kind, at the server level or in a tool entry.
+/// The location of a bucket: a place of a kind, at the server level or in a tool entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
     /// Index into [`Kind::places`].
@@ -33,14 +33,14 @@ pub struct Location {
     pub in_tool: bool,
 }
 
-/// What an installed CRD drops from the limits, though tollgate knows it.
+/// A field of the limits that tollgate knows and an installed CRD drops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dropped {
-    /// Of which kind.
+    /// The kind.
     pub kind: Kind,
-    /// In which version.
+    /// The version.
     pub version: String,
-    /// The field; in every entry, where a list is on the way.
+    /// The field; in every entry, if the path includes a list.
     pub path: FieldPath,
 }
 
@@ -53,24 +53,24 @@ pub struct Schema(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    /// Somebody said so.
-    Told(GlobalKey),
+    /// Configured by a flag.
+    Assumed(GlobalKey),
     /// For each location, whether `global` is kept. A kind that is not described in a version is unread there.
     Installed(BTreeMap<Described, BTreeMap<Location, bool>>),
 }
 
 impl Schema {
-    /// Every CRD has both keys, or none has `global`.
-    pub fn told(has_global: bool) -> Self {
-        Self(Source::Told(if has_global { GlobalKey::Kept } else { GlobalKey::Dropped }))
+    /// Every CRD has both keys, or none has `global`, as configured.
+    pub fn assuming(has_global: bool) -> Self {
+        Self(Source::Assumed(if has_global { GlobalKey::Kept } else { GlobalKey::Dropped }))
     }
 
     /// Nothing is known yet.
     pub fn unread() -> Self {
-        Self(Source::Told(GlobalKey::Unread))
+        Self(Source::Assumed(GlobalKey::Unread))
     }
 
-    /// From OpenAPI v3 documents, by version of the group.
+    /// Parses OpenAPI v3 documents, by version of the group.
     pub fn installed<'a>(documents: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Self {
         let mut known = BTreeMap::new();
         for (version, document) in documents {
@@ -89,7 +89,7 @@ impl Schema {
         missing.cloned().collect()
     }
 
-    /// This reading, with some of what an older one describes.
+    /// This reading, supplemented by parts of an older one.
     #[must_use]
     pub fn with(mut self, older: &Self, kept: &[Described]) -> Self {
         if let (Source::Installed(known), Source::Installed(older)) = (&mut self.0, &older.0) {
@@ -100,7 +100,7 @@ impl Schema {
 
     fn described(&self) -> impl Iterator<Item = &Described> {
         let known = match &self.0 {
-            Source::Told(_) => None,
+            Source::Assumed(_) => None,
             Source::Installed(known) => Some(known),
         };
         known.into_iter().flat_map(BTreeMap::keys)
@@ -109,7 +109,7 @@ impl Schema {
     /// Whether `global` is kept at one location of a kind in a version.
     pub fn global_key(&self, kind: Kind, version: &str, at: Location) -> GlobalKey {
         match &self.0 {
-            Source::Told(told) => *told,
+            Source::Assumed(key) => *key,
             Source::Installed(known) => match known.get(&(version.to_owned(), kind)).and_then(|known| known.get(&at)) {
                 Some(true) => GlobalKey::Kept,
                 Some(false) => GlobalKey::Dropped,
@@ -129,8 +129,8 @@ fn locations(root: &Value, kind: Kind) -> BTreeMap<Location, bool> {
     levels.collect()
 }
 
-/// The fields of the limits that the CRDs drop, in the OpenAPI v3 documents of the group's versions. At a place of limits that a kind knows
-/// nothing of, nothing is missed, as long as it knows another.
+/// The fields of the limits that the CRDs drop, according to the OpenAPI v3 documents of the group's versions. If a kind has no limits at
+/// one place, nothing is reported there, as long as it has them at another.
 pub fn dropped<'a>(documents: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Vec<Dropped> {
     let mut found = Vec::new();
     for (version, document) in documents {
@@ -168,8 +168,8 @@ pub fn describes(document: &Value, version: &str, kind: Kind) -> bool {
     component(document, version, kind).is_some()
 }
 
-/// Whether a CRD merges conditions by their type, so that who applies one leaves the others alone. Where it does not say so, the list
-/// belongs as a whole to whoever applies it.
+/// Whether a CRD merges conditions by their type, so that a manager that applies one leaves the others unchanged. Otherwise the whole list
+/// belongs to the manager that applies it.
 pub fn merges_conditions(document: &Value, version: &str, kind: Kind) -> bool {
     let conditions = component(document, version, kind).and_then(|root| at(root, &FieldPath::new(["status", "conditions"])));
     conditions.is_some_and(|conditions| {
@@ -211,7 +211,7 @@ fn property<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
     schema.get("properties")?.get(key)
 }
 
-/// A level keeps both names when it declares both, or keeps what it does not know.
+/// A level keeps both names if it declares both, or preserves unknown fields.
 fn keeps_global(level: &Value) -> bool {
     [ScopeKey::Global, ScopeKey::Shared].iter().all(|scope| keeps(level, scope.key()))
 }
@@ -245,18 +245,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_definition_drops_is_told_by_its_path() {
-        let told = |document: &Value| {
+    fn dropped_fields_are_reported_by_path() {
+        let paths = |document: &Value| {
             let found = dropped([("v1beta1", document)]);
             found.iter().map(|dropped| format!("{} {} {}", dropped.kind.name(), dropped.version, dropped.path)).collect::<Vec<_>>()
         };
         let mut doc = document(&json!({}), &json!({}));
         let limits = "/components/schemas/dev.stacklok.toolhive.v1beta1.MCPServer/properties/spec/properties";
-        assert_eq!(told(&doc), ["MCPServer v1beta1 spec.rateLimiting.perUser", "MCPServer v1beta1 spec.rateLimiting.tools.perUser"]);
+        assert_eq!(paths(&doc), ["MCPServer v1beta1 spec.rateLimiting.perUser", "MCPServer v1beta1 spec.rateLimiting.tools.perUser"]);
         doc.pointer_mut(limits).expect("built above")["rateLimiting"] = json!({"x-kubernetes-preserve-unknown-fields": true});
-        assert_eq!(told(&doc), [""; 0]);
+        assert_eq!(paths(&doc), [""; 0]);
         *doc.pointer_mut(limits).expect("built above") = json!({"image": {}});
-        assert_eq!(told(&doc), ["MCPServer v1beta1 spec.rateLimiting"], "limits are not known at all");
+        assert_eq!(paths(&doc), ["MCPServer v1beta1 spec.rateLimiting"], "limits are not known at all");
     }
 
     #[test]
@@ -281,13 +281,13 @@ mod tests {
         assert_eq!(full.missing_in(&full), []);
         assert_eq!(empty.missing_in(&full), []);
         assert_eq!(Schema::unread().missing_in(&empty), []);
-        assert_eq!(Schema::told(true).missing_in(&empty), []);
+        assert_eq!(Schema::assuming(true).missing_in(&empty), []);
         assert_eq!(empty.clone().with(&full, &missing).global_key(Kind::McpServer, "v1beta1", TOOL), GlobalKey::Kept);
         assert_eq!(empty.with(&full, &[]).global_key(Kind::McpServer, "v1beta1", TOOL), GlobalKey::Unread);
     }
 
     #[test]
-    fn what_no_document_speaks_of_is_unread() {
+    fn undescribed_kinds_are_unread() {
         let doc = document(&json!({}), &json!({}));
         let schema = Schema::installed([("v1beta1", &doc)]);
         assert_eq!(schema.global_key(Kind::McpServer, "v1alpha1", SERVER), GlobalKey::Unread);

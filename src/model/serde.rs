@@ -1,4 +1,5 @@
-//! Limits and buckets with `serde`, feature `serde`: as in a manifest's `rateLimiting`, the deprecated `shared` read as `global`.
+//! `serde` support for limits and buckets (feature `serde`), in the format of a manifest's `rateLimiting`; the deprecated `shared` is read
+//! as `global`.
 //!
 //! ```
 //! use tollgate::model::{bucket::Bucket, limits::Limits};
@@ -98,7 +99,7 @@ impl<'de> Deserialize<'de> for Limits {
         for tool in fields.tools {
             let level = ToolLimits { global: one_of(tool.global, tool.shared)?, per_user: tool.per_user };
             if level == ToolLimits::default() {
-                return Err(D::Error::custom(format_args!("the tool {:?} has no limit: give it global or perUser", tool.name)));
+                return Err(D::Error::custom(format_args!("the tool {:?} has no limit: set global or perUser", tool.name)));
             }
             if limits.tools.insert(tool.name.clone(), level).is_some() {
                 return Err(D::Error::custom(format_args!("the tool {:?} appears twice", tool.name)));

@@ -1,16 +1,16 @@
-//! "Did you mean": the name that somebody meant who wrote another.
+//! "Did you mean": the known name that is most similar to an unknown one.
 
-/// The known name that a mistyped one is closest to, when it is close enough to say so.
+/// The known name that is closest to a mistyped one, if it is close enough to suggest.
 pub fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let key = key.to_lowercase();
     let close = known.iter().map(|name| (edits(&key, &name.to_lowercase()), *name));
     close.filter(|(distance, name)| *distance <= name.len() / 3).min().map(|(_, name)| name)
 }
 
-/// Levenshtein's distance, by characters.
+/// The Levenshtein distance, in characters.
 fn edits(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
-    // A hostile key may be long; what differs that much in length is not close anyway.
+    // A hostile key may be long; if the lengths differ that much, the names are not close anyway.
     if a.chars().count() > 2 * b.len() {
         return usize::MAX;
     }
@@ -34,7 +34,7 @@ mod tests {
     const FIELDS: [&str; 5] = ["global", "shared", "perUser", "tools", "maxTokens"];
 
     #[test]
-    fn a_typo_is_told_apart_from_an_invention() {
+    fn a_typo_is_distinguished_from_an_invention() {
         assert_eq!(nearest("perUsers", &FIELDS), Some("perUser"));
         assert_eq!(nearest("PERUSER", &FIELDS), Some("perUser"));
         assert_eq!(nearest("maxToken", &FIELDS), Some("maxTokens"));

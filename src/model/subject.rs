@@ -1,13 +1,13 @@
 //! One view over `MCPServer` and `VirtualMCPServer`: where their limits, their storage and their sign-in are.
 //!
-//! The view borrows the object as it was received. Nothing is decoded into structs, so fields that this file does not know are left alone,
-//! and an object of the wrong shape is still an object that rules can speak about.
+//! The view borrows the object as it was received. Nothing is decoded into structs, so unknown fields are retained, and rules can also
+//! describe an object with the wrong structure.
 
 use serde_json::Value;
 
 use super::path::FieldPath;
 
-/// The kinds whose limits tollgate knows.
+/// The kinds with limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `MCPServer`: one MCP server.
@@ -30,7 +30,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// As in a manifest's `kind`.
+    /// The name in a manifest's `kind`.
     pub fn name(self) -> &'static str {
         match self {
             Self::McpServer => "MCPServer",
@@ -38,7 +38,7 @@ impl Kind {
         }
     }
 
-    /// As in an API path.
+    /// The name in an API path.
     pub fn plural(self) -> &'static str {
         match self {
             Self::McpServer => "mcpservers",
@@ -46,7 +46,7 @@ impl Kind {
         }
     }
 
-    /// Where limits may stand, as keys from the root.
+    /// The places of limits, as keys from the root.
     pub fn places(self) -> &'static [&'static [&'static str]] {
         match self {
             Self::McpServer => &[&["spec", RATE_LIMITING]],
@@ -62,7 +62,7 @@ pub enum ScopeKey {
     Global,
     /// The same, under the deprecated name `shared`.
     Shared,
-    /// The calls of each caller apart.
+    /// The calls of each caller separately.
     PerUser,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Subject<'a> {
         Self { kind, object }
     }
 
-    /// The limits that are there, at whichever places, of whatever type.
+    /// The limits that exist, at any place and of any type.
     pub fn blocks(&self) -> Vec<Block<'a>> {
         let places = self.kind.places().iter().enumerate();
         places
@@ -106,12 +106,12 @@ impl<'a> Subject<'a> {
             .collect()
     }
 
-    /// `spec.sessionStorage`, where it is.
+    /// `spec.sessionStorage`, if it exists.
     pub fn storage(&self) -> Option<&'a Value> {
         storage_path().find(self.object)
     }
 
-    /// Whether the object asks its callers to sign in, so that there are users to count.
+    /// Whether the object requires its callers to sign in, so that there are users to count.
     pub fn signs_in(&self) -> bool {
         match self.kind {
             Kind::McpServer => MCP_SERVER_SIGN_IN.iter().any(|key| FieldPath::new(["spec", key]).find(self.object).is_some()),
@@ -121,7 +121,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// What to write so that callers sign in.
+    /// What to set so that callers sign in.
     pub fn sign_in_hint(&self) -> &'static str {
         match self.kind {
             Kind::McpServer => "set spec.oidcConfigRef or spec.externalAuthConfigRef",
@@ -129,7 +129,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// The objects that sign-in and storage name, all in the object's own namespace.
+    /// The objects that sign-in and storage refer to, all in the object's own namespace.
     pub fn references(&self) -> Vec<Reference<'a>> {
         let named: &[(&[&str], RefKind)] = match self.kind {
             Kind::McpServer => &[
@@ -158,7 +158,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The fields of an `MCPServer` that each make callers sign in. `oidcConfig` is in v1alpha1 of ToolHive before v0.21 only.
+/// The fields of an `MCPServer` that each make callers sign in. `oidcConfig` exists only in v1alpha1 of ToolHive before v0.21.
 const MCP_SERVER_SIGN_IN: [&str; 3] = ["oidcConfig", "oidcConfigRef", "externalAuthConfigRef"];
 
 /// `spec.sessionStorage`.
@@ -173,7 +173,7 @@ pub enum RefKind {
     OidcConfig,
     /// How callers sign in, the older way.
     ExternalAuthConfig,
-    /// Where Redis' password is, or its CA.
+    /// The password of Redis, or its CA.
     Secret,
 }
 
@@ -181,7 +181,7 @@ impl RefKind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::OidcConfig, Self::ExternalAuthConfig, Self::Secret];
 
-    /// As in a manifest's `kind`.
+    /// The name in a manifest's `kind`.
     pub fn name(self) -> &'static str {
         match self {
             Self::OidcConfig => "MCPOIDCConfig",
@@ -190,7 +190,7 @@ impl RefKind {
         }
     }
 
-    /// As in an API path.
+    /// The name in an API path.
     pub fn plural(self) -> &'static str {
         match self {
             Self::OidcConfig => "mcpoidcconfigs",
@@ -200,14 +200,14 @@ impl RefKind {
     }
 }
 
-/// A name that an object mentions.
+/// A reference to another object.
 #[derive(Clone, Debug)]
 pub struct Reference<'a> {
-    /// What it names.
+    /// The kind of the referenced object.
     pub kind: RefKind,
-    /// The name.
+    /// Its name.
     pub name: &'a str,
-    /// Where it stands.
+    /// The path of the reference.
     pub path: FieldPath,
 }
 
@@ -216,9 +216,9 @@ pub struct Reference<'a> {
 pub struct Block<'a> {
     /// Index into [`Kind::places`].
     pub place: usize,
-    /// Where the block stands.
+    /// The path of the block.
     pub path: FieldPath,
-    /// What stands there.
+    /// The value of the block.
     pub value: &'a Value,
 }
 
@@ -250,11 +250,11 @@ impl<'a> Block<'a> {
 pub struct LevelOf<'a> {
     /// Index into [`Kind::places`].
     pub place: usize,
-    /// Where it stands.
+    /// The path of the level.
     pub path: FieldPath,
     /// The tool's name, empty when it has none; `None` at the server level.
     pub tool: Option<&'a str>,
-    /// What stands there.
+    /// The value of the level.
     pub value: &'a Value,
 }
 
@@ -269,7 +269,7 @@ impl<'a> LevelOf<'a> {
         self.bucket(ScopeKey::Global).or_else(|| self.bucket(ScopeKey::Shared))
     }
 
-    /// The buckets that are there, of whatever type.
+    /// The buckets that exist, of whatever type.
     pub fn buckets(&self) -> Vec<BucketAt<'a>> {
         let present = ScopeKey::ALL.into_iter().filter_map(|scope| self.bucket(scope).map(|value| (scope, value)));
         present.map(|(scope, value)| BucketAt { path: self.path.key(scope.key()), scope, value }).collect()
@@ -279,10 +279,10 @@ impl<'a> LevelOf<'a> {
 /// One bucket, of whatever type.
 #[derive(Clone, Debug)]
 pub struct BucketAt<'a> {
-    /// Where it stands.
+    /// The path of the bucket.
     pub path: FieldPath,
     /// What it counts.
     pub scope: ScopeKey,
-    /// What stands there.
+    /// The value of the bucket.
     pub value: &'a Value,
 }

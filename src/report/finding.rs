@@ -137,7 +137,7 @@ pub const MORE: [Row; 11] = [
 
 /// Everything that can be found: the rules, then [`MORE`].
 pub fn rows() -> impl Iterator<Item = Row> {
-    let rules = RULES.iter().map(|rule| Row { id: rule.id, severity: rule.level.into(), says: rule.says, why: rule.lesson.why });
+    let rules = RULES.iter().map(|rule| Row { id: rule.id, severity: rule.level.into(), says: rule.says, why: rule.explanation.why });
     rules.chain(MORE)
 }
 

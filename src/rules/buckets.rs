@@ -35,12 +35,12 @@ pub(super) fn refill_period(context: &Context<'_>) -> Vec<Found> {
     })
 }
 
-fn faults(context: &Context<'_>, tell: impl Fn(&FieldPath, &BucketFault) -> Option<Found>) -> Vec<Found> {
+fn faults(context: &Context<'_>, report: impl Fn(&FieldPath, &BucketFault) -> Option<Found>) -> Vec<Found> {
     let buckets = context.subject.blocks().into_iter().flat_map(|block| block.buckets());
     buckets
         .flat_map(|at| {
             let faults = Bucket::read(at.value).err().unwrap_or_default();
-            faults.iter().filter_map(|fault| tell(&at.path, fault)).collect::<Vec<_>>()
+            faults.iter().filter_map(|fault| report(&at.path, fault)).collect::<Vec<_>>()
         })
         .collect()
 }
@@ -57,7 +57,7 @@ pub(super) fn shared_and_global_disagree(context: &Context<'_>) -> Vec<Found> {
         .collect()
 }
 
-/// So many managers are named for each of the two.
+/// How many managers are named for each of the two.
 const MOST_MANAGERS: usize = 4;
 
 fn disagreement(owners: &Owners<'_>, level: &LevelOf<'_>, shared: &Value, global: &Value) -> Found {
@@ -80,12 +80,12 @@ fn disagreement(owners: &Owners<'_>, level: &LevelOf<'_>, shared: &Value, global
     Found::new(level.path.key(ScopeKey::Shared.key()), message).on(level.path.key(ScopeKey::Global.key()))
 }
 
-/// A manager's name as it is, unless it would break the line.
+/// A manager's name unchanged, unless it would break the line.
 fn plainly(manager: &str) -> String {
     if manager.chars().all(|c| c.is_ascii_graphic() || c == ' ') { manager.to_owned() } else { quoted(manager) }
 }
 
-/// A bucket in a few words, readable or not.
+/// A short description of a bucket, valid or not.
 fn brief(value: &Value) -> String {
     match Bucket::read(value) {
         Ok(bucket) => format!("{} per {}", bucket.max_tokens, bucket.refill_period),

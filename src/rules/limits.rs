@@ -4,10 +4,10 @@ use super::{Context, Effect, Violation, check};
 use crate::model::{limits::Limits, subject::Subject};
 
 impl Limits {
-    /// The limits of an object; `None` when it has none.
+    /// The limits of an object; `None` if it has none.
     ///
     /// # Errors
-    /// Every rule that denies the object, as the webhook reports it.
+    /// All denying violations of the object, as the webhook reports them.
     pub fn of(subject: Subject<'_>) -> Result<Option<Self>, Vec<Violation>> {
         let denials: Vec<_> = check(&Context::new(subject)).into_iter().filter(|found| found.level == Effect::Deny).collect();
         if denials.is_empty() { Ok(Self::read(subject)) } else { Err(denials) }

@@ -1,4 +1,4 @@
-//! Limits that nobody reads: a misspelt `rateLimiting`, or one at a place where it is not looked for. TG012.
+//! TG012: limits that are never read, because `rateLimiting` is misspelt or in the wrong place.
 
 use serde_json::{Map, Value};
 
@@ -9,13 +9,13 @@ use crate::model::{
     subject::{Kind, RATE_LIMITING},
 };
 
-/// Maps that limits are written into by mistake: a wrong indentation, or the place of the other kind.
+/// Maps in which limits end up by mistake: by wrong indentation, or at the place of the other kind.
 const PARENTS: [&str; 3] = ["metadata", SPEC, "status"];
 const SPEC: &str = "spec";
 const INSIDE_SPEC: [&str; 2] = [CONFIG, "sessionStorage"];
 const CONFIG: &str = "config";
 
-/// Names that are further from `rateLimiting` than a slip of the finger.
+/// Names that differ from `rateLimiting` by more than a typo.
 const OTHER_NAMES: [&str; 4] = ["ratelimit", "ratelimits", "ratelimiter", "ratelimiters"];
 
 pub(super) fn misplaced_limits(context: &Context<'_>) -> Vec<Found> {
@@ -39,7 +39,7 @@ fn maps_named<'v>(map: &'v Map<String, Value>, names: &'static [&'static str]) -
     map.iter().filter_map(move |(key, value)| Some((key.as_str(), value.as_object().filter(|_| is_named(key))?)))
 }
 
-/// Finds what was meant to be limits among the fields of a map, and is none.
+/// Finds fields of a map that are meant as limits but are not read.
 fn look(kind: Kind, path: &FieldPath, map: &Map<String, Value>, found: &mut Vec<Found>) {
     for (key, _) in map.iter().filter(|(key, value)| !value.is_null() && is_meant(key)) {
         let here = path.key(key);

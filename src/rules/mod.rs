@@ -1,10 +1,10 @@
-//! The rules, one row each in [`RULES`]: an id, a sentence, a lesson with an example, a finder that returns every place.
+//! The rules, one row each in [`RULES`]: an id, a summary, an explanation with an example, and a finder that returns every violation.
 //!
-//! [`check`] runs them all and reports every violation, sorted by path. Whoever judges limits judges by this table and by nothing else. Ids
-//! and levels are stable; docs/rules.md has the same table.
+//! [`check`] runs them all and reports every violation, sorted by path. Every check of limits uses this table and nothing else. Ids and
+//! levels are stable; docs/rules.md has the same table.
 
 mod buckets;
-mod lessons;
+mod explanations;
 mod limits;
 mod misplaced;
 mod names;
@@ -14,7 +14,7 @@ mod warnings;
 
 use std::{collections::BTreeMap, fmt};
 
-pub use self::lessons::{Example, Lesson};
+pub use self::explanations::{Example, Explanation};
 use crate::model::{
     alias::Kept,
     operator::Operator,
@@ -25,14 +25,14 @@ use crate::model::{
 /// What a violation does to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// The object is refused.
+    /// The object is rejected.
     Deny,
-    /// The user is told.
+    /// The user gets a warning.
     Warn,
 }
 
 impl Effect {
-    /// As in the table of docs/rules.md.
+    /// The name used in the table of docs/rules.md.
     pub fn name(self) -> &'static str {
         match self {
             Self::Deny => "deny",
@@ -46,40 +46,55 @@ impl Effect {
 pub struct Rule {
     /// Stable id, such as `TG002`.
     pub id: &'static str,
-    /// What a violation does.
+    /// The effect of a violation.
     pub level: Effect,
-    /// When the rule is violated, for a person.
+    /// When the rule is violated, in words.
     pub says: &'static str,
-    /// Why there is this rule, and an example.
-    pub lesson: &'static Lesson,
+    /// Why the rule exists, and an example.
+    pub explanation: &'static Explanation,
     finds: Finder,
 }
 
-/// Every rule, by id.
+/// All rules, by id.
 pub static RULES: [Rule; 19] = [
-    deny("TG001", "limits without sessionStorage.provider: redis", &lessons::TG001, storage::limits_without_redis),
-    deny("TG002", "perUser without sign-in, so there are no users to count", &lessons::TG002, names::per_user_without_sign_in),
-    deny("TG003", "limits with no bucket and no tool", &lessons::TG003, names::empty_block),
-    deny("TG004", "a tool entry without any bucket", &lessons::TG004, names::empty_tool),
-    deny("TG005", "a tool name that is empty or appears twice", &lessons::TG005, names::tool_names),
-    deny("TG006", "maxTokens missing, not an integer, below 1 or above 2147483647", &lessons::TG006, buckets::max_tokens),
-    deny("TG007", "refillPeriod missing, not a Go duration, or not above zero", &lessons::TG007, buckets::refill_period),
-    deny("TG008", "shared and global both set, with different meanings", &lessons::TG008, buckets::shared_and_global_disagree),
-    deny("TG009", "redis storage with an unusable address, db, passwordRef or tls", &lessons::TG009, storage::unusable_storage),
-    deny("TG010", "limits at both places of a VirtualMCPServer", &lessons::TG010, names::two_places),
-    deny("TG011", "an unknown field inside the limits", &lessons::TG011, names::unknown_fields),
-    deny("TG012", "limits that nobody reads: misspelt, misplaced, or of another API group", &lessons::TG012, misplaced::misplaced_limits),
-    warn("TG101", "shared is deprecated: use global", &lessons::TG101, warnings::shared_is_deprecated),
-    warn("TG102", "a limit that can never be the one that denies", &lessons::TG102, warnings::never_binds),
-    warn("TG103", "a tool name outside MCP's [A-Za-z0-9_.-]{1,128}", &lessons::TG103, warnings::odd_tool_name),
-    warn("TG104", "a bucket that gives back less than one token an hour", &lessons::TG104, warnings::slow_bucket),
-    warn("TG105", "users' buckets that Redis keeps for two days or longer", &lessons::TG105, warnings::keys_in_redis),
-    warn("TG106", "a reference to an object that is not there (only with cluster access)", &lessons::TG106, warnings::missing_reference),
-    warn("TG107", "limits that this cluster's ToolHive does not read (only with cluster access)", &lessons::TG107, warnings::unread_limits),
+    deny("TG001", "limits without sessionStorage.provider: redis", &explanations::TG001, storage::limits_without_redis),
+    deny("TG002", "perUser without sign-in, so there are no users to count", &explanations::TG002, names::per_user_without_sign_in),
+    deny("TG003", "limits with no bucket and no tool", &explanations::TG003, names::empty_block),
+    deny("TG004", "a tool entry without any bucket", &explanations::TG004, names::empty_tool),
+    deny("TG005", "a tool name that is empty or appears twice", &explanations::TG005, names::tool_names),
+    deny("TG006", "maxTokens missing, not an integer, below 1 or above 2147483647", &explanations::TG006, buckets::max_tokens),
+    deny("TG007", "refillPeriod missing, not a Go duration, or not above zero", &explanations::TG007, buckets::refill_period),
+    deny("TG008", "shared and global both set, with different meanings", &explanations::TG008, buckets::shared_and_global_disagree),
+    deny("TG009", "redis storage with an unusable address, db, passwordRef or tls", &explanations::TG009, storage::unusable_storage),
+    deny("TG010", "limits at both places of a VirtualMCPServer", &explanations::TG010, names::two_places),
+    deny("TG011", "an unknown field inside the limits", &explanations::TG011, names::unknown_fields),
+    deny(
+        "TG012",
+        "limits that are never read: misspelt, misplaced, or of another API group",
+        &explanations::TG012,
+        misplaced::misplaced_limits,
+    ),
+    warn("TG101", "shared is deprecated: use global", &explanations::TG101, warnings::shared_is_deprecated),
+    warn("TG102", "a limit that can never be the one that denies", &explanations::TG102, warnings::never_binds),
+    warn("TG103", "a tool name outside MCP's [A-Za-z0-9_.-]{1,128}", &explanations::TG103, warnings::odd_tool_name),
+    warn("TG104", "a bucket that gives back less than one token an hour", &explanations::TG104, warnings::slow_bucket),
+    warn("TG105", "users' buckets that Redis keeps for two days or longer", &explanations::TG105, warnings::keys_in_redis),
+    warn(
+        "TG106",
+        "a reference to an object that is not there (only with cluster access)",
+        &explanations::TG106,
+        warnings::missing_reference,
+    ),
+    warn(
+        "TG107",
+        "limits that this cluster's ToolHive does not read (only with cluster access)",
+        &explanations::TG107,
+        warnings::unread_limits,
+    ),
 ];
 
 impl Rule {
-    /// The rule with this id, in upper or lower case.
+    /// The rule with this id, case-insensitive.
     pub fn by_id(id: &str) -> Option<&'static Self> {
         RULES.iter().find(|rule| rule.id.eq_ignore_ascii_case(id))
     }
@@ -87,15 +102,15 @@ impl Rule {
 
 type Finder = fn(&Context<'_>) -> Vec<Found>;
 
-const fn deny(id: &'static str, says: &'static str, lesson: &'static Lesson, finds: Finder) -> Rule {
-    Rule { id, level: Effect::Deny, says, lesson, finds }
+const fn deny(id: &'static str, says: &'static str, explanation: &'static Explanation, finds: Finder) -> Rule {
+    Rule { id, level: Effect::Deny, says, explanation, finds }
 }
 
-const fn warn(id: &'static str, says: &'static str, lesson: &'static Lesson, finds: Finder) -> Rule {
-    Rule { id, level: Effect::Warn, says, lesson, finds }
+const fn warn(id: &'static str, says: &'static str, explanation: &'static Explanation, finds: Finder) -> Rule {
+    Rule { id, level: Effect::Warn, says, explanation, finds }
 }
 
-/// What the rules look at: an object, and what is known around it.
+/// What the rules check: an object, and facts about its environment.
 #[derive(Clone, Debug)]
 pub struct Context<'a> {
     subject: Subject<'a>,
@@ -105,33 +120,33 @@ pub struct Context<'a> {
     shared_is_denied: bool,
 }
 
-/// The port through which TG106 asks for objects. An answer must be at hand: rules run inside a review.
+/// The port through which TG106 looks up objects. Answers must be available immediately: rules run inside a review.
 pub trait References: fmt::Debug {
-    /// Whether the object exists; `None` when that cannot be told.
+    /// Whether the object exists; `None` if that is unknown.
     fn exists(&self, kind: RefKind, namespace: &str, name: &str) -> Option<bool>;
 }
 
 impl<'a> Context<'a> {
-    /// An object by itself, as in a file.
+    /// An object without a cluster, as in a file.
     pub fn new(subject: Subject<'a>) -> Self {
         Self { subject, kept: BTreeMap::new(), references: None, operator: Operator::default(), shared_is_denied: false }
     }
 
-    /// With the reasons why a `shared` is still there, by the path of its level.
+    /// Adds the reasons why a `shared` is still there, by the path of its level.
     #[must_use]
     pub fn kept(mut self, kept: BTreeMap<FieldPath, Kept>) -> Self {
         self.kept = kept;
         self
     }
 
-    /// With a cluster to look references up in.
+    /// Adds a cluster to look up references in.
     #[must_use]
     pub fn references(mut self, references: Option<&'a dyn References>) -> Self {
         self.references = references;
         self
     }
 
-    /// With what is known of ToolHive's operator; an object that carries its finalizer says so itself.
+    /// Adds what is known of ToolHive's operator; an object with its finalizer proves that it is running.
     #[must_use]
     pub fn operator(mut self, operator: Operator) -> Self {
         self.operator = operator;
@@ -143,7 +158,7 @@ impl<'a> Context<'a> {
         self.operator.seen_on(self.subject.object) == Operator::AtWork
     }
 
-    /// With TG101 denying instead of warning.
+    /// Makes TG101 deny instead of warn.
     #[must_use]
     pub fn shared_is_denied(mut self, denied: bool) -> Self {
         self.shared_is_denied = denied;
@@ -151,11 +166,11 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What a finder returns: one place, and what to write there.
+/// What a finder returns: a place, and what to write there.
 #[derive(Clone, Debug)]
 struct Found {
     path: FieldPath,
-    /// The subtree that has to be unchanged for the violation to count as an old one.
+    /// The subtree that must be unchanged for the violation to count as an old one.
     ground: FieldPath,
     message: String,
 }
@@ -171,14 +186,14 @@ impl Found {
     }
 }
 
-/// One broken rule at one place.
+/// A violation of one rule at one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The id of the rule.
     pub rule: &'static str,
-    /// What it does; a ratcheted denial is a warning.
+    /// Its effect; a ratcheted denial is a warning.
     pub level: Effect,
-    /// Where.
+    /// The place.
     pub path: FieldPath,
     /// What is wrong, and what to write instead.
     pub message: String,
@@ -191,7 +206,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Every violation, sorted by path, then by rule.
+/// All violations, sorted by path, then by rule.
 ///
 /// ```
 /// use serde_json::json;

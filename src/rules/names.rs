@@ -38,7 +38,7 @@ pub(super) fn empty_block(context: &Context<'_>) -> Vec<Found> {
         .collect()
 }
 
-/// No bucket at the server level, and no tools; unreadable tools are another rule's matter.
+/// No bucket at the server level, and no tools; another rule reports unreadable tools.
 fn is_empty(block: &Block<'_>) -> bool {
     let no_tools = match block.value.get(TOOLS) {
         None | Some(Value::Null) => true,
@@ -93,7 +93,7 @@ fn names_in(block: &Block<'_>) -> Vec<Found> {
 pub(super) fn two_places(context: &Context<'_>) -> Vec<Found> {
     match context.subject.blocks().as_slice() {
         [first, second, ..] => {
-            let message = format!("limits stand at {} too: keep one of the two", first.path);
+            let message = format!("limits are also set at {}: keep one of the two", first.path);
             vec![Found::new(second.path.clone(), message)]
         }
         _ => Vec::new(),
@@ -121,7 +121,7 @@ fn fields_outside(path: &FieldPath, value: &Value, known: &[&str], what: &str) -
         .map(|key| {
             let advice = match nearest(key, known) {
                 Some(meant) => format!("did you mean {meant}?"),
-                None => format!("there are {}", known.join(", ")),
+                None => format!("the fields are {}", known.join(", ")),
             };
             Found::new(path.key(key), format!("is not a field of {what}: {advice}"))
         })

@@ -1,7 +1,7 @@
-//! Ratcheting: a fault that the stored object has already, in a part that the request does not change, only warns.
+//! Ratcheting: a violation that the stored object already has, in a part that the request does not change, only warns.
 //!
-//! Without it, installing the webhook would freeze every object that was faulty before: migrators re-PUT whole objects, controllers
-//! remove finalizers, people edit labels, and each would be refused for a fault that is not theirs.
+//! Without it, installing the webhook would freeze every object that already had violations: migrators re-PUT whole objects, controllers
+//! remove finalizers, people edit labels, and each of these would be rejected for a violation that it did not introduce.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::model::{
     subject::{RATE_LIMITING, ScopeKey, Subject, TOOLS},
 };
 
-/// The violations of an update: those that stand identically in `old` are turned into warnings.
+/// The violations of an update: those that are identical in `old` become warnings.
 pub fn check_update(new: &Context<'_>, old: &Value) -> Vec<Violation> {
     let mut violations = check(new);
     if violations.iter().all(|violation| violation.level == Effect::Warn) {
@@ -38,7 +38,7 @@ fn same(new_path: &FieldPath, new: &Value, old_path: &FieldPath, old: &Value) ->
     new_path.find(new).map(canonical) == old_path.find(old).map(canonical)
 }
 
-/// A path in words that do not change when tools move or when `shared` is renamed: tools by name, buckets by their new name.
+/// A path in terms that do not change when tools move or when `shared` is renamed: tools by name, buckets by their new name.
 fn stable_name(path: &FieldPath, object: &Value) -> FieldPath {
     let mut walked = FieldPath::default();
     let mut out = Vec::new();
@@ -59,11 +59,11 @@ fn stable_name(path: &FieldPath, object: &Value) -> FieldPath {
     out.into_iter().collect()
 }
 
-/// A value with every `shared` that stands alone called `global`, at any depth that holds limits.
+/// A value with every lone `shared` renamed to `global`, at any depth that holds limits.
 fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(canonical_map(map)),
-        // Tools are a map by name, in whatever order they are written.
+        // Tools are compared as a map by name, regardless of their order.
         Value::Array(entries) => {
             let mut entries: Vec<_> = entries.iter().map(canonical).collect();
             entries.sort_by(|a, b| name(a).cmp(&name(b)));

@@ -32,44 +32,44 @@ pub(super) fn unusable_storage(context: &Context<'_>) -> Vec<Found> {
     }
     let path = storage_path();
     let mut found = Vec::new();
-    let mut tell = |keys: &[&str], fault: Option<String>| {
+    let mut report = |keys: &[&str], fault: Option<String>| {
         let at = keys.iter().fold(path.clone(), |at, key| at.key(key));
         found.extend(fault.map(|fault| Found::new(at, fault).on(path.clone())));
     };
-    tell(&["address"], address_fault(storage.get("address").unwrap_or(&Value::Null)));
-    tell(&["db"], db_fault(storage.get("db").unwrap_or(&Value::Null)));
-    secret_faults(storage.get("passwordRef"), &["passwordRef"], "password", &mut tell);
-    tls_faults(storage.get("tls"), &mut tell);
+    report(&["address"], address_fault(storage.get("address").unwrap_or(&Value::Null)));
+    report(&["db"], db_fault(storage.get("db").unwrap_or(&Value::Null)));
+    secret_faults(storage.get("passwordRef"), &["passwordRef"], "password", &mut report);
+    tls_faults(storage.get("tls"), &mut report);
     found
 }
 
-/// Connections are TLS wherever `tls` is set, also when it is empty.
-fn tls_faults(tls: Option<&Value>, tell: &mut impl FnMut(&[&str], Option<String>)) {
+/// Connections use TLS wherever `tls` is set, even if it is empty.
+fn tls_faults(tls: Option<&Value>, report: &mut impl FnMut(&[&str], Option<String>)) {
     let tls = match tls {
         None | Some(Value::Null) => return,
         Some(Value::Object(tls)) => tls,
         Some(other) => {
             let advice = "write {} for TLS with the CAs of the system, or remove it for connections without TLS";
-            return tell(&["tls"], Some(format!("is {}: {advice}", type_name(other))));
+            return report(&["tls"], Some(format!("is {}: {advice}", type_name(other))));
         }
     };
     let skip = tls.get("insecureSkipVerify").filter(|skip| !skip.is_null() && !skip.is_boolean());
-    tell(&["tls", "insecureSkipVerify"], skip.map(|skip| format!("is {}: write true or false", type_name(skip))));
-    secret_faults(tls.get("caCertSecretRef"), &["tls", "caCertSecretRef"], "CA certificate", tell);
+    report(&["tls", "insecureSkipVerify"], skip.map(|skip| format!("is {}: write true or false", type_name(skip))));
+    secret_faults(tls.get("caCertSecretRef"), &["tls", "caCertSecretRef"], "CA certificate", report);
 }
 
-/// A reference to a key of a Secret that holds something.
-fn secret_faults(reference: Option<&Value>, at: &[&str], holds: &str, tell: &mut impl FnMut(&[&str], Option<String>)) {
+/// Checks a reference to a key of a Secret.
+fn secret_faults(reference: Option<&Value>, at: &[&str], holds: &str, report: &mut impl FnMut(&[&str], Option<String>)) {
     match reference {
         None | Some(Value::Null) => {}
         Some(Value::Object(reference)) => {
             for key in ["name", "key"] {
                 let filled = reference.get(key).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
                 let fault = (!filled).then(|| format!("is missing: write the {key} of the Secret that holds the {holds}"));
-                tell(&[at, &[key]].concat(), fault);
+                report(&[at, &[key]].concat(), fault);
             }
         }
-        Some(other) => tell(at, Some(format!("is {}: write a map with name and key of a Secret", type_name(other)))),
+        Some(other) => report(at, Some(format!("is {}: write a map with name and key of a Secret", type_name(other)))),
     }
 }
 
@@ -82,7 +82,7 @@ fn address_fault(address: &Value) -> Option<String> {
         other => return Some(format!("is {}: {advice}", type_name(other))),
     };
     if text.contains("://") {
-        // A URL may carry a password: it is not repeated.
+        // A URL may contain a password, so it is not repeated.
         return Some(format!("is a URL: {advice}"));
     }
     let usable = text.rsplit_once(':').is_some_and(|(host, port)| {
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_password_in_a_url_is_not_repeated() {
-        let fault = address_fault(&json!("redis://:hunter2@redis:6379")).expect("a URL is no address");
+        let fault = address_fault(&json!("redis://:hunter2@redis:6379")).expect("a URL is not an address");
         assert!(!fault.contains("hunter2"), "{fault}");
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn shared_is_deprecated(context: &Context<'_>) -> Vec<Found> {
             if may_be_ours || kept == Some(&Kept::Added) {
                 return None;
             }
-            // Of an object by itself, nobody knows which CRD it will meet.
+            // For an object without a cluster, the CRD is unknown.
             let why = kept.map_or_else(|| " once the installed CRD has it".to_owned(), |kept| format!(" ({kept})"));
             Some(Found::new(level.path.key(ScopeKey::Shared.key()), format!("deprecated, write global{why}")))
         })
@@ -92,7 +92,7 @@ pub(super) fn keys_in_redis(context: &Context<'_>) -> Vec<Found> {
     context.subject.blocks().iter().filter_map(keys_of).collect()
 }
 
-/// The memory formula, at the users' bucket that is kept longest, where that is two days (2 x 24h) or longer.
+/// The memory estimate, for the users' bucket that is kept longest, if that is two days (2 x 24h) or longer.
 fn keys_of(block: &Block<'_>) -> Option<Found> {
     let per_user = block.buckets().filter(|at| at.scope == ScopeKey::PerUser);
     let read = per_user.filter_map(|at| Some((at.path, Bucket::read(at.value).ok()?.refill_period)));
@@ -109,10 +109,10 @@ pub(super) fn missing_reference(context: &Context<'_>) -> Vec<Found> {
     let Some(cluster) = context.references else { return Vec::new() };
     let (false, Some(namespace)) = (context.subject.blocks().is_empty(), context.subject.namespace()) else { return Vec::new() };
     let missing = context.subject.references().into_iter().filter(|to| cluster.exists(to.kind, namespace, to.name) == Some(false));
-    missing.map(|to| Found::new(to.path, format!("there is no {} {} (yet)", to.kind.name(), quoted(to.name)))).collect()
+    missing.map(|to| Found::new(to.path, format!("{} {} does not exist (yet)", to.kind.name(), quoted(to.name)))).collect()
 }
 
-/// What the operator as published does not read: `global` without its `shared`, and the outer place of a VirtualMCPServer.
+/// What the published operator does not read: `global` without its `shared`, and the outer place of a VirtualMCPServer.
 pub(super) fn unread_limits(context: &Context<'_>) -> Vec<Found> {
     if !context.is_read_by_published_operator() {
         return Vec::new();

@@ -195,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_a_500_and_is_counted() {
-        let (_folder, shared) = shared(World::told(Schema::told(true), Operator::Absent));
+        let (_folder, shared) = shared(World::told(Schema::assuming(true), Operator::Absent));
         async fn panics() -> &'static str {
             panic!("as a bug would")
         }
@@ -238,7 +238,7 @@ mod tests {
     fn router_with_slow_reviews(max_in_flight: usize) -> (TempDir, Router, Receiver<()>, Sender<()>) {
         let ((begins, begun), (end, may_end)) = (channel(), channel());
         let slow = Slow { begins: Mutex::new(begins), may_end: Mutex::new(may_end) };
-        let (folder, shared) = shared(World { references: Some(Arc::new(slow)), ..World::told(Schema::told(true), Operator::Absent) });
+        let (folder, shared) = shared(World { references: Some(Arc::new(slow)), ..World::told(Schema::assuming(true), Operator::Absent) });
         (folder, router(shared, max_in_flight, Duration::from_secs(30)), begun, end)
     }
 

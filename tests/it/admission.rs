@@ -31,7 +31,7 @@ pub struct World {
 
 impl Default for World {
     fn default() -> Self {
-        Self { policy: Mode::Rename.into(), schema: Schema::told(true) }
+        Self { policy: Mode::Rename.into(), schema: Schema::assuming(true) }
     }
 }
 

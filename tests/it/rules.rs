@@ -216,16 +216,16 @@ fn tg106_names_each_object_that_is_not_there() {
     assert_eq!(
         references_found(&empty, &with_references("MCPServer")),
         [
-            r#"TG106 spec.externalAuthConfigRef.name: there is no MCPExternalAuthConfig "exchange" (yet)"#,
-            r#"TG106 spec.oidcConfigRef.name: there is no MCPOIDCConfig "corp" (yet)"#,
-            r#"TG106 spec.sessionStorage.passwordRef.name: there is no Secret "redis" (yet)"#,
+            r#"TG106 spec.externalAuthConfigRef.name: MCPExternalAuthConfig "exchange" does not exist (yet)"#,
+            r#"TG106 spec.oidcConfigRef.name: MCPOIDCConfig "corp" does not exist (yet)"#,
+            r#"TG106 spec.sessionStorage.passwordRef.name: Secret "redis" does not exist (yet)"#,
         ]
     );
     assert_eq!(
         references_found(&empty, &with_references("VirtualMCPServer")),
         [
-            r#"TG106 spec.incomingAuth.oidcConfigRef.name: there is no MCPOIDCConfig "corp" (yet)"#,
-            r#"TG106 spec.sessionStorage.passwordRef.name: there is no Secret "redis" (yet)"#,
+            r#"TG106 spec.incomingAuth.oidcConfigRef.name: MCPOIDCConfig "corp" does not exist (yet)"#,
+            r#"TG106 spec.sessionStorage.passwordRef.name: Secret "redis" does not exist (yet)"#,
         ]
     );
 }
@@ -243,7 +243,7 @@ fn tg106_is_silent_about_what_it_cannot_tell() {
     let object = with_references("VirtualMCPServer");
     let blind = Cluster { has: vec![(RefKind::OidcConfig, "demo", "corp")], may_read_secrets: false };
     assert_eq!(references_found(&blind, &object), [""; 0]);
-    assert_eq!(check(&Context::new(subject(&object))), [], "without a cluster there is nobody to ask");
+    assert_eq!(check(&Context::new(subject(&object))), [], "without a cluster, references are not checked");
 
     let empty = Cluster { has: vec![], may_read_secrets: true };
     let mut without_limits = object.clone();

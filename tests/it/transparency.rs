@@ -36,7 +36,7 @@ struct Tollgate {
 impl Tollgate {
     /// As it decides by itself, with or without ToolHive's operator at work.
     fn auto(operator: Operator) -> Self {
-        Self { policy: AliasPolicy { mode: Mode::Auto, operator }, schema: Schema::told(true) }
+        Self { policy: AliasPolicy { mode: Mode::Auto, operator }, schema: Schema::assuming(true) }
     }
 
     fn renaming() -> Self {
@@ -45,7 +45,7 @@ impl Tollgate {
 
     /// Changes nothing, and refuses what is refused under either name.
     fn judging() -> Self {
-        Self { policy: Mode::Warn.into(), schema: Schema::told(true) }
+        Self { policy: Mode::Warn.into(), schema: Schema::assuming(true) }
     }
 
     fn ask(&self, hook: Webhook, request: &Request) -> Value {

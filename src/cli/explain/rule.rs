@@ -48,7 +48,7 @@ pub(super) struct Cel {
 
 impl RuleExplained {
     pub(super) fn new(rule: &'static Rule) -> anyhow::Result<Self> {
-        let breaks = rule.lesson.example.breaks();
+        let breaks = rule.explanation.example.breaks();
         let mut cel = Vec::new();
         for (kind, crd) in [(Kind::McpServer, mcp_server()?), (Kind::VirtualMcpServer, virtual_mcp_server()?)] {
             // Every version has the same schema.
@@ -60,11 +60,11 @@ impl RuleExplained {
             id: rule.id,
             level: rule.level.name(),
             says: rule.says,
-            why: rule.lesson.why,
+            why: rule.explanation.why,
             found: found(&breaks)?.into_iter().filter(|found| found.starts_with(rule.id)).collect(),
             breaks,
-            passes: rule.lesson.example.passes(),
-            crd: Crd { cel, says: rule.lesson.crd },
+            passes: rule.explanation.example.passes(),
+            crd: Crd { cel, says: rule.explanation.crd },
             webhook: webhook(rule),
             rule,
         })
@@ -73,7 +73,7 @@ impl RuleExplained {
     pub(super) fn human(&self) -> String {
         let mut out = format!("{} ({}): {}\n\nWhy\n{}", self.id, self.level, self.says, paragraph(self.why, 2));
         out.push_str("\nExample: with - it breaks the rule, with + it passes\n");
-        out.extend(self.rule.lesson.example.lines().map(|line| format!("  {line}\n")));
+        out.extend(self.rule.explanation.example.lines().map(|line| format!("  {line}\n")));
         out.extend(self.found.iter().map(|found| format!("  > {found}\n")));
         out.push_str("\nIn the CRD (tollgate crds)\n");
         let mut place = String::new();
@@ -106,7 +106,7 @@ fn webhook(rule: &Rule) -> String {
         }
         Effect::Warn => "/validate lets the request pass with a warning, which kubectl prints.",
     };
-    if rule.lesson.webhook.is_empty() { by_level.to_owned() } else { format!("{} {by_level}", rule.lesson.webhook) }
+    if rule.explanation.webhook.is_empty() { by_level.to_owned() } else { format!("{} {by_level}", rule.explanation.webhook) }
 }
 
 /// The cluster that the example of TG106 stands in.
@@ -155,12 +155,12 @@ mod tests {
     #[test]
     fn every_example_breaks_its_rule_alone_and_passes_all() {
         for rule in &RULES {
-            let mut broken = found(&rule.lesson.example.breaks()).expect("it is read");
+            let mut broken = found(&rule.explanation.example.breaks()).expect("it is read");
             // Without the deprecated name there is no conflict of names.
             broken.retain(|found| rule.id != "TG008" || !found.starts_with("TG101"));
             assert!(!broken.is_empty() && broken.iter().all(|found| found.starts_with(rule.id)), "{}: {broken:?}", rule.id);
-            assert_eq!(found(&rule.lesson.example.passes()).expect("it is read"), [""; 0], "{}", rule.id);
-            let marks = rule.lesson.example.lines().all(|line| line.starts_with([' ', '-', '+']));
+            assert_eq!(found(&rule.explanation.example.passes()).expect("it is read"), [""; 0], "{}", rule.id);
+            let marks = rule.explanation.example.lines().all(|line| line.starts_with([' ', '-', '+']));
             assert!(marks, "{}: a line without a mark is in neither reading", rule.id);
         }
     }

@@ -227,7 +227,7 @@ fn row_4c_different_stays_and_warns() {
         warnings[0].starts_with("TG008 spec.rateLimiting.shared: shared (9 per 1m0s) and global (5 per 1m0s) disagree"),
         "{warnings:?}"
     );
-    assert_eq!(warnings[1], "TG101 spec.rateLimiting.shared: deprecated, write global (not renamed: global says otherwise)");
+    assert_eq!(warnings[1], "TG101 spec.rateLimiting.shared: deprecated, write global (not renamed: global has a different limit)");
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn request() -> impl Strategy<Value = Value> {
 }
 
 fn world() -> impl Strategy<Value = World> {
-    let schema = prop_oneof![6 => Just(Schema::told(true)), 1 => Just(Schema::told(false)), 1 => Just(Schema::unread())];
+    let schema = prop_oneof![6 => Just(Schema::assuming(true)), 1 => Just(Schema::assuming(false)), 1 => Just(Schema::unread())];
     let mode =
         prop_oneof![4 => Just(Mode::Auto), 2 => Just(Mode::Rename), 2 => Just(Mode::Mirror), 1 => Just(Mode::Warn), 1 => Just(Mode::Deny)];
     let operator = prop_oneof![Just(Operator::Absent), Just(Operator::Unknown), Just(Operator::AtWork), Just(Operator::ReadsGlobal)];

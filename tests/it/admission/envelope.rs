@@ -41,7 +41,7 @@ fn an_object_that_is_none_is_refused_by_validate_and_passed_by_mutate() {
         let message = format!("request.object is {what}, not an object");
         assert_eq!(refused["status"]["message"], message);
         let passed = World::default().ask(Hook::Mutate, &request);
-        assert_eq!(passed, json!({"uid": UID, "allowed": true, "warnings": [format!("tollgate left this object alone: {message}")]}));
+        assert_eq!(passed, json!({"uid": UID, "allowed": true, "warnings": [format!("tollgate did not process this object: {message}")]}));
     }
 }
 
@@ -74,7 +74,7 @@ fn bytes_that_are_no_text_are_refused_wherever_they_stand() {
     let kind = br#""kind":{"group":"toolhive.stacklok.dev","version":"v1beta1","kind":"MCPServer"},"object":{"spec":{"image":""#;
     for (image, allowed) in [(&b"fetch"[..], true), (&b"\xff\xfe"[..], false)] {
         let body = [&head[..], kind, image, br#""}}}}"#].concat();
-        let schema = tollgate::model::schema::Schema::told(true);
+        let schema = tollgate::model::schema::Schema::assuming(true);
         let facts =
             tollgate::admission::Facts { policy: tollgate::model::alias::AliasPolicy::default(), schema: &schema, references: None };
         let answer = tollgate::admission::review(tollgate::admission::Hook::Validate, &body, &facts);
@@ -84,7 +84,7 @@ fn bytes_that_are_no_text_are_refused_wherever_they_stand() {
 }
 
 #[test]
-fn the_uid_is_salvaged_from_what_cannot_be_decoded() {
+fn the_uid_is_recovered_from_an_undecodable_review() {
     for bytes in undecodable() {
         let start = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned();
         for hook in HOOKS {

@@ -84,7 +84,7 @@ fn deny_refuses_shared_and_lets_an_old_one_stand() {
 
 #[test]
 fn a_crd_without_global_keeps_shared_and_says_so() {
-    let world = World { schema: Schema::told(false), ..World::default() };
+    let world = World { schema: Schema::assuming(false), ..World::default() };
     let mutated = world.mutate(&create(&shared()));
     assert_eq!((mutated.object, mutated.alias.as_str()), (shared(), "1"));
     let told = told_by_validate(&world, &create(&shared()));
@@ -102,7 +102,7 @@ fn a_crd_that_is_not_read_yet_keeps_shared_and_says_so() {
 #[test]
 fn a_disagreement_is_refused_whatever_the_crd() {
     let both = server(&json!({"global": bucket(5), "shared": bucket(9)}));
-    for schema in [Schema::told(true), Schema::told(false), Schema::unread()] {
+    for schema in [Schema::assuming(true), Schema::assuming(false), Schema::unread()] {
         assert_eq!(causes(&World { schema, ..World::default() }.validate(&create(&both))), ["TG008 spec.rateLimiting.shared"]);
     }
 }

@@ -115,7 +115,7 @@ fn what_went_wrong_before_anybody_judged_is_found() {
     let nowhere = "NAMESPACE  OBJECTS  WITH LIMITS  ERRORS  WARNINGS\nalhpa            0            0       0         0\n\n0 judged: nothing to check\n";
     assert_eq!(stock.audit(&["--namespace", "alhpa"]).stdout, nowhere, "a slip of the pen shows");
     let ran = stock.audit(&[]);
-    assert!(ran.stdout.contains(": there is no Secret \"redis\" (yet)\n--> MCPServer alpha/outgoing\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains(": Secret \"redis\" does not exist (yet)\n--> MCPServer alpha/outgoing\n"), "{}", ran.stdout);
     let table = "\
 NAMESPACE  OBJECTS  WITH LIMITS  ERRORS  WARNINGS
 alpha            2            2       2         1

@@ -169,7 +169,10 @@ fn a_bad_flag_is_exit_code_2_and_help() {
     let folder = tempfile::tempdir().expect("a folder");
     for (args, text) in [
         (["--listen", "8443"].as_slice(), "invalid value '8443' for '--listen <ADDRESS>': invalid socket address"),
-        (&["--shared-alias", "renam"], "invalid value 'renam' for '--shared-alias <MODE>': there are auto, rename, mirror, warn, deny"),
+        (
+            &["--shared-alias", "renam"],
+            "invalid value 'renam' for '--shared-alias <MODE>': possible values are auto, rename, mirror, warn, deny",
+        ),
         (&["--crd-global", "perhaps"], "[possible values: auto, yes, no]"),
         (&["--deadline", "10"], "invalid value '10' for '--deadline <DURATION>': "),
         (&["--deadline", "0s"], "invalid value '0s' for '--deadline <DURATION>': "),

@@ -61,7 +61,7 @@ async fn assert_unreadable(server: &Serve, body: &[u8], text: &str) {
     assert_eq!(mutated["allowed"], true, "{mutated}");
     assert_eq!(mutated["patch"], Value::Null, "{mutated}");
     let warning = mutated["warnings"][0].as_str().expect("a warning");
-    assert!(warning.starts_with("tollgate left this object alone: "), "{warning}");
+    assert!(warning.starts_with("tollgate did not process this object: "), "{warning}");
     assert!(warning.chars().count() <= 256, "{warning}");
 }
 

@@ -1,22 +1,22 @@
-//! What there is to learn about each rule: why it is there, who else enforces it, and an example.
+//! Explanations of the rules: why each exists, what else enforces it, and an example.
 //!
-//! An example is one text with two readings, so that what has to change is all that differs: lines that begin with `-` are those that break
-//! the rule, lines that begin with `+` take their place, all others belong to both. A test judges both readings by the rules.
+//! An example is one text with two readings, so that only the necessary changes differ: lines that begin with `-` break the rule, lines
+//! that begin with `+` replace them, and all others belong to both. A test checks both readings against the rules.
 
-/// What stands behind a rule.
+/// The explanation of a rule.
 #[derive(Clone, Copy, Debug)]
-pub struct Lesson {
-    /// What goes wrong without it.
+pub struct Explanation {
+    /// What goes wrong without the rule.
     pub why: &'static str,
-    /// What the CRDs do about it by themselves, beside their CEL rules of the same id; empty when nothing.
+    /// What the CRDs themselves enforce, besides their CEL rules with the same id; empty if nothing.
     pub crd: &'static str,
-    /// What the webhook does about it, beyond what its level says; empty when nothing.
+    /// What the webhook does, beyond what the rule's level implies; empty if nothing.
     pub webhook: &'static str,
-    /// An object, twice.
+    /// An example object, in two readings.
     pub example: Example,
 }
 
-/// An object that breaks a rule and, a few lines changed, passes.
+/// An object that breaks a rule, and passes with a few lines changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Example(&'static str);
 
@@ -42,9 +42,9 @@ impl Example {
     }
 }
 
-pub(super) const TG001: Lesson = Lesson {
-    why: "Calls are counted where every replica of the server looks. Counted in memory, each replica would allow the whole limit by itself, \
-          and a restart would forget what was used.",
+pub(super) const TG001: Explanation = Explanation {
+    why: "All replicas of the server must share their counts. Counted in memory, each replica would allow the whole limit by itself, \
+          and a restart would reset the counts.",
     crd: "",
     webhook: "",
     example: Example(
@@ -58,9 +58,9 @@ pub(super) const TG001: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG002: Lesson = Lesson {
-    why: "A bucket for each user is found by the user's name, which is the verified subject that the caller signed in as. Where nobody signs \
-          in, the limit would hold nobody.",
+pub(super) const TG002: Explanation = Explanation {
+    why: "A per-user bucket is identified by the verified subject that the caller signed in as. If callers do not sign in, the limit would \
+          never apply.",
     crd: "",
     webhook: "",
     example: Example(
@@ -74,8 +74,8 @@ pub(super) const TG002: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG003: Lesson = Lesson {
-    why: "An empty block reads like a limit and is none. Often the key that was meant is misspelt.",
+pub(super) const TG003: Explanation = Explanation {
+    why: "An empty block looks like a limit but has no effect. Often a key is misspelt.",
     crd: "",
     webhook: "",
     example: Example(
@@ -89,7 +89,7 @@ pub(super) const TG003: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG004: Lesson = Lesson {
+pub(super) const TG004: Explanation = Explanation {
     why: "An entry of tools without a bucket limits nothing: calls of that tool draw on the server's own buckets with or without it.",
     crd: "",
     webhook: "",
@@ -105,9 +105,10 @@ pub(super) const TG004: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG005: Lesson = Lesson {
-    why: "A call looks its tool up by name. Of two entries with one name only one could count, and an entry without a name is never found.",
-    crd: "The schema keys tools by name, so the API server refuses a second entry of the same name, and it wants a name of at least one \
+pub(super) const TG005: Explanation = Explanation {
+    why: "Limits are looked up by tool name. If two entries have the same name, only one of them could apply, and an entry without a name \
+          never applies.",
+    crd: "The schema keys tools by name, so the API server rejects a second entry with the same name, and requires a name of at least one \
           character.",
     webhook: "",
     example: Example(
@@ -123,10 +124,10 @@ pub(super) const TG005: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG006: Lesson = Lesson {
+pub(super) const TG006: Explanation = Explanation {
     why: "maxTokens is how many calls may be made at once, from a full bucket; a bucket that never holds one whole token lets no call \
           through. ToolHive reads the number into 32 bits.",
-    crd: "The schema wants an integer from 1 to 2147483647.",
+    crd: "The schema requires an integer from 1 to 2147483647.",
     webhook: "",
     example: Example(
         " apiVersion: toolhive.stacklok.dev/v1beta1
@@ -139,10 +140,10 @@ pub(super) const TG006: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG007: Lesson = Lesson {
+pub(super) const TG007: Explanation = Explanation {
     why: "refillPeriod is the time in which an empty bucket is full again. ToolHive reads it with Go's time.ParseDuration: numbers, each with \
           a unit out of ns, us, ms, s, m and h. A day is 24h.",
-    crd: "The schema wants a text of 1 to 32 characters, whatever it says.",
+    crd: "The schema requires a string of 1 to 32 characters, but does not check its format.",
     webhook: "",
     example: Example(
         " apiVersion: toolhive.stacklok.dev/v1beta1
@@ -155,11 +156,12 @@ pub(super) const TG007: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG008: Lesson = Lesson {
-    why: "shared is the old name of global. With a limit under each name, the one that counts would depend on who reads the object.",
+pub(super) const TG008: Explanation = Explanation {
+    why: "shared is the old name of global. With a limit under each name, the one that applies would depend on the \
+          component that reads the object.",
     crd: "",
-    webhook: "/mutate first settles what it can: where the request states only one of the two, that one counts. What is left are requests \
-              that state both, and managers that disagree; the message names them.",
+    webhook: "/mutate first resolves what it can: if the request changes only one of the two, that one applies. This leaves requests that \
+              change both, and managers that disagree; the message names them.",
     example: Example(
         " apiVersion: toolhive.stacklok.dev/v1beta1
  kind: MCPServer
@@ -171,10 +173,10 @@ pub(super) const TG008: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG009: Lesson = Lesson {
-    why: "The limits are counted in this Redis. An address that cannot be dialled or a password that cannot be found shows itself only when \
-          the first call comes.",
-    crd: "The schema wants a db of 0 or more, and a passwordRef and a CA's Secret with name and key. What the address says it does not look at.",
+pub(super) const TG009: Explanation = Explanation {
+    why: "The limits are counted in this Redis. An invalid address or a missing password would only be noticed on the first call.",
+    crd: "The schema requires a db of 0 or more, and name and key in passwordRef and in the reference to the CA. It does not check the \
+          address.",
     webhook: "",
     example: Example(
         " apiVersion: toolhive.stacklok.dev/v1beta1
@@ -189,9 +191,9 @@ pub(super) const TG009: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG010: Lesson = Lesson {
-    why: "Releases of ToolHive differ in where they look for the limits of a VirtualMCPServer. With limits at both places, the ones that \
-          count change with the release.",
+pub(super) const TG010: Explanation = Explanation {
+    why: "Releases of ToolHive differ in where they look for the limits of a VirtualMCPServer. With limits at both places, the \
+          release decides which ones apply.",
     crd: "",
     webhook: "",
     example: Example(
@@ -207,11 +209,11 @@ pub(super) const TG010: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG011: Lesson = Lesson {
-    why: "A misspelt key is no limit. The API server drops fields that the schema does not know, and the object is stored without.",
-    crd: "The API server prunes the field before anybody judges the object. kubectl refuses it by itself (--validate=strict, its default); \
-          other clients are warned at most.",
-    webhook: "The field is gone before a webhook is asked, unless the CRD keeps unknown fields there: it is to be found in the file.",
+pub(super) const TG011: Explanation = Explanation {
+    why: "A misspelt key is not a limit. The API server drops unknown fields, and stores the object without them.",
+    crd: "The API server prunes the field before the object is validated. kubectl rejects it by itself (--validate=strict, its default); \
+          other clients get a warning at most.",
+    webhook: "The field is removed before webhooks are called, unless the CRD preserves unknown fields there: check the file instead.",
     example: Example(
         " apiVersion: toolhive.stacklok.dev/v1beta1
  kind: MCPServer
@@ -225,11 +227,11 @@ pub(super) const TG011: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG012: Lesson = Lesson {
+pub(super) const TG012: Explanation = Explanation {
     why: "Limits are read at spec.rateLimiting, and of a VirtualMCPServer at spec.config.rateLimiting too. Under another name or at another \
-          place they limit nothing, and neither does an object whose API group is misspelt: nobody reads it.",
-    crd: "The API server prunes the field before anybody judges the object, as with TG011.",
-    webhook: "The field is gone before a webhook is asked, unless the CRD keeps unknown fields there: it is to be found in the file.",
+          place they have no effect, and an object whose API group is misspelt is not read at all.",
+    crd: "The API server prunes the field before the object is validated, as with TG011.",
+    webhook: "The field is removed before webhooks are called, unless the CRD preserves unknown fields there: check the file instead.",
     example: Example(
         " apiVersion: toolhive.stacklok.dev/v1beta1
  kind: MCPServer
@@ -241,12 +243,12 @@ pub(super) const TG012: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG101: Lesson = Lesson {
-    why: "The limit of all callers together is called global now, the counterpart of perUser. Both names mean the same bucket, down to the \
-          key in Redis, so changing the name resets nothing.",
+pub(super) const TG101: Explanation = Explanation {
+    why: "The limit for all callers together is now called global, the counterpart of perUser. Both names refer to the same bucket, with \
+          the same key in Redis, so changing the name resets nothing.",
     crd: "",
-    webhook: "/mutate renames it and moves the ownership along, so that later requests behave as if the manifest said global. \
-              --shared-alias has other ways: mirror, warn, deny. The annotation tollgate.dev/shared-alias: keep opts an object out.",
+    webhook: "/mutate renames it and transfers its ownership, so that later requests behave as if the manifest used global. \
+              --shared-alias has other modes: mirror, warn, deny. The annotation tollgate.dev/shared-alias: keep opts an object out.",
     example: Example(
         " apiVersion: toolhive.stacklok.dev/v1beta1
  kind: MCPServer
@@ -258,7 +260,7 @@ pub(super) const TG101: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG102: Lesson = Lesson {
+pub(super) const TG102: Explanation = Explanation {
     why: "A call has to pass every bucket that counts it. A bucket that is as large as a wider one above it, and refills as fast, is never \
           the first to run out: it costs a key in Redis and denies nothing.",
     crd: "",
@@ -276,9 +278,9 @@ pub(super) const TG102: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG103: Lesson = Lesson {
-    why: "MCP names tools with 1 to 128 letters, digits, and _ . -. Another name is mostly a title or a typo: no call carries it, and the limit \
-          waits in vain.",
+pub(super) const TG103: Explanation = Explanation {
+    why: "MCP names tools with 1 to 128 letters, digits, and _ . -. Any other name is usually a title or a typo: no call uses it, and the limit \
+          never applies.",
     crd: "",
     webhook: "",
     example: Example(
@@ -293,9 +295,9 @@ pub(super) const TG103: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG104: Lesson = Lesson {
-    why: "refillPeriod is the time to refill all tokens, one by one. Who has used up 3 tokens of 24h waits 8 hours for the next one; whoever \
-          expects three new ones at midnight is surprised.",
+pub(super) const TG104: Explanation = Explanation {
+    why: "refillPeriod is the time to refill all tokens, one by one. A caller that has used up 3 tokens of 24h waits 8 hours for the next \
+          one, and does not get three new ones at midnight.",
     crd: "",
     webhook: "",
     example: Example(
@@ -309,7 +311,7 @@ pub(super) const TG104: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG105: Lesson = Lesson {
+pub(super) const TG105: Explanation = Explanation {
     why: "Redis keeps a user's buckets for 2 x refillPeriod after the last call: one for the server, and one for each tool with perUser that \
           the user called. Long periods and many users fill its memory, at about 200 bytes a key.",
     crd: "",
@@ -326,11 +328,11 @@ pub(super) const TG105: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG106: Lesson = Lesson {
-    why: "A server whose sign-in configuration or password is not there lets nobody in, or does not start. Objects of one apply may come in \
-          any order, so this only warns.",
+pub(super) const TG106: Explanation = Explanation {
+    why: "A server whose sign-in configuration or password is missing rejects all callers, or does not start. The objects of one apply may \
+          arrive in any order, so this only warns.",
     crd: "",
-    webhook: "Looks only where it follows a cluster (in a pod, or with --kubeconfig), and for Secrets only in the namespaces of --secrets-in.",
+    webhook: "Checked only with cluster access (in a pod, or with --kubeconfig), and for Secrets only in the namespaces of --secrets-in.",
     example: Example(
         " apiVersion: toolhive.stacklok.dev/v1beta1
  kind: MCPServer
@@ -344,14 +346,13 @@ pub(super) const TG106: Lesson = Lesson {
     ),
 };
 
-pub(super) const TG107: Lesson = Lesson {
-    why: "ToolHive's operator as published reads shared and does not know global, whatever the CRD says: a limit that is stored as global \
-          alone is missing from what it hands to its proxies, while its status says that all is well. And of a VirtualMCPServer it reads \
-          the limits at spec.config.rateLimiting only.",
+pub(super) const TG107: Explanation = Explanation {
+    why: "ToolHive's published operator reads shared and ignores global, whatever the CRD has: a limit that is stored as global alone is \
+          missing from the configuration of its proxies, although its status reports no problem. And of a VirtualMCPServer it reads only \
+          the limits at spec.config.rateLimiting.",
     crd: "",
-    webhook: "With --shared-alias auto (the default) or mirror, shared is added where it is missing, so this warns only where neither may \
-              act: under another mode, or where the object opts out. Looks only where it follows a cluster or the operator's finalizer \
-              is on the object.",
+    webhook: "With --shared-alias auto (the default) or mirror, a missing shared is added, so this warns only in other modes, or if the \
+              object opts out. Checked only with cluster access or if the operator's finalizer is on the object.",
     example: Example(
         " apiVersion: toolhive.stacklok.dev/v1beta1
  kind: MCPServer

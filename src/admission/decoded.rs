@@ -1,8 +1,8 @@
-//! What of an object is looked at; nothing else of it is decoded.
+//! The decoded part of an object; the rest is skipped.
 //!
-//! Most of an object says nothing about limits, and building a tree of all of it is most of what a review costs: `managedFields` name
-//! every field there is, and a pod template may have megabytes. [`OBJECT`] lists the parts that rules and rename read. Parts that are not
-//! listed are skipped: they have to end where JSON ends, and are not looked into further.
+//! Most of an object is unrelated to limits, and building a tree of all of it is most of the cost of a review: `managedFields` names every
+//! field, and a pod template may have megabytes. [`OBJECT`] lists the parts that the rules and the rename read. Other parts are skipped:
+//! only their end must be found, and they are not examined further.
 
 use std::fmt;
 
@@ -25,13 +25,13 @@ use crate::model::{
 enum Part {
     /// All of it.
     Whole,
-    /// Of a map, these members.
+    /// These members of a map.
     Members(&'static [(&'static str, Part)]),
-    /// The same; of other members the name, with null for a value.
+    /// The same; of other members the name, with null as the value.
     Names(&'static [(&'static str, Part)]),
-    /// All of a map, of these members this part.
+    /// All of a map, but only this part of these members.
     All(&'static [(&'static str, Part)]),
-    /// Of a list, this part of each entry; more entries than this are refused.
+    /// This part of each entry of a list; more entries than this are rejected.
     Each(usize, &'static Part),
 }
 
@@ -39,7 +39,7 @@ enum Part {
 const MOST_ENTRIES: usize = 16_384;
 const MOST_TOOLS: usize = 32_768;
 
-/// An object of either kind. What a rule is to read has to be listed here; a test runs every rule through it.
+/// An object of either kind. Everything that a rule reads must be listed here; a test runs every rule through it.
 static OBJECT: Part = Part::Members(&[("metadata", METADATA), ("spec", SPEC)]);
 
 const METADATA: Part = Part::Members(&[
@@ -57,15 +57,15 @@ static MANAGED_FIELDS: Part = Part::Members(&[
     ("operation", Part::Whole),
     ("apiVersion", Part::Whole),
     ("subresource", Part::Whole),
-    // Of an entry that comes back, all is needed.
+    // To restore an entry, all of it is needed.
     ("fieldsType", Part::Whole),
     ("time", Part::Whole),
     ("fieldsV1", Part::Names(&[("f:spec", OWNED_SPEC)])),
 ]);
 
-/// Names stay: whether an entry, or a map in it, is left empty by the rename shows in its names.
+/// Names stay: they show whether the rename empties an entry, or a map in it.
 const OWNED_SPEC: Part = Part::Names(&[ITSELF, OWNED_LIMITS, ("f:config", Part::Names(&[ITSELF, OWNED_LIMITS]))]);
-/// That a map itself is owned is copied when an entry comes back.
+/// The marker of a map's own ownership is copied when an entry is restored.
 const ITSELF: (&str, Part) = (".", Part::Whole);
 const OWNED_LIMITS: (&str, Part) = ("f:rateLimiting", Part::Whole);
 
@@ -81,23 +81,23 @@ const SPEC: Part = Part::Members(&[
     ("incomingAuth", Part::Whole),
 ]);
 
-/// An object without what is not looked at.
+/// An object without the parts that are not used.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Value);
+pub(super) struct Decoded(Value);
 
-impl From<Seen> for Value {
-    fn from(Seen(value): Seen) -> Self {
+impl From<Decoded> for Value {
+    fn from(Decoded(value): Decoded) -> Self {
         value
     }
 }
 
-impl<'de> Deserialize<'de> for Seen {
+impl<'de> Deserialize<'de> for Decoded {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Of(&OBJECT).deserialize(deserializer).map(Self)
     }
 }
 
-/// Decodes a part. A value of another type than the part is made for is decoded as a whole: its type is for the rules to judge.
+/// Decodes a part. A value of another type than the part expects is decoded as a whole: the rules check its type.
 #[derive(Clone, Copy)]
 struct Of(&'static Part);
 
@@ -126,35 +126,35 @@ impl<'de> Visitor<'de> for Of {
             Part::All(members) => (*members, Others::Decoded),
             Part::Whole | Part::Each(..) => return Value::deserialize(MapAccessDeserializer::new(map)),
         };
-        let mut seen = Map::new();
+        let mut decoded = Map::new();
         while let Some(name) = map.next_key_seed(NameIn { members, others })? {
             match name {
                 Name::Listed(name, part) => {
-                    seen.insert(name.to_owned(), map.next_value_seed(Of(part))?);
+                    decoded.insert(name.to_owned(), map.next_value_seed(Of(part))?);
                 }
                 Name::Kept(name) if others == Others::Decoded => {
-                    seen.insert(name, map.next_value()?);
+                    decoded.insert(name, map.next_value()?);
                 }
                 Name::Kept(name) => {
                     map.next_value::<IgnoredAny>()?;
-                    seen.insert(name, Value::Null);
+                    decoded.insert(name, Value::Null);
                 }
                 Name::Skipped => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(Value::Object(seen))
+        Ok(Value::Object(decoded))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let Part::Each(most, part) = self.0 else { return Value::deserialize(SeqAccessDeserializer::new(entries)) };
-        let mut seen = Vec::new();
+        let mut decoded = Vec::new();
         while let Some(entry) = entries.next_element_seed(Of(part))? {
-            if seen.len() == *most {
+            if decoded.len() == *most {
                 return Err(A::Error::custom(format_args!("a list has more than {most} entries, which no API server can store")));
             }
-            seen.push(entry);
+            decoded.push(entry);
         }
-        Ok(Value::Array(seen))
+        Ok(Value::Array(decoded))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
@@ -182,13 +182,13 @@ impl<'de> Visitor<'de> for Of {
     }
 }
 
-/// Looks a member's name up among those that are listed.
+/// Looks up a member's name among those that are listed.
 struct NameIn {
     members: &'static [(&'static str, Part)],
     others: Others,
 }
 
-/// What is kept of members that are not listed.
+/// How members that are not listed are handled.
 #[derive(Clone, Copy, PartialEq)]
 enum Others {
     Skipped,
@@ -259,7 +259,7 @@ mod tests {
     fn with_facts<T>(f: impl FnOnce(&Facts<'_>) -> T) -> T {
         f(&Facts {
             policy: AliasPolicy { mode: Mode::Rename, operator: Operator::AtWork },
-            schema: &Schema::told(true),
+            schema: &Schema::assuming(true),
             references: Some(&EmptyCluster),
         })
     }
@@ -273,7 +273,7 @@ mod tests {
         review.to_string().into_bytes()
     }
 
-    /// An object with something in each part that is looked at, and in some that are not. `keys` are of `shared` and `global`.
+    /// An object with a value in each part that is read, and in some that are not. `keys` are of `shared` and `global`.
     fn full(kind: &str, keys: &[&str], max_tokens: u32) -> Value {
         let under = |prefix: &str, make: &dyn Fn(&str) -> Value| -> Map<String, Value> {
             keys.iter().map(|key| (format!("{prefix}{key}"), make(key))).collect()
@@ -340,13 +340,13 @@ mod tests {
 
     #[test]
     fn the_rest_is_skipped() {
-        let Seen(seen) = serde_json::from_value(full("MCPServer", &["global"], 5)).expect("JSON");
+        let Decoded(decoded) = serde_json::from_value(full("MCPServer", &["global"], 5)).expect("JSON");
         assert!(
             ["/status", "/spec/image", "/spec/podTemplateSpec", "/metadata/labels", "/metadata/annotations/other"]
                 .iter()
-                .all(|path| seen.pointer(path).is_none())
+                .all(|path| decoded.pointer(path).is_none())
         );
-        let owned = seen.pointer("/metadata/managedFields/1/fieldsV1").expect("managed fields are there");
+        let owned = decoded.pointer("/metadata/managedFields/1/fieldsV1").expect("managed fields are there");
         assert_eq!(owned["f:metadata"], Value::Null);
         assert_eq!(owned["f:spec"].as_object().expect("a map").keys().collect::<Vec<_>>(), [".", "f:config", "f:image", "f:transport"]);
     }
@@ -374,8 +374,8 @@ mod tests {
         }
     }
 
-    fn damage(object: &mut Value, wounds: &[(Index, Value)]) {
-        for (at, instead) in wounds {
+    fn damage(object: &mut Value, changes: &[(Index, Value)]) {
+        for (at, instead) in changes {
             let mut all = Vec::new();
             pointers(object, "", &mut all);
             if let Some(value) = object.pointer_mut(at.get::<String>(&all)) {
@@ -405,7 +405,7 @@ mod tests {
     }
 
     proptest! {
-        /// However an object is made, the answer is the one that the whole of it would get.
+        /// However an object is made, the response is the same as for the whole object.
         #[test]
         fn nothing_else_changes_an_answer(
             kind in proptest::sample::select(vec!["MCPServer", "VirtualMCPServer"]),
@@ -413,18 +413,18 @@ mod tests {
             tokens in (1_u32..4, 1_u32..4),
             is_create: bool,
             force: bool,
-            wounds in proptest::collection::vec((any::<Index>(), any_scalar()), 0..4),
-            old_wounds in proptest::collection::vec((any::<Index>(), any_scalar()), 0..4),
+            changes in proptest::collection::vec((any::<Index>(), any_scalar()), 0..4),
+            old_changes in proptest::collection::vec((any::<Index>(), any_scalar()), 0..4),
         ) {
             let (mut object, mut old) = (full(kind, &keys.0, tokens.0), full(kind, &keys.1, tokens.1));
-            damage(&mut object, &wounds);
-            damage(&mut old, &old_wounds);
+            damage(&mut object, &changes);
+            damage(&mut old, &old_changes);
             let body = body(kind, &object, if is_create { &Value::Null } else { &old }, force);
             for hook in [Hook::Mutate, Hook::Validate] {
                 let whole = decode_as::<Value>(&body).expect("a review");
-                let (seen, whole) = with_facts(|facts| (review(hook, &body, facts), judge(hook, &whole, facts)));
-                prop_assert_eq!(String::from_utf8(seen.body), String::from_utf8(whole.body));
-                prop_assert_eq!(seen.record, whole.record);
+                let (decoded, whole) = with_facts(|facts| (review(hook, &body, facts), judge(hook, &whole, facts)));
+                prop_assert_eq!(String::from_utf8(decoded.body), String::from_utf8(whole.body));
+                prop_assert_eq!(decoded.record, whole.record);
             }
         }
     }

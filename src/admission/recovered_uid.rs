@@ -1,10 +1,10 @@
-//! The uid of a review that cannot be decoded: truncated, nested too deep, or of the wrong types.
+//! Recovers the uid of a review that cannot be decoded: truncated, nested too deep, or of the wrong types.
 //!
-//! An answer without the request's uid counts as a failed call, so that `failurePolicy` decides instead of us. This walks the bytes once,
-//! keeps no tree and no recursion, and finds `request.uid` even when what follows is broken.
+//! A response without the request's uid counts as a failed call, so that `failurePolicy` decides instead of tollgate. This makes a single
+//! pass over the bytes, without a tree or recursion, and finds `request.uid` even if what follows is broken.
 
-/// The non-empty string at `request.uid`, if the bytes get that far.
-pub(super) fn uid(body: &[u8]) -> Option<String> {
+/// The non-empty string at `request.uid`, if the bytes reach that far.
+pub(super) fn find(body: &[u8]) -> Option<String> {
     let mut walk = Walk { bytes: body, at: 0 };
     walk.enter(b'{')?;
     walk.find_key("request")?;
@@ -30,7 +30,7 @@ impl Walk<'_> {
         (self.peek()? == open).then(|| self.at += 1)
     }
 
-    /// Moves to the value of a member of the object that was entered.
+    /// Moves to the value of a member of the current object.
     fn find_key(&mut self, wanted: &str) -> Option<()> {
         loop {
             if self.peek()? == b',' {
@@ -113,24 +113,24 @@ mod tests {
             r#"{ "kind" : 7, "x" : [ {"request":1} , "\"}" ] , "request" : { "kind":{"uid":"no"}, "uid" : "a-b""#,
             r#"{"request":{"uid":"a-b"}} trailing"#,
         ] {
-            assert_eq!(uid(body.as_bytes()).as_deref(), Some("a-b"), "{body}");
+            assert_eq!(find(body.as_bytes()).as_deref(), Some("a-b"), "{body}");
         }
         let deep = format!(r#"{{"request":{{"object":{}{},"uid":"a-b"}}}}"#, "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(uid(deep.as_bytes()).as_deref(), Some("a-b"));
+        assert_eq!(find(deep.as_bytes()).as_deref(), Some("a-b"));
     }
 
     #[test]
     fn not_found_elsewhere() {
         for body in ["", "{", "[]", "null", r#"{"uid":"a"}"#, r#"{"request":"uid"}"#, r#"{"request":{"uid":7}}"#, r#"{"request":{"uid":"a"#]
         {
-            assert_eq!(uid(body.as_bytes()), None, "{body}");
+            assert_eq!(find(body.as_bytes()), None, "{body}");
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_end(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = uid(&body);
+            let _ = find(&body);
         }
     }
 }
