@@ -46,7 +46,7 @@ fn row(name: String, tools: usize, owners: usize, rounds: usize) -> Row {
     // An owner has up to forty tools of its own, as when each belongs to another team.
     let share = if owners == 1 { tools } else { tools.min(40) };
     let body = reviews::create(&object(tools, owners, share));
-    let schema = Schema::told(true);
+    let schema = Schema::assuming(true);
     let facts = Facts { policy: Mode::Rename.into(), schema: &schema, references: None };
     let timed = |work: &dyn Fn()| {
         let began = Instant::now();
