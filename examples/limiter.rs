@@ -1,4 +1,4 @@
-//! The limiter in a few lines: limits, five calls, and when the denied one may come back.
+//! The limiter in a few lines: limits, five calls, and when the denied one may be retried.
 //!
 //! `cargo run --example limiter` counts in memory, `cargo run --example limiter -- redis://127.0.0.1` in Redis.
 

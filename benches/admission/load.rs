@@ -53,7 +53,7 @@ pub(super) struct Target {
     body: Bytes,
 }
 
-/// What became of a round.
+/// The outcome of a round.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// Of each answered request, from its sending to the end of its answer.
@@ -101,7 +101,7 @@ impl Target {
         let stream = TcpStream::connect(self.address).await.context("connecting")?;
         stream.set_nodelay(true)?;
         let stream = TlsConnector::from(self.tls.clone()).connect(ServerName::try_from("localhost")?, stream).await.context("TLS")?;
-        // How the connection ends, the requests on it tell.
+        // Requests on the connection report how it ended.
         Ok(match self.protocol {
             Protocol::Http1 => {
                 let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;

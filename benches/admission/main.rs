@@ -1,11 +1,11 @@
-//! How many reviews a second `tollgate serve` answers, beside the least that any webhook in this language can do.
+//! How many reviews a second `tollgate serve` answers, compared with a minimal webhook in the same language.
 //!
 //! ```text
 //! make bench-admission
 //! cargo bench --bench admission -- [--seconds N] [--rounds N] [--json] [SCENARIO ...]
 //! ```
 //!
-//! Two servers run at once, each a process of its own, so that memory and CPU time are told apart:
+//! Two servers run at once, each a process of its own, so that memory and CPU time are measured separately:
 //! - *tollgate*: the real binary, `tollgate serve` with development certificates;
 //! - *bare*: hyper and rustls with the same certificate, which decode the body to a `serde_json::Value` and echo `request.uid`.
 //!

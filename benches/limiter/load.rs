@@ -1,4 +1,4 @@
-//! The callers: each asks again as soon as it is answered.
+//! The callers: each calls again as soon as it gets a response.
 
 use std::{
     sync::{
@@ -29,7 +29,7 @@ pub(super) struct Load {
     timed_of: usize,
 }
 
-/// What became of a round.
+/// The outcome of a round.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) calls: usize,

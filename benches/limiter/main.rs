@@ -1,4 +1,4 @@
-//! How many calls a second tollgate's stores decide, each beside the plain way to do the same.
+//! How many calls a second tollgate's stores decide, each compared with a baseline.
 //!
 //! ```text
 //! make bench-limiter
@@ -31,7 +31,7 @@
 //! | bytes | that Redis would send to a replica, by call: growth of `master_repl_offset`, in a short run on a second server that had a replica |
 //! | batch | calls in one script |
 //!
-//! In `certain` a few commands remain: what Redis said is believed for a second at most, then somebody has to ask again. The column *asked*
+//! In `certain` a few commands remain: a remembered denial is used for a second at most, then one call has to ask again. The column *asked*
 //! of the JSON says how many calls did; the others sent nothing.
 
 #![allow(clippy::indexing_slicing, reason = "a benchmark may stop at a figure that it built wrongly itself")]

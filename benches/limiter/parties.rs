@@ -166,7 +166,7 @@ impl Party for OneByOne {
 pub(super) struct Governor {
     limiters: Vec<(DefaultKeyedRateLimiter<String>, bool)>,
     users: Vec<String>,
-    nobody: String,
+    no_user: String,
 }
 
 impl Governor {
@@ -179,7 +179,7 @@ impl Governor {
             let is_scarce = scenario.outcome == Outcome::Deny && index == last;
             Ok((RateLimiter::keyed(if is_scarce { hourly(1)? } else { per_nanosecond }), by_user))
         });
-        Ok(Self { limiters: limiters.collect::<anyhow::Result<_>>()?, users: scenario.user_names(), nobody: String::new() })
+        Ok(Self { limiters: limiters.collect::<anyhow::Result<_>>()?, users: scenario.user_names(), no_user: String::new() })
     }
 }
 
@@ -190,6 +190,6 @@ impl Party for Governor {
 
     async fn decide(&self, user: usize) -> anyhow::Result<bool> {
         let Some(user) = self.users.get(user) else { bail!("no such user") };
-        Ok(self.limiters.iter().all(|(limiter, by_user)| limiter.check_key(if *by_user { user } else { &self.nobody }).is_ok()))
+        Ok(self.limiters.iter().all(|(limiter, by_user)| limiter.check_key(if *by_user { user } else { &self.no_user }).is_ok()))
     }
 }

@@ -1,4 +1,4 @@
-//! A redis-server of our own, and what it says of the work it did.
+//! A private redis-server, and its statistics.
 
 use std::{
     ffi::OsString,

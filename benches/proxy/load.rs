@@ -1,7 +1,7 @@
 //! The client: keeps requests in flight for a while, and notes how long each took.
 //!
-//! It knows just enough of HTTP/1.1 to tell where an answer ends, so that little of the machine goes to it: requests are bytes made once,
-//! of an answer only status and length are read.
+//! It knows just enough of HTTP/1.1 to find the end of a response, so that it uses little of the machine: requests are bytes made once, and
+//! only status and length of a response are read.
 
 use std::{
     net::SocketAddr,
@@ -42,7 +42,7 @@ pub(super) struct Target<'a> {
     pub(super) server: &'a Server,
 }
 
-/// What became of a round.
+/// The outcome of a round.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// Of each request, from its sending to the end of its answer or to its first event.

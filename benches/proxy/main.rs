@@ -1,4 +1,4 @@
-//! How many calls a second `tollgate proxy` passes on, beside nginx in front of the same server.
+//! How many calls a second `tollgate proxy` forwards, compared with nginx in front of the same server.
 //!
 //! ```text
 //! make bench-proxy
@@ -11,8 +11,8 @@
 //! | *nginx* | one worker; `limit_req` by token and for all together, `proxy_pass` over connections that are kept (`nginx.conf`) |
 //! | *tollgate* | the real binary with its defaults, buckets in memory: it verifies the token, reads the call strictly, and takes from four buckets |
 //!
-//! nginx neither verifies tokens nor reads bodies, so it is no equal; it is what people know. Each server is a process of its own, so that
-//! memory and CPU time are told apart. All get the same bytes from the same client (`load`), one thread that shares the machine's cores
+//! nginx neither verifies tokens nor reads bodies, so it is not an equal; it is what people know. Each server is a process of its own, so
+//! that memory and CPU time are measured separately. All get the same bytes from the same client (`load`), one thread that shares the machine's cores
 //! with them. A scenario is warmed up, then measured in rounds that go through the parties in turn, so that what else the machine does hits
 //! all alike; a figure is the median of its rounds, a ratio the median of the ratios round by round, and what a proxy *adds* the median of
 //! the differences to *direct*. An answer that is not the expected one ends the benchmark.
@@ -23,7 +23,7 @@
 //! | `call` | a `tools/call` of 300 bytes; 100 users, each with an ES256 token that was seen before |
 //! | `4kB`, `64kB` | the same with larger arguments |
 //! | `new-es256`, `new-rs256`, `new-eddsa` | the same as `call` with tokens that are not remembered: the users take turns with more than 10,000 |
-//! | `anonymous` | `--auth none`: two buckets, nobody is known |
+//! | `anonymous` | `--auth none`: two buckets, callers are not authenticated |
 //! | `denied` | a bucket of the user's denies, with 429; nothing is logged |
 //! | `stream/first-event` | on a connection that is there, from a GET to the first event of its answer, which then stays open |
 //! | `stream/idle` | resident memory of fresh processes with 1,000 such answers open, and before |

@@ -1,4 +1,4 @@
-//! What the benchmarks have in common: how they are asked, how a server is run and looked at, and how figures are told.
+//! Shared by the benchmarks: options, running and observing a server, and reporting figures.
 
 pub(crate) mod figures;
 pub(crate) mod options;

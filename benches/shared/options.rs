@@ -1,4 +1,4 @@
-//! What a benchmark is asked to do, as it is typed.
+//! The options of a benchmark.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// A benchmark's own flags are handed over, with what follows them. Flags that nobody takes are cargo's.
+    /// Returns the benchmark's own flags, with their values. Unknown flags are cargo's.
     pub(crate) fn parse(
         mut args: impl Iterator<Item = String>,
         round: Duration,

@@ -34,7 +34,7 @@ impl Server {
         Ok(Self { address: address.with_context(said)?, process, _stdout: Some(stdout) })
     }
 
-    /// A server that is told where to be, and says nothing of it.
+    /// A server that receives its address, and does not print it.
     pub(crate) fn start_at(address: SocketAddr, mut command: Command, folder: &Path, name: &str) -> anyhow::Result<Self> {
         let log = folder.join(name).with_extension("log");
         let process = Process::start(command.stdout(Stdio::null()), folder, &log);

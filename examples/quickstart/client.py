@@ -1,4 +1,4 @@
-"""Calls a tool until it is denied, waits as long as it is told, and calls again, in one session."""
+"""Calls a tool until it is denied, waits for the given time, and calls again, in one session."""
 
 import asyncio
 import math
@@ -15,9 +15,9 @@ async def main(url):
                 result = await client.call_tool("search", {"q": "rust"})
                 print(f"call {number}: {result.content[0].text}")
             except MCPError as error:
-                told = error.error.data
-                wait = told["retryAfterSeconds"]
-                print(f"call {number}: {error.error.message} ({told['limitType']} of {told['tool']}), again in {math.ceil(wait)} s")
+                denial = error.error.data
+                wait = denial["retryAfterSeconds"]
+                print(f"call {number}: {error.error.message} ({denial['limitType']} of {denial['tool']}), again in {math.ceil(wait)} s")
                 break
         await asyncio.sleep(wait)
         result = await client.call_tool("search", {"q": "rust"})
