@@ -134,7 +134,7 @@ mod tests {
         let object = json!({"metadata": {"namespace": "n", "name": "s"}, "spec": spec});
         let mut around = Neighbours::default();
         around.add_external_auth("n", "api", of_type);
-        outgoing_auth(Subject::new(Kind::McpServer, &object), &around).map(|found| found.told())
+        outgoing_auth(Subject::new(Kind::McpServer, &object), &around).map(|found| found.message_with_field())
     }
 
     #[test]

@@ -219,7 +219,7 @@ mod tests {
         let mut around = Neighbours::default();
         around.add_config_map(config_map);
         let found = not_enforced(Subject::new(kind, &object), &around);
-        found.iter().map(|found| (found.severity, found.told())).collect()
+        found.iter().map(|found| (found.severity, found.message_with_field())).collect()
     }
 
     /// The paths of what is found in an MCPServer, where the operator rendered `limits`.

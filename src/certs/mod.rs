@@ -1,4 +1,4 @@
-//! Certificates for development: a CA and a leaf in a folder, kept between runs.
+//! Certificates for development: a CA and a leaf in a folder, reused between runs.
 //!
 //! | file | what |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | `ca.key` | its key, readable by its owner only |
 //! | `tls.crt`, `tls.key` | the leaf that is served, and its key |
 //!
-//! Not for production: the CA's key lies beside it. In a cluster, certificates come from cert-manager or from a CA of your own; see the
+//! Not for production: the CA's key is next to it. In a cluster, certificates come from cert-manager or from a CA of your own; see the
 //! overlays under `manifests/`.
 
 use std::{
@@ -27,7 +27,7 @@ use x509_parser::{
     pem::parse_x509_pem,
 };
 
-/// Where a folder of development certificates stands.
+/// The files of a folder of development certificates.
 #[derive(Clone, Debug)]
 pub struct DevCerts {
     /// The CA, PEM.
@@ -49,19 +49,19 @@ pub enum CertsError {
     Io {
         /// Which.
         path: PathBuf,
-        /// As the system says it.
+        /// The system's error.
         error: io::Error,
     },
-    /// The CA that is there.
-    #[error("the CA in {} is not usable ({why}): remove the folder to have a new one made", path.display())]
+    /// The existing CA.
+    #[error("the CA in {} is not usable ({why}): remove the folder to generate a new one", path.display())]
     Ca {
         /// The folder.
         path: PathBuf,
         /// Why.
         why: String,
     },
-    /// Making a certificate.
-    #[error("cannot make a certificate: {0}")]
+    /// Generating a certificate failed.
+    #[error("cannot generate a certificate: {0}")]
     Make(#[from] rcgen::Error),
 }
 
@@ -70,11 +70,11 @@ const LEAF_LIFE: Duration = Duration::days(365);
 /// A leaf with less than this left is replaced.
 const RENEW_BEFORE: Duration = Duration::days(30);
 
-/// The certificates in `folder`, made or renewed as far as needed so that the leaf is good for `names` (DNS names and IP addresses) at
-/// `now` and some time after. Processes that do this at once wait for each other.
+/// The certificates in `folder`, generated or renewed as needed so that the leaf is valid for `names` (DNS names and IP addresses) at
+/// `now` and some time after. Concurrent processes wait for each other.
 ///
 /// # Errors
-/// When the folder cannot be used, or holds a CA that cannot.
+/// When the folder cannot be used, or contains an unusable CA.
 pub fn ensure_dev(folder: &Path, names: &[String], now: OffsetDateTime) -> Result<DevCerts, CertsError> {
     let in_folder = |error| CertsError::Io { path: folder.to_owned(), error };
     fs::create_dir_all(folder).map_err(in_folder)?;
@@ -128,7 +128,7 @@ fn make_leaf(issuer: &Issuer<'_, KeyPair>, names: &[String], now: OffsetDateTime
     write_private(&certs.cert, leaf.pem().as_bytes())
 }
 
-/// Whether a certificate is still good at `until`, for all of `names`.
+/// Whether a certificate is still valid at `until`, for all of `names`.
 fn covers(pem: &[u8], names: &[String], until: OffsetDateTime) -> bool {
     let Ok((_, pem)) = parse_x509_pem(pem) else { return false };
     let Ok(certificate) = pem.parse_x509() else { return false };
@@ -147,7 +147,7 @@ fn covers(pem: &[u8], names: &[String], until: OffsetDateTime) -> bool {
     certificate.validity().not_after.timestamp() > until.unix_timestamp() && names.iter().all(has)
 }
 
-/// Whether a certificate has this key and comes from this CA. Not so after one of the files was removed, or a crash between two of them.
+/// Whether a certificate has this key and comes from this CA. Not the case after one of the files was removed, or a crash between two writes.
 fn belongs(leaf: &[u8], key: &str, ca: &str) -> Option<bool> {
     let (leaf, ca) = (parse_x509_pem(leaf).ok()?.1, parse_x509_pem(ca.as_bytes()).ok()?.1);
     let (leaf, ca) = (leaf.parse_x509().ok()?, ca.parse_x509().ok()?);
@@ -167,7 +167,7 @@ fn read(path: &Path) -> Result<String, CertsError> {
     fs::read_to_string(path).map_err(|error| CertsError::Io { path: path.to_owned(), error })
 }
 
-/// Writes a file that only its owner reads, as a whole or not at all.
+/// Writes a file that only its owner can read, atomically.
 fn write_private(path: &Path, contents: &[u8]) -> Result<(), CertsError> {
     let failed = |error| CertsError::Io { path: path.to_owned(), error };
     let beside = path.with_extension("new");

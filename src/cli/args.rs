@@ -16,11 +16,11 @@ use crate::model::{alias::Mode, period::Period};
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version, long_version = version::LONG.as_str(), propagate_version = true, max_term_width = 110)]
 pub(super) struct Args {
-    /// Log more; twice for even more.
+    /// Log more; repeat for even more.
     #[arg(short, long, global = true, env = "TOLLGATE_VERBOSE", action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
 
-    /// How logs are written, on stderr.
+    /// Log format, on stderr.
     #[arg(long, global = true, env = "TOLLGATE_LOG_FORMAT", default_value = "text")]
     pub(super) log_format: LogFormat,
 
@@ -32,11 +32,11 @@ pub(super) struct Args {
 pub(super) enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Each described where its arguments are.
+/// Each variant is described by the doc comment of its arguments.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Serve(Box<ServeArgs>),
@@ -56,97 +56,97 @@ pub(super) enum Command {
 
 /// Serve the admission webhook over HTTPS.
 ///
-/// POST /validate refuses objects whose limits cannot work; POST /mutate turns the deprecated `shared` into `global`. Without certificate
-/// flags, certificates for development are made under certs/dev and kept.
+/// POST /validate denies objects whose limits cannot work; POST /mutate renames the deprecated `shared` to `global`. Without certificate
+/// flags, development certificates are generated in certs/dev and reused.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   tollgate serve
-      On https://127.0.0.1:8443 with development certificates; prints how to try and how to register it
+      On https://127.0.0.1:8443 with development certificates; prints how to try and register the webhook
   tollgate serve --tls-cert tls.crt --tls-key tls.key
-      With a certificate from elsewhere, read again when it changes
+      With your own certificate, reloaded when it changes
   tollgate serve --context kind-dev
-      On this machine, following the CRDs of another cluster than kubectl's current one
+      On this machine, following the CRDs of a cluster other than kubectl's current one
   tollgate serve --no-cluster
-      Without a cluster, even where there is a kubeconfig
+      Without a cluster, even if there is a kubeconfig
   tollgate serve --shared-alias mirror
       Keep shared and global equal everywhere, for Argo CD's default diff
 
-Exit codes: 0 stopped as told, 2 could not start, or was told twice to stop")]
+Exit codes: 0 clean shutdown, 2 failed to start, or forced to stop by a second signal")]
 pub(super) struct ServeArgs {
-    /// Where reviews come in, over HTTPS
+    /// Address to listen on for admission reviews, over HTTPS
     #[arg(long, env = "TOLLGATE_LISTEN", default_value = "127.0.0.1:8443", value_name = "ADDRESS")]
     pub(super) listen: SocketAddr,
 
-    /// Where /healthz, /readyz and /metrics are, over plain HTTP
+    /// Address to serve /healthz, /readyz and /metrics on, over plain HTTP
     #[arg(long, env = "TOLLGATE_METRICS_LISTEN", default_value = "127.0.0.1:9443", value_name = "ADDRESS")]
     pub(super) metrics_listen: SocketAddr,
 
-    /// Certificate to serve, PEM, leaf first; read again when it changes
+    /// Certificate to serve, PEM, leaf first; reloaded when it changes
     #[arg(long, env = "TOLLGATE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub(super) tls_cert: Option<PathBuf>,
 
-    /// Its key, PEM (PKCS#8, PKCS#1 or SEC1)
+    /// Key of the certificate, PEM (PKCS#8, PKCS#1 or SEC1)
     #[arg(long, env = "TOLLGATE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub(super) tls_key: Option<PathBuf>,
 
-    /// Folder for development certificates, made there when missing
+    /// Folder for development certificates, which are generated if missing
     #[arg(long, env = "TOLLGATE_TLS_DEV", value_name = "DIR", default_value = "certs/dev", conflicts_with = "tls_cert")]
     pub(super) tls_dev: PathBuf,
 
-    /// Ask clients for a certificate from one of these CAs, PEM
+    /// Require client certificates signed by one of these CAs, PEM
     #[arg(long, env = "TOLLGATE_CLIENT_CA", value_name = "FILE")]
     pub(super) client_ca: Option<PathBuf>,
 
-    /// Name that a client's certificate must have (common name or DNS name); may be repeated
+    /// Name required in a client's certificate (common name or DNS name); may be repeated
     #[arg(long, env = "TOLLGATE_CLIENT_NAME", value_name = "NAME", requires = "client_ca", value_delimiter = ',')]
     pub(super) client_name: Vec<String>,
 
-    /// What happens to the deprecated `shared`: rename, mirror, warn, deny; auto mirrors where ToolHive's operator is at work, else renames
+    /// What happens to the deprecated `shared`: rename, mirror, warn, deny; auto mirrors where ToolHive's operator is running, else renames
     #[arg(long, env = "TOLLGATE_SHARED_ALIAS", value_name = "MODE", default_value = Mode::default().name())]
     pub(super) shared_alias: Mode,
 
-    /// ToolHive's operator reads `global` (no published version does), so auto may rename where it is at work
+    /// Assume that ToolHive's operator reads `global` (no published version does), so that auto may rename where it is running
     #[arg(long, env = "TOLLGATE_TOOLHIVE_READS_GLOBAL")]
     pub(super) toolhive_reads_global: bool,
 
-    /// Whether the installed CRDs have `global`; auto asks the cluster, and assumes yes where there is no kubeconfig
+    /// Whether the installed CRDs have `global`; auto asks the cluster, and assumes yes without a kubeconfig
     #[arg(long, env = "TOLLGATE_CRD_GLOBAL", value_name = "WHETHER", default_value = "auto")]
     pub(super) crd_global: CrdGlobal,
 
-    /// Kubeconfig of the cluster to follow [default: as kubectl's: $KUBECONFIG, ~/.kube/config; then the pod's service account]
+    /// Kubeconfig of the cluster to follow [default: as for kubectl: $KUBECONFIG, ~/.kube/config; then the pod's service account]
     #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE")]
     pub(super) kubeconfig: Option<PathBuf>,
 
-    /// Context of the kubeconfig, unless its current one
+    /// Context of the kubeconfig [default: its current one]
     #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME")]
     pub(super) context: Option<String>,
 
-    /// Use no cluster, even where there is a kubeconfig
+    /// Do not connect to a cluster, even if there is a kubeconfig
     #[arg(long, env = "TOLLGATE_NO_CLUSTER", conflicts_with_all = ["kubeconfig", "context", "secrets_in"])]
     pub(super) no_cluster: bool,
 
-    /// Namespaces whose Secrets' names may be watched, to warn about a passwordRef whose Secret does not exist; needs --client-ca; may be repeated
+    /// Namespace whose Secret names may be watched, to warn about a passwordRef to a missing Secret; needs --client-ca; may be repeated
     #[arg(long, env = "TOLLGATE_SECRETS_IN", value_name = "NAMESPACE", value_delimiter = ',')]
     pub(super) secrets_in: Vec<String>,
 
-    /// How often the installed CRDs are looked at
+    /// How often to check the installed CRDs
     #[arg(long, env = "TOLLGATE_SCHEMA_POLL", value_name = "DURATION", default_value = "5s")]
     pub(super) schema_poll: Period,
 
-    /// Reviews at once; more are answered with 503
+    /// Maximum number of concurrent reviews; more are answered with 503
     #[arg(long, env = "TOLLGATE_MAX_IN_FLIGHT", value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) max_in_flight: u16,
 
-    /// Connections at once
+    /// Maximum number of concurrent connections
     #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) max_connections: u16,
 
-    /// Longest that a review may take, unless the caller asks for less
+    /// Maximum time for a review, unless the API server asks for less
     #[arg(long, env = "TOLLGATE_DEADLINE", value_name = "DURATION", default_value = "10s")]
     pub(super) deadline: Period,
 
-    /// How long to serve on after SIGTERM, while endpoints and connections move elsewhere [default: 15s, 0s with development certificates]
+    /// How long to keep serving after SIGTERM, while endpoints and connections move elsewhere [default: 15s, 0s with development certificates]
     #[arg(long, env = "TOLLGATE_DRAIN", value_name = "DURATION")]
     pub(super) drain: Option<Drain>,
 }
@@ -169,21 +169,21 @@ impl std::str::FromStr for Drain {
 pub(super) enum CrdGlobal {
     /// Ask the cluster.
     Auto,
-    /// They do.
+    /// Assume the CRDs have `global`.
     Yes,
-    /// They do not: `shared` stays.
+    /// Assume they do not; keep `shared`.
     No,
 }
 
 /// Print the CustomResourceDefinitions of MCPServer and VirtualMCPServer.
 ///
-/// With both `global` and `shared`. ToolHive's own CRDs go first: these are for clusters that have none of them. They judge none of
-/// ToolHive's other fields, and where its operator is at work, `global` is not enforced, whatever a CRD has: see `tollgate doctor`.
+/// With both `global` and `shared`. Prefer ToolHive's own CRDs: these are for clusters without them. They do not validate ToolHive's
+/// other fields, and where its operator is running, `global` is not enforced, whatever the CRD: see `tollgate doctor`.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   tollgate crds | kubectl apply -f -
-      Only where ToolHive's CRDs are not installed
+      Only if ToolHive's CRDs are not installed
   tollgate crds --kind MCPServer --output json
 
 Exit codes: 0 printed, 2 failed")]
@@ -212,7 +212,7 @@ pub(super) enum CrdOutput {
     Json,
 }
 
-/// How a report is written.
+/// The format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ReportFormat {
     /// For people.

@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use super::{args::Args, exit::Exit, print};
 
-/// Print a script that completes tollgate's commands and flags in a shell.
+/// Print a completion script for a shell.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// Did what it was asked to.
+    /// Succeeded.
     Clean = 0,
-    /// Did it, and found something wrong in what it looked at.
+    /// Succeeded, and found problems in the input.
     Found = 1,
-    /// Could not: bad arguments, no certificate, port taken.
+    /// Failed: bad arguments, no certificate, port in use.
     Failed = 2,
 }
 

@@ -11,7 +11,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::manifest::{Raw, Splitter};
 
-/// What stands for stdin on the command line.
+/// The name of stdin on the command line.
 const DASH: &str = "-";
 
 /// The endings of the files that are looked at in a folder.

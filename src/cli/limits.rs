@@ -1,4 +1,4 @@
-//! `tollgate limits`: the buckets of a server, as they stand in Redis.
+//! `tollgate limits`: the buckets of a server in Redis.
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -23,20 +23,21 @@ use crate::{
     stores::{Redis, redis::LONGEST_BELIEF},
 };
 
-/// Look into the buckets of a server in Redis, and reset one.
+/// Show the buckets of a server in Redis, or reset one.
 ///
-/// Looking takes nothing. Buckets that are full are not kept, and not listed. Buckets in memory are known to their own proxy alone.
+/// Listing and showing are read-only: no tokens are consumed. Full buckets are not stored and not listed. Buckets in memory are visible only
+/// to their own proxy.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   tollgate limits ls -f mcpserver.yaml
-      Every bucket that is not full, and how long until it gives again
+      Every bucket that is not full, and the time until the next token
   tollgate limits get -f mcpserver.yaml --tool search --user alice
-      The buckets that count a call of search by alice, full ones too
+      The buckets that count alice's calls of search, including full ones
   tollgate limits reset -f mcpserver.yaml --user alice
-      Make alice's bucket full; of a tool with --tool, that of everybody without --user
+      Refill alice's bucket; --tool selects a tool's bucket; without --user, the bucket shared by all callers
 
-Exit codes: 0 told, or reset, 1 the limits cannot work, 2 Redis does not tell")]
+Exit codes: 0 success, 1 the limits cannot work, 2 Redis is unavailable or cannot be inspected")]
 pub(super) struct LimitsArgs {
     #[command(subcommand)]
     command: LimitsCommand,
@@ -48,7 +49,7 @@ enum LimitsCommand {
     Ls {
         #[command(flatten)]
         server: ServerArgs,
-        /// List at most this many
+        /// Maximum number of buckets to list
         #[arg(long, env = "TOLLGATE_MOST", value_name = "N", default_value_t = 1000)]
         most: usize,
     },
@@ -59,7 +60,7 @@ enum LimitsCommand {
         #[command(flatten)]
         call: CallArgs,
     },
-    /// Make a bucket full
+    /// Refill a bucket
     Reset {
         #[command(flatten)]
         server: ServerArgs,
@@ -81,10 +82,10 @@ struct ServerArgs {
 
 #[derive(Debug, clap::Args)]
 struct CallArgs {
-    /// The tool
+    /// Name of the tool
     #[arg(long, env = "TOLLGATE_TOOL", value_name = "NAME")]
     tool: Option<String>,
-    /// The user, as the token's sub says
+    /// The user: the sub claim of the token
     #[arg(long, env = "TOLLGATE_USER", value_name = "ID")]
     user: Option<String>,
 }
@@ -153,12 +154,12 @@ fn open(server: ServerArgs) -> anyhow::Result<(Limiter<Redis>, LimitedServer, Ou
 }
 
 fn show(found: &BucketStates, output: Output) -> anyhow::Result<()> {
-    let told = BucketsReport::of(found, Users::Named);
+    let report = BucketsReport::of(found, Users::Named);
     match output {
         Output::Human => {
             let more = if found.complete { "" } else { "there are more: raise --most\n" };
-            print(&format!("{}{more}", table::buckets(&told)))
+            print(&format!("{}{more}", table::buckets(&report)))
         }
-        Output::Json => print(&format!("{}\n", serde_json::to_string_pretty(&told)?)),
+        Output::Json => print(&format!("{}\n", serde_json::to_string_pretty(&report)?)),
     }
 }

@@ -11,18 +11,18 @@ use clap_mangen::{
 
 use super::{args::Args, exit::Exit, print, version::VERSION};
 
-/// Print the manual page of a command, or write those of all.
+/// Print the manual page of a command, or write the pages of all commands.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   tollgate man > tollgate.1
   tollgate man limits ls > tollgate-limits-ls.1
   tollgate man --dir ~/.local/share/man/man1
-      A page for each command; the folder is made when it is not there
+      A page for each command; the folder is created if needed
 
 Exit codes: 0 printed or written, 2 failed")]
 pub(super) struct ManArgs {
-    /// The command, such as serve or limits ls; without, tollgate itself
+    /// The command, such as serve or limits ls [default: tollgate itself]
     #[arg(value_name = "COMMAND", conflicts_with = "dir")]
     command: Vec<String>,
 
@@ -35,7 +35,7 @@ pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
     let mut tollgate = Args::command().disable_help_subcommand(true);
     tollgate.build();
     if let Some(dir) = &args.dir {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         write_all(&tollgate, dir)?;
         return Ok(Exit::Clean);
     }
@@ -50,14 +50,14 @@ pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Clean)
 }
 
-/// Writes the page of a command, and of those below it, to which it refers.
+/// Writes the page of a command, and those of its subcommands, to which it refers.
 fn write_all(command: &Command, dir: &Path) -> anyhow::Result<()> {
     let path = dir.join(Man::new(command.clone()).get_filename());
     std::fs::write(&path, page(command)?).with_context(|| format!("cannot write {}", path.display()))?;
     command.get_subcommands().try_for_each(|below| write_all(below, dir))
 }
 
-/// A page: what the generator makes of the arguments, and the examples and exit codes as sections of their own.
+/// A page: the generator's text for the arguments, with the examples and exit codes as sections of their own.
 fn page(command: &Command) -> anyhow::Result<String> {
     let man = Man::new(command.clone());
     let mut page = Vec::new();
@@ -104,7 +104,7 @@ fn after_help(help: &str, page: &mut Roff) {
 /// What makes a paragraph a section.
 const TITLES: [&str; 2] = ["Examples", "Exit codes"];
 
-/// Lines that are indented stay as they are; others are a text.
+/// Indented lines are printed verbatim; others are filled.
 fn lines(text: &str, page: &mut Roff) {
     let mut is_verbatim = false;
     for line in text.trim_matches('\n').lines() {

@@ -19,6 +19,7 @@ mod migrate;
 mod open_files;
 mod proxy;
 mod redis;
+mod reporter;
 mod serve;
 mod settings;
 mod signals;
@@ -26,7 +27,6 @@ mod surroundings;
 mod table;
 mod target;
 mod telemetry;
-mod teller;
 #[cfg(feature = "top")]
 mod top;
 mod version;
@@ -44,7 +44,7 @@ use self::{
     exit::Exit,
 };
 
-/// Reads the command line, does what it says, and tells how it went.
+/// Parses the command line, runs the command, and returns its exit code.
 pub fn main() -> ExitCode {
     let args = Args::from_arg_matches(&lenient(Args::command()).get_matches()).unwrap_or_else(|error| error.exit());
     telemetry::init(args.verbose, args.log_format);
@@ -88,7 +88,7 @@ fn tell_error(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }
 
-/// Writes data to stdout. A reader that has left early, such as `head`, is no fault.
+/// Writes data to stdout. A reader that has left early, such as `head`, is not an error.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     unless_reader_left(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())).context("cannot write to stdout")
@@ -100,7 +100,7 @@ fn wants_color() -> bool {
     !is_dumb && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }
 
-/// A result of writing, in which a reader that has left early is no fault.
+/// The result of a write; a reader that has left early is not an error.
 fn unless_reader_left(written: io::Result<()>) -> io::Result<()> {
     written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }

@@ -1,4 +1,4 @@
-//! How to reach Redis, for every command that does.
+//! How to connect to Redis, for all commands.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,31 +16,31 @@ use crate::{
 /// The environment variable in which ToolHive's operator gives its proxies the password.
 const PASSWORD_VARIABLE: &str = "THV_SESSION_REDIS_PASSWORD";
 
-/// Where Redis is, and who we are to it.
+/// The address of Redis and our credentials for it.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Redis")]
 pub(super) struct RedisArgs {
-    /// Where Redis is: redis://, rediss://, redis-sentinel://.../MASTER, redis-cluster://
+    /// URL of Redis: redis://, rediss://, redis-sentinel://.../MASTER, redis-cluster://
     #[arg(long, env = "TOLLGATE_REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub(super) redis_url: Option<String>,
 
-    /// Its ACL user
+    /// ACL user for Redis
     #[arg(long, env = "TOLLGATE_REDIS_USERNAME", value_name = "USER")]
     redis_username: Option<String>,
 
-    /// File that holds its password; else the environment variable THV_SESSION_REDIS_PASSWORD, as in ToolHive
+    /// File with the Redis password [default: the environment variable THV_SESSION_REDIS_PASSWORD, as in ToolHive]
     #[arg(long, env = "TOLLGATE_REDIS_PASSWORD_FILE", value_name = "FILE")]
     redis_password_file: Option<PathBuf>,
 
-    /// CA of its certificate, PEM; also where the resource's sessionStorage.tls names a Secret
+    /// CA of Redis' certificate, PEM; also needed if the resource's sessionStorage.tls names a Secret
     #[arg(long, env = "TOLLGATE_REDIS_CA", value_name = "FILE")]
     redis_ca: Option<PathBuf>,
 
-    /// Client certificate for it, PEM
+    /// Client certificate for Redis, PEM
     #[arg(long, env = "TOLLGATE_REDIS_CERT", value_name = "FILE", requires = "redis_key")]
     redis_cert: Option<PathBuf>,
 
-    /// The client certificate's key, PEM
+    /// Key of the client certificate, PEM
     #[arg(long, env = "TOLLGATE_REDIS_KEY", value_name = "FILE", requires = "redis_cert")]
     redis_key: Option<PathBuf>,
 }
@@ -61,7 +61,7 @@ impl FromStr for Address {
 }
 
 impl RedisArgs {
-    /// Refuses to send the password to an address that only the resource chose, unless it is one of these and proves that it is.
+    /// Refuses to send the password to an address that the resource chose, unless it is in `allowed` and its certificate is verified.
     pub(super) fn check_password(&self, named: &Storage, allowed: &[Address]) -> anyhow::Result<()> {
         let Storage { address, tls, .. } = named;
         if self.redis_url.is_some() || password(self.redis_password_file.as_deref())?.is_none() {
@@ -70,7 +70,7 @@ impl RedisArgs {
         let unverified = self.redis_ca.is_none() && tls.as_ref().is_some_and(|tls| tls.insecure);
         ensure!(
             !unverified,
-            "the watched object turns the verification of Redis' certificate off (insecureSkipVerify), and a password is sent: add --redis-ca FILE"
+            "the watched object disables verification of Redis' certificate (insecureSkipVerify), but a password would be sent: add --redis-ca FILE"
         );
         ensure!(
             allowed.iter().any(|Address(allowed)| allowed.eq_ignore_ascii_case(address)),
@@ -79,7 +79,7 @@ impl RedisArgs {
         Ok(())
     }
 
-    /// Redis as told, else as a resource names it.
+    /// Redis as the flags say, else as the resource does.
     pub(super) fn resolve(&self, named: Option<&Storage>) -> anyhow::Result<RedisSettings> {
         let url = match (&self.redis_url, named) {
             (Some(url), _) => url.clone(),
@@ -87,7 +87,7 @@ impl RedisArgs {
                 format!("{}://{address}/{db}", if self.redis_ca.is_some() { "rediss" } else { "redis" })
             }
             (None, Some(Storage { address, db, tls: Some(tls) })) => return self.over_tls(address, *db, tls),
-            (None, None) => bail!("the resource names no Redis: add --redis-url"),
+            (None, None) => bail!("the resource does not name a Redis: add --redis-url"),
         };
         self.settings(&url)
     }

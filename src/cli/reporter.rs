@@ -1,4 +1,4 @@
-//! Tells findings as they come, and what they come to: the summary and the exit code.
+//! Reports findings as they arrive, and then the summary and the exit code.
 
 use std::io;
 
@@ -7,17 +7,17 @@ use anyhow::Context;
 use super::{exit::Exit, unless_reader_left};
 use crate::report::{Finding, Judged, Object, Report, Severity, Summary};
 
-/// What has been told so far.
-pub(super) struct Teller<'w> {
+/// The report, and what it contains so far.
+pub(super) struct Reporter<'w> {
     report: Box<dyn Report + 'w>,
-    /// Warnings are faults too.
+    /// Warnings count as errors.
     strict: bool,
     pub(super) summary: Summary,
-    /// Why nothing more can be told.
+    /// Why nothing more can be written.
     failed: Option<io::Error>,
 }
 
-impl<'w> Teller<'w> {
+impl<'w> Reporter<'w> {
     pub(super) fn new(report: Box<dyn Report + 'w>, strict: bool) -> Self {
         Self { report, strict, summary: Summary::default(), failed: None }
     }
@@ -27,25 +27,25 @@ impl<'w> Teller<'w> {
         self.failed.is_some()
     }
 
-    /// Tells what was found about a text, or another source, as such.
+    /// Reports findings about a text, or another source, as a whole.
     pub(super) fn text(&mut self, name: &str, findings: Vec<Finding>) {
-        self.tell(name, None, findings);
+        self.object(name, None, findings);
     }
 
-    /// Tells what was found in an object; the findings as they were counted.
-    pub(super) fn tell(&mut self, source: &str, object: Option<&Object>, mut findings: Vec<Finding>) -> Vec<Finding> {
+    /// Reports the findings of an object, and returns them with their final severity.
+    pub(super) fn object(&mut self, source: &str, object: Option<&Object>, mut findings: Vec<Finding>) -> Vec<Finding> {
         if self.strict {
             for found in &mut findings {
                 found.severity = found.severity.max(Severity::Error);
             }
         }
         self.summary.count(&findings);
-        let told = self.report.judged(&Judged { source, object, findings: &findings });
-        self.failed = self.failed.take().or(told.err());
+        let written = self.report.judged(&Judged { source, object, findings: &findings });
+        self.failed = self.failed.take().or(written.err());
         findings
     }
 
-    /// Tells the totals: the worst of what was told is the exit code.
+    /// Writes the totals; the worst finding decides the exit code.
     pub(super) fn end(mut self) -> anyhow::Result<Exit> {
         let end = self.report.end(&self.summary);
         unless_reader_left(self.failed.map_or(end, Err)).context("cannot write to stdout")?;

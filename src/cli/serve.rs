@@ -19,11 +19,11 @@ use crate::{certs::DevCerts, manifest::objects, webhook::Server};
 pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let settings = resolve(args)?;
     open_files::raise(settings.server.limits.connections as u64);
-    // A thread that has judged a large review keeps its memory until it ends.
+    // A thread that has handled a large review keeps its memory until it ends.
     let keep = Duration::from_secs(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(keep).build().context("cannot start")?;
     let exit = runtime.block_on(serve(settings));
-    // Not dropped, which would wait for reviews that nobody waits for any more.
+    // Not dropped: that would wait for reviews whose callers have gone.
     runtime.shutdown_background();
     exit
 }
@@ -37,7 +37,7 @@ async fn serve(settings: ServeSettings) -> anyhow::Result<Exit> {
     let (world, _following) = surroundings.enter(crd_global, operator_reads_global, server.tls.client_ca.is_some()).await?;
     let server = Server::bind(server, world).await?;
     print(&greeting(&server, dev.as_ref())?)?;
-    Ok(signals.run(|told| server.run(told.wait())).await)
+    Ok(signals.run(|stop| server.run(stop.wait())).await)
 }
 
 /// What is printed at start: where the server is, and with development certificates how to try and how to register it.

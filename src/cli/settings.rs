@@ -1,4 +1,4 @@
-//! WebhookSettings: what will be done, from the arguments that were typed.
+//! The settings of `tollgate serve`, resolved from its arguments.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,26 +16,26 @@ use crate::{
     webhook::WebhookSettings,
 };
 
-/// Everything that `serve` needs to know.
+/// Everything that `serve` needs.
 #[derive(Debug)]
 pub(super) struct ServeSettings {
     pub(super) server: WebhookSettings,
-    /// What was said about the CRDs.
+    /// What `--crd-global` says about the CRDs.
     pub(super) crd_global: CrdGlobal,
-    /// Whether ToolHive's operator is said to read `global`; looked for in the cluster otherwise.
+    /// Whether to assume that ToolHive's operator reads `global`; otherwise the cluster is checked.
     pub(super) operator_reads_global: bool,
     /// The cluster to follow, if any.
     pub(super) surroundings: Surroundings,
-    /// The development certificates, when those are served.
+    /// The development certificates, if they are used.
     pub(super) dev: Option<DevCerts>,
 }
 
-/// In a pod: longer than endpoints take to follow a pod that ends.
+/// In a pod: longer than endpoints take to drop a terminating pod.
 const DRAIN: Duration = Duration::from_secs(15);
 
-/// Resolves what was typed; makes development certificates where no others are named.
+/// Resolves the arguments; generates development certificates if no others are given.
 pub(super) fn resolve(args: ServeArgs) -> anyhow::Result<ServeSettings> {
-    // Naming every field makes a flag that nobody reads a compile error.
+    // Naming every field makes an unused flag a compile error.
     let ServeArgs {
         listen,
         metrics_listen,
@@ -88,5 +88,5 @@ fn dev_certs(folder: PathBuf, listen: std::net::IpAddr) -> anyhow::Result<DevCer
     if !listen.is_unspecified() && !names.contains(&listen.to_string()) {
         names.push(listen.to_string());
     }
-    ensure_dev(&folder, &names, OffsetDateTime::now_utc()).context("cannot make development certificates")
+    ensure_dev(&folder, &names, OffsetDateTime::now_utc()).context("cannot generate development certificates")
 }

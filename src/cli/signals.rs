@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: once to stop in an orderly way, twice to stop at once.
+//! SIGTERM and SIGINT: the first stops gracefully, the second immediately.
 
 use std::{
     future::Future,
@@ -27,7 +27,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Begins to wait for them. Do so before anything is served, so that none is missed.
+    /// Starts listening. Do this before serving anything, so that no signal is missed.
     pub(super) fn watch() -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
@@ -35,33 +35,33 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one.
-    pub(super) async fn told(&mut self) {
+    /// Waits for the next signal.
+    pub(super) async fn received(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
     }
 
-    /// Runs what serves until it is told to stop, by the future that it is given, and has; or until it is told so twice.
-    pub(super) async fn run<R: Future<Output = ()>>(mut self, serve: impl FnOnce(ToldToStop) -> R) -> Exit {
-        let (stop, told) = oneshot::channel();
-        let mut run = pin!(serve(ToldToStop(told)));
+    /// Runs `serve` until it has stopped. The first signal resolves the future that it is given, the second abandons it.
+    pub(super) async fn run<R: Future<Output = ()>>(mut self, serve: impl FnOnce(StopRequest) -> R) -> Exit {
+        let (stop, requested) = oneshot::channel();
+        let mut run = pin!(serve(StopRequest(requested)));
         tokio::select! {
             () = run.as_mut() => return Exit::Clean,
-            () = self.told() => drop(stop),
+            () = self.received() => drop(stop),
         }
         tokio::select! {
             () = run => Exit::Clean,
-            () = self.told() => {
-                warn!("told to stop twice: stopping at once");
+            () = self.received() => {
+                warn!("second stop signal: stopping immediately");
                 Exit::Failed
             }
         }
     }
 }
 
-/// For work that is not async: becomes true when it is time to stop. BucketsReport so twice, the process ends at once.
+/// For work that is not async: becomes true at the first signal. The second ends the process immediately.
 pub(super) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for signals")?;
     let mut signals = {
@@ -69,26 +69,26 @@ pub(super) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
         Signals::watch()?
     };
     let flag = Arc::new(AtomicBool::new(false));
-    let told = flag.clone();
+    let stop = flag.clone();
     thread::spawn(move || {
-        runtime.block_on(signals.told());
-        told.store(true, Ordering::Relaxed);
-        runtime.block_on(signals.told());
+        runtime.block_on(signals.received());
+        stop.store(true, Ordering::Relaxed);
+        runtime.block_on(signals.received());
         end_at_once();
     });
     Ok(flag)
 }
 
-#[expect(clippy::exit, reason = "the work may never look at its flag again")]
+#[expect(clippy::exit, reason = "the work may never check its flag again")]
 fn end_at_once() {
     std::process::exit(Exit::Failed as i32);
 }
 
-/// Resolves when it is time to stop.
+/// Resolves when a signal asks to stop.
 #[derive(Debug)]
-pub(super) struct ToldToStop(oneshot::Receiver<()>);
+pub(super) struct StopRequest(oneshot::Receiver<()>);
 
-impl ToldToStop {
+impl StopRequest {
     pub(super) async fn wait(self) {
         // The other half is dropped, never used.
         let _ = self.0.await;

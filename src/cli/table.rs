@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use crate::inspect::report::{BucketReport, BucketsReport, StatusReport, printable};
 
-/// The buckets that are not full, and keys that are none.
-pub(super) fn buckets(told: &BucketsReport) -> String {
-    if told.buckets.is_empty() && told.foreign_keys.is_empty() {
-        return if told.complete { "every bucket is full\n" } else { "no bucket was found\n" }.to_owned();
+/// The buckets that are not full, and keys that are not buckets.
+pub(super) fn buckets(report: &BucketsReport) -> String {
+    if report.buckets.is_empty() && report.foreign_keys.is_empty() {
+        return if report.complete { "every bucket is full\n" } else { "no bucket was found\n" }.to_owned();
     }
-    let mut text = render(["LIMIT", "USER", "LEFT", "WAIT", "FULL IN"], told.buckets.iter().map(row).collect());
-    for key in &told.foreign_keys {
+    let mut text = render(["LIMIT", "USER", "LEFT", "WAIT", "FULL IN"], report.buckets.iter().map(row).collect());
+    for key in &report.foreign_keys {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{} is a key that tollgate would not write; it counts nothing here", printable(key));
     }
@@ -22,18 +22,18 @@ fn row(bucket: &BucketReport) -> [String; 5] {
         StatusReport::Level(level) => {
             (format!("{} of {}", level.whole_tokens(), level.max_tokens), wait(level.wait_seconds), time(level.full_in_seconds))
         }
-        StatusReport::Unlimited { .. } => ("no limit any more".to_owned(), String::new(), String::new()),
-        StatusReport::Unusable { .. } => ("no bucket: reset it".to_owned(), String::new(), String::new()),
+        StatusReport::Unlimited { .. } => ("no longer limited".to_owned(), String::new(), String::new()),
+        StatusReport::Unusable { .. } => ("not a bucket: reset it".to_owned(), String::new(), String::new()),
     };
     [bucket.limit.clone(), bucket.user.clone().unwrap_or_default(), left, waits, full]
 }
 
-/// Until one token is there.
+/// The time until one token is available.
 pub(super) fn wait(seconds: Option<f64>) -> String {
-    seconds.map_or("for ever".to_owned(), time)
+    seconds.map_or("forever".to_owned(), time)
 }
 
-/// A time in seconds, as briefly as it can be told.
+/// A time in seconds, in as few characters as possible.
 pub(super) fn time(seconds: f64) -> String {
     match seconds {
         0.0 => "-".to_owned(),
@@ -47,7 +47,7 @@ pub(super) fn time(seconds: f64) -> String {
     }
 }
 
-/// Rows under their head, in columns as wide as they must be. A cell may come from elsewhere; a terminal must not obey it.
+/// Rows under their header, in columns of minimal width. Control characters of cells, which may come from outside, are replaced.
 pub(super) fn render<const COLUMNS: usize>(head: [&str; COLUMNS], rows: Vec<[String; COLUMNS]>) -> String {
     let rows: Vec<_> = rows.into_iter().map(|row| row.map(|cell| printable(&cell))).collect();
     let lines = || std::iter::once(head.map(str::to_owned)).chain(rows.iter().cloned());
@@ -83,8 +83,8 @@ mod tests {
 
     #[test]
     fn times_are_brief() {
-        for (seconds, told) in [(0.0, "-"), (0.04, "0.0s"), (59.94, "59.9s"), (60.2, "1m1s"), (3600.0, "1h0m"), (f64::NAN, "?")] {
-            assert_eq!(time(seconds), told, "{seconds}");
+        for (seconds, expected) in [(0.0, "-"), (0.04, "0.0s"), (59.94, "59.9s"), (60.2, "1m1s"), (3600.0, "1h0m"), (f64::NAN, "?")] {
+            assert_eq!(time(seconds), expected, "{seconds}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The server that a command is about: its resource in a file, and the store where its calls are counted.
+//! The server that a command works on: its resource in a file, and the store where its calls are counted.
 
 use std::{
     fmt::Display,
@@ -20,7 +20,7 @@ use crate::{
 /// Which server.
 #[derive(Debug, clap::Args)]
 pub(super) struct SourceArgs {
-    /// The resource whose limits are meant, or - for stdin
+    /// Manifest of the server whose limits apply, or - for stdin
     #[arg(long, short, env = "TOLLGATE_FILE", value_name = "FILE")]
     file: PathBuf,
 
@@ -31,35 +31,35 @@ pub(super) struct SourceArgs {
 /// Which server of a file.
 #[derive(Debug, clap::Args)]
 pub(super) struct WhichArgs {
-    /// Which server, when the file holds several
+    /// Name of the server, if the file has several
     #[arg(long, env = "TOLLGATE_NAME", value_name = "NAME")]
     name: Option<String>,
 
-    /// Namespace of a manifest that has none
+    /// Namespace, if the manifest does not set one
     #[arg(long, env = "TOLLGATE_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
 }
 
-/// Where buckets are, and what happens without them.
+/// Where buckets are stored, and what happens when the store is unavailable.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Store")]
 pub(super) struct StoreArgs {
-    /// Where calls are counted [default: redis where the resource or --redis-url says so, else memory]
+    /// Where calls are counted [default: redis if the resource or --redis-url names one, else memory]
     #[arg(long, env = "TOLLGATE_STORE", value_name = "STORE")]
     store: Option<StoreArg>,
 
     #[command(flatten)]
     redis: RedisArgs,
 
-    /// What becomes of calls when Redis does not answer
+    /// What happens to calls when Redis does not respond
     #[arg(long, env = "TOLLGATE_ON_STORE_ERROR", value_name = "POLICY", default_value = "open")]
     on_store_error: OnStoreErrorArg,
 
-    /// Longest that a call waits for Redis
+    /// Maximum time that a call waits for Redis
     #[arg(long, env = "TOLLGATE_STORE_DEADLINE", value_name = "DURATION", default_value = "100ms")]
     store_deadline: Period,
 
-    /// Do not start without Redis
+    /// Fail to start if Redis is unavailable
     #[arg(long, env = "TOLLGATE_REQUIRE_STORE")]
     require_store: bool,
 }
@@ -74,11 +74,11 @@ pub(super) enum StoreArg {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum OnStoreErrorArg {
-    /// They are allowed.
+    /// Allow them.
     Open,
-    /// They are refused.
+    /// Refuse them.
     Closed,
-    /// Buckets in this process decide.
+    /// Use buckets in this process.
     Local,
 }
 
@@ -104,7 +104,7 @@ pub(super) enum StoreSettings {
     },
 }
 
-/// Limits that cannot work: the one fault with an exit code of its own.
+/// Limits that cannot work: the one error with its own exit code.
 #[derive(Debug, thiserror::Error)]
 #[error("{from}: {error}")]
 pub(super) struct Unworkable {
@@ -139,7 +139,7 @@ fn text_of(file: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// What was read, or an error that says from where.
+/// What was read, or an error that names the input.
 pub(super) fn workable(from: &dyn Display, read: Result<LimitedServer, LimitedServerError>) -> anyhow::Result<LimitedServer> {
     read.map_err(|error| match error {
         LimitedServerError::Violations(_) => Unworkable { from: from.to_string(), error }.into(),

@@ -12,11 +12,11 @@ use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util
 use super::args::LogFormat;
 use crate::stores::observed::SPANS;
 
-/// Tells of certificates that are not verified.
+/// Warns about certificates that are not verified.
 const KUBE_TLS: &str = "kube_client::client::tls";
 
-/// Sets up logs for the process. `verbose` counts the `-v`: none for what an operator wants to know, one for more of ours, two for
-/// everybody's.
+/// Sets up logging for the process. `verbose` counts the `-v`: none logs what an operator needs, one logs more of tollgate, two logs more
+/// of its dependencies too.
 pub(super) fn init(verbose: u8, format: LogFormat) {
     let (ours, theirs) = match verbose {
         0 => (Level::INFO, Level::WARN),
@@ -25,7 +25,7 @@ pub(super) fn init(verbose: u8, format: LogFormat) {
     };
     // A span for each call is for traces; lines need none, and making it is not free.
     let filter = Targets::new().with_default(theirs).with_target("tollgate", ours).with_target(SPANS, theirs);
-    // The Kubernetes client tells of every try that fails; we, of the first.
+    // The Kubernetes client logs every failed attempt; tollgate logs the first.
     let tries = if verbose == 0 { LevelFilter::OFF } else { theirs.into() };
     let filter = filter.with_target("kube_client::client", tries).with_target("kube_runtime", tries).with_target(KUBE_TLS, theirs);
     let is_colored = matches!(format, LogFormat::Text) && stderr().is_terminal() && super::wants_color();
@@ -37,7 +37,7 @@ pub(super) fn init(verbose: u8, format: LogFormat) {
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
-/// Where one event of text is written, whole and at once.
+/// Writes one event of text in a single write.
 struct Line<W> {
     to: W,
     is_colored: bool,

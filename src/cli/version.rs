@@ -1,7 +1,7 @@
-//! What `--version` tells: the version, the commit it was built from, the features it was built with.
+//! The output of `--version`: the version, the commit it was built from, the features it was built with.
 //!
-//! The commit is told by whoever builds, in the variable `TOLLGATE_COMMIT`. A build script that asked git would tell a vendored copy the
-//! commit of somebody else's repository, and build the crate again after each commit.
+//! The commit is taken from the variable `TOLLGATE_COMMIT` at build time. A build script that asked git would report the commit of another
+//! repository for a vendored copy, and would rebuild the crate after each commit.
 
 use std::sync::LazyLock;
 
@@ -30,15 +30,15 @@ const FEATURES: [(&str, bool); 18] = [
     ("webhook", cfg!(feature = "webhook")),
 ];
 
-/// What follows the name.
+/// The text after the name.
 pub(super) static LONG: LazyLock<String> = LazyLock::new(|| {
     let features: Vec<_> = FEATURES.iter().filter(|(_, built_in)| *built_in).map(|(name, _)| *name).collect();
     format!("{VERSION}\ncommit: {}\nfeatures: {}", commit(option_env!("TOLLGATE_COMMIT")), features.join(", "))
 });
 
-/// A commit's name is hexadecimal; anything else, such as a variable that was left empty, is no commit.
-fn commit(told: Option<&'static str>) -> &'static str {
-    told.filter(|name| name.len() >= 7 && name.bytes().all(|byte| byte.is_ascii_hexdigit())).unwrap_or("unknown")
+/// A commit's name is hexadecimal; anything else, such as an empty variable, is not a commit.
+fn commit(name: Option<&'static str>) -> &'static str {
+    name.filter(|name| name.len() >= 7 && name.bytes().all(|byte| byte.is_ascii_hexdigit())).unwrap_or("unknown")
 }
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_feature_is_told() {
+    fn every_feature_is_listed() {
         let manifest = include_str!("../../Cargo.toml");
         let section = manifest.split("\n[features]\n").nth(1).and_then(|rest| rest.split("\n[").next()).expect("a section of features");
         let mut named: Vec<_> = section.lines().filter_map(|line| line.split_once(" = [")).map(|(name, _)| name).collect();
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_that_was_not_told_is_unknown() {
+    fn a_commit_that_was_not_given_is_unknown() {
         assert_eq!(commit(Some("94cb835e8d0a")), "94cb835e8d0a");
         for no_commit in [None, Some(""), Some("main"), Some("unknown")] {
             assert_eq!(commit(no_commit), "unknown");

@@ -1,7 +1,7 @@
 //! One object of the cluster, followed: what is known of it, and whether it is still so. And what every watch names: resources and APIs.
 //!
 //! Where a watch breaks, the object is listed afresh: API servers end watches as they like, so only a list that fails says that the
-//! cluster is away, and one that succeeds that it is back. Lists and watches carry the object's name as a field selector, which is what
+//! cluster is unreachable, and one that succeeds that it is back. Lists and watches carry the object's name as a field selector, which is what
 //! lets RBAC grant them by `resourceNames`.
 
 use std::{fmt, pin::Pin};
@@ -55,7 +55,7 @@ pub struct WatchedObject {
 }
 
 impl WatchedObject {
-    /// Begins to follow; `None` where there is no such object, or no such kind.
+    /// Starts following; `None` if there is no such object, or no such kind.
     ///
     /// # Errors
     /// When the API server does not answer, or not to us.
@@ -80,7 +80,7 @@ impl WatchedObject {
         }))
     }
 
-    /// Waits until the object may have changed. One that is deleted, or cannot be seen, stays as it was last seen; that is told once.
+    /// Waits until the object may have changed. One that is deleted, or cannot be read, keeps its last state; that is logged once.
     pub async fn changed(&mut self) {
         loop {
             match self.next().await {
@@ -95,7 +95,7 @@ impl WatchedObject {
                 Err(error @ watcher::Error::InitialListFailed(_)) => {
                     if !std::mem::replace(&mut self.is_lost, true) {
                         let error = refused(error);
-                        warn!(object = self.label, %error, "lost sight of it in the cluster; what it said stays in force");
+                        warn!(object = self.label, %error, "cannot read the object in the cluster; keeping its last state");
                     }
                 }
                 Err(error) => debug!(object = self.label, %error, "watch failed; trying again"),
@@ -128,7 +128,7 @@ impl WatchedObject {
             }
             None => {
                 if !std::mem::replace(&mut self.is_deleted, true) {
-                    warn!(object = self.label, "deleted in the cluster; what it said stays in force");
+                    warn!(object = self.label, "deleted in the cluster; keeping its last state");
                 }
                 false
             }

@@ -1,7 +1,7 @@
 //! The CustomResourceDefinitions of both kinds, for clusters without ToolHive: made from Rust types, printed by `tollgate crds`.
 //!
-//! They know both `global` and `shared`, carry the rules that CEL can express with the same ids as the webhook's, and keep every field
-//! outside the limits that they do not know. Descriptions are written for `kubectl explain`.
+//! They have both `global` and `shared`, the rules that CEL can express with the same ids as the webhook's, and preserve every unknown field
+//! outside the limits. Descriptions are written for `kubectl explain`.
 
 mod types;
 
@@ -12,9 +12,9 @@ use thiserror::Error;
 use self::types::{MCPServer, VirtualMCPServer};
 use crate::model::VERSIONS;
 
-/// Why a definition could not be made.
+/// Why a definition could not be generated.
 #[derive(Debug, Error)]
-#[error("the definition has not the expected shape")]
+#[error("the definition does not have the expected shape")]
 pub struct BadDefinition;
 
 /// The definition of `MCPServer`.
@@ -33,7 +33,7 @@ pub fn virtual_mcp_server() -> Result<Value, BadDefinition> {
     finish(serde_json::to_value(VirtualMCPServer::crd()).map_err(|_| BadDefinition)?)
 }
 
-/// Serves every version with the one schema, and takes out what derives add but nobody needs.
+/// Serves every version with the one schema, and removes derived parts that are not needed.
 fn finish(mut crd: Value) -> Result<Value, BadDefinition> {
     let spec = crd.get_mut("spec").and_then(Value::as_object_mut).ok_or(BadDefinition)?;
     let versions = spec.get_mut("versions").and_then(Value::as_array_mut).ok_or(BadDefinition)?;

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What limits depend on. All other fields are kept as they are.
+/// What limits depend on. All other fields are preserved.
 #[derive(Clone, Debug, CustomResource, Deserialize, KubeSchema, Serialize)]
 #[kube(
     group = "toolhive.stacklok.dev",
@@ -47,7 +47,7 @@ pub(super) struct McpServerSpec {
     pub(super) oidc_config: Option<serde_json::Value>,
 }
 
-/// What limits depend on. All other fields are kept as they are.
+/// What limits depend on. All other fields are preserved.
 #[derive(Clone, Debug, CustomResource, Deserialize, KubeSchema, Serialize)]
 #[kube(
     group = "toolhive.stacklok.dev",
@@ -70,7 +70,7 @@ pub(super) struct McpServerSpec {
     validation = Rule::new("!has(self.config) || !has(self.config.rateLimiting) || (!has(self.config.rateLimiting.perUser) && (!has(self.config.rateLimiting.tools) || self.config.rateLimiting.tools.all(t, !has(t.perUser)))) || (has(self.incomingAuth) && has(self.incomingAuth.type) && self.incomingAuth.type == 'oidc')")
         .message("TG002: perUser needs callers that sign in: set spec.incomingAuth.type to oidc, or use global"),
     validation = Rule::new("!has(self.rateLimiting) || !has(self.config) || !has(self.config.rateLimiting)")
-        .message("TG010: limits stand at spec.rateLimiting and at spec.config.rateLimiting: keep one of the two")
+        .message("TG010: limits are set at spec.rateLimiting and at spec.config.rateLimiting: keep one of the two")
 )]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 #[serde(rename_all = "camelCase")]
@@ -81,7 +81,7 @@ pub(super) struct VirtualMcpServerSpec {
     pub(super) session_storage: Option<SessionStorage>,
     /// How callers sign in.
     pub(super) incoming_auth: Option<IncomingAuth>,
-    /// How the server runs; limits may stand here instead of at spec.rateLimiting.
+    /// How the server runs; limits may be set here instead of at spec.rateLimiting.
     pub(super) config: Option<VirtualConfig>,
 }
 
@@ -89,7 +89,7 @@ pub(super) struct VirtualMcpServerSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub(super) struct IncomingAuth {
-    /// oidc: callers sign in with OpenID Connect, so that perUser has users to count. anonymous: nobody signs in.
+    /// oidc: callers sign in with OpenID Connect, so that perUser has users to count. anonymous: callers do not sign in.
     pub(super) r#type: Option<String>,
 }
 
@@ -119,7 +119,7 @@ pub(super) struct RateLimiting {
     pub(super) global: Option<Bucket>,
     /// Deprecated name of global. With tollgate's webhook it is renamed when the object is written.
     pub(super) shared: Option<Bucket>,
-    /// The calls of each caller apart, by the subject they signed in as. Needs callers that sign in.
+    /// The calls of each caller separately, by the subject they signed in as. Needs callers that sign in.
     ///
     /// Redis holds one key for each user seen in 2 x refillPeriod, and one more for each tool with perUser:
     /// (users seen in 2 x refillPeriod) x (1 + tools with perUser). 1,000 users within two minutes, refillPeriod 1m0s and two such tools:
@@ -147,7 +147,7 @@ pub(super) struct ToolLimits {
     pub(super) global: Option<Bucket>,
     /// Deprecated name of global. With tollgate's webhook it is renamed when the object is written.
     pub(super) shared: Option<Bucket>,
-    /// The calls of the tool by each caller apart. Needs callers that sign in.
+    /// The calls of the tool by each caller separately. Needs callers that sign in.
     pub(super) per_user: Option<Bucket>,
 }
 
@@ -193,7 +193,7 @@ pub(super) struct SessionStorage {
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StorageTls {
-    /// Accept any certificate. Not for production: whoever answers receives the password.
+    /// Accept any certificate. Not for production: any server that responds receives the password.
     pub(super) insecure_skip_verify: Option<bool>,
     /// The Secret that holds the CA certificate of Redis, PEM, instead of the CAs of the system.
     pub(super) ca_cert_secret_ref: Option<SecretKeyRef>,
@@ -230,9 +230,9 @@ pub(super) struct Condition {
     pub(super) reason: Option<String>,
     /// Why, for people.
     pub(super) message: Option<String>,
-    /// The generation of the object that was looked at.
+    /// The generation of the object that was checked.
     pub(super) observed_generation: Option<i64>,
-    /// When the status changed last.
+    /// When the status last changed.
     pub(super) last_transition_time: Option<String>,
 }
 

@@ -1,6 +1,6 @@
 //! The limits of one server, and what else a proxy needs to know of it: from an `MCPServer` or `VirtualMCPServer` as applied with kubectl, or ToolHive's middleware JSON.
 //!
-//! Judged by the webhook's own rules, with its messages. A file may hold other documents beside; they are passed over.
+//! Checked by the webhook's rules, with its messages. Other documents in the file are skipped.
 
 use std::path::PathBuf;
 
@@ -19,20 +19,20 @@ use crate::{
     rules::{Context, Effect, Violation, check},
 };
 
-/// Limits, and what else a proxy needs to know of the server that they are for.
+/// Limits, and what else a proxy needs to know about their server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitedServer {
     /// Whose limits they are.
     pub server: ServerId,
-    /// None of them is fine: everything passes.
+    /// May be empty: everything passes.
     pub limits: Limits,
-    /// Where it says that they are counted.
+    /// Where they are counted, if it says so.
     pub storage: Option<Storage>,
-    /// How callers sign in, where it says so.
+    /// How callers sign in, if it says so.
     pub sign_in: Option<SignIn>,
     /// Whether tools are called through vMCP's optimizer.
     pub optimizer: bool,
-    /// What the rules warn of, a line each.
+    /// Warnings of the rules, a line each.
     pub warnings: Vec<String>,
 }
 
@@ -47,12 +47,12 @@ pub struct Storage {
     pub tls: Option<StorageTls>,
 }
 
-/// How the certificate of Redis is verified. TLS it is in any case, also where nothing of this can be read.
+/// How the certificate of Redis is verified. Connections use TLS in any case, even if none of this can be parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StorageTls {
     /// Any certificate is accepted.
     pub insecure: bool,
-    /// Where its CA is; `None` for those that the system trusts.
+    /// Where its CA is; `None` for the system's CAs.
     pub ca: Option<StorageCa>,
 }
 
@@ -65,29 +65,29 @@ pub enum StorageCa {
     File(PathBuf),
 }
 
-/// Why there are no limits to be had.
+/// Why no limits could be read.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LimitedServerError {
     /// Neither YAML nor JSON.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    /// Nothing that has limits.
-    #[error("holds no MCPServer or VirtualMCPServer of {GROUP}, and no middleware JSON with server_name and config")]
+    /// No resource with limits.
+    #[error("contains neither an MCPServer or VirtualMCPServer of {GROUP} nor middleware JSON with server_name and config")]
     Nothing,
-    /// Several of them.
-    #[error("holds several servers: choose one with --name, out of {}", .0.join(", "))]
+    /// Several resources with limits.
+    #[error("contains several servers: choose one with --name: {}", .0.join(", "))]
     Several(Vec<String>),
-    /// Without a name there are no keys.
+    /// No name, which keys are made from.
     #[error("the {0} has no metadata.name")]
     Nameless(&'static str),
-    /// The rules refuse it, a line each.
+    /// The rules deny it, a line each.
     #[error("the limits cannot work:\n  {}", .0.join("\n  "))]
     Violations(Vec<String>),
 }
 
 impl LimitedServer {
-    /// Reads a text. `name` chooses among several servers, `namespace` stands in where a manifest has none.
+    /// Reads a text. `name` chooses among several servers, `namespace` is the default for manifests without one.
     ///
     /// # Errors
     /// When it holds no server, several, or one whose limits cannot work.
@@ -123,8 +123,8 @@ impl LimitedServer {
         Self::of(object, "default").ok_or(LimitedServerError::Nothing)?.map_err(|(_, fault)| fault)
     }
 
-    /// Fills in how callers sign in from an object that the resource names, in its own namespace; any other object is passed over.
-    /// `namespace` stands in where the object has none.
+    /// Fills in how callers sign in from an object that the resource names, in its own namespace; any other object is ignored.
+    /// `namespace` is the default for an object without one.
     #[must_use]
     pub fn described_by(self, object: &Value, namespace: &str) -> Self {
         let is_beside = text(object, "/metadata/namespace").as_deref().unwrap_or(namespace) == self.server.namespace;
@@ -216,7 +216,7 @@ fn judge(subject: Subject<'_>, line: impl Fn(&Violation) -> String) -> Result<(L
     }
 }
 
-/// Names of an object may hold anything, and a line of the log nothing that begins another.
+/// Escapes line breaks, which names in an object may contain and a line of the log must not.
 fn in_a_line(text: &str) -> String {
     let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(escaped).collect()

@@ -1,5 +1,4 @@
-//! The access log: a line for each request, or for each that was denied, or none. Tools and limits by name; never a token, an argument or a
-//! user.
+//! The access log: a line for each request, for each denial, or none. It names tools and limits, never a token, an argument or a user.
 
 use std::time::{Duration, Instant};
 
@@ -7,20 +6,20 @@ use http::{Method, StatusCode};
 
 use crate::limiter::{Decision, StoreError};
 
-/// What is logged.
+/// Which requests to log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum AccessLog {
     /// Every request.
     All,
-    /// Those denied or not decided.
+    /// Requests denied or not decided.
     #[default]
     Denials,
     /// Nothing.
     None,
 }
 
-/// What is known of one request.
+/// What is known about one request.
 #[derive(Debug)]
 pub(super) struct Access {
     log: AccessLog,
@@ -29,7 +28,7 @@ pub(super) struct Access {
     pub(super) called: Option<Called>,
 }
 
-/// What it called, and what became of that.
+/// The call, and its outcome.
 #[derive(Debug)]
 pub(super) struct Called {
     tools: String,
@@ -40,9 +39,9 @@ pub(super) struct Called {
     took: Duration,
 }
 
-/// As many tool names of a batch as are worth a line.
+/// The maximum number of tool names logged for a batch.
 const MOST_TOOLS: usize = 5;
-/// As much of a name; clients choose them freely.
+/// The maximum length of a logged name; clients choose them freely.
 const LONGEST_NAME: usize = 128;
 
 impl Access {
@@ -58,12 +57,12 @@ impl Access {
         };
         let limit = denial.map(|denial| denial.limit.to_string());
         let wait = denial.and_then(|denial| denial.retry_after());
-        let told = match self.log {
+        let tools = match self.log {
             AccessLog::None => String::new(),
             AccessLog::Denials if outcome == "allowed" => String::new(),
             AccessLog::All | AccessLog::Denials => listed(tools),
         };
-        self.called = Some(Called { tools: told, outcome, source, limit, wait, took });
+        self.called = Some(Called { tools, outcome, source, limit, wait, took });
     }
 
     pub(super) fn took(&self) -> Duration {

@@ -5,13 +5,13 @@
 //! data: /messages/?session_id=7
 //! ```
 //!
-//! Its path is remembered, so that POSTs to it pass and their calls are limited like the endpoint's: for as long as the stream goes on, and
-//! after that as long as there is room, for clients that come to another stream of the same path. A proxy that has seen no stream with a path
-//! knows nothing of it, so with several replicas a client has to stay with one. A URL with the server's own name in it loses that name.
+//! Its path is remembered, so that POSTs to it pass and their calls are limited like the endpoint's: while the stream is open, and afterwards
+//! as long as there is room, for clients that open another stream with the same path. A proxy only knows the paths of its own streams, so
+//! with several replicas a client needs session affinity. The server's own name is removed from the URL.
 //!
-//! Path and query together are one stream's, into which answers of the proxy's own go ([`events`](super::events)).
+//! Path and query together identify the stream that the proxy's own responses are sent to ([`events`](super::events)).
 //!
-//! Only what comes before the first event is held back, and no client acts on half an event.
+//! Only what precedes the first event is held back, and no client acts on half an event.
 
 use std::{
     collections::HashMap,
@@ -34,9 +34,9 @@ use super::{
     paths::is_clean,
 };
 
-/// Paths of streams that have ended, at most.
+/// The maximum number of remembered paths of closed streams.
 const MOST_ENDED: usize = 1024;
-/// What comes before the first event, at most. Comments, mostly.
+/// The maximum length of what precedes the first event, mostly comments.
 const LONGEST_HEAD: usize = 16 * 1024;
 const LONGEST_URL: usize = 1024;
 
@@ -46,16 +46,16 @@ pub(super) struct Announced(Mutex<Streams>);
 
 #[derive(Debug, Default)]
 struct Streams {
-    /// Paths, with how many of their streams go on.
+    /// Paths, with the number of their open streams.
     paths: HashMap<Box<str>, usize>,
-    /// Streams that go on, by path and query.
+    /// Open streams, by path and query.
     open: HashMap<Box<str>, Vec<Open>>,
 }
 
-/// A stream that goes on.
+/// An open stream.
 #[derive(Debug)]
 struct Open {
-    /// Who has opened it.
+    /// The user who opened it.
     user: Option<Box<str>>,
     events: Events,
 }
@@ -72,7 +72,7 @@ impl Announced {
         self.streams().paths.contains_key(path)
     }
 
-    /// The way into the stream of a client that POSTs there: the only one with this URL, opened by the same user.
+    /// The stream of a client that POSTs there: the only one with this URL, opened by the same user.
     pub(super) fn events(&self, posted: &Uri, user: Option<&str>) -> Option<Events> {
         let streams = self.streams();
         match streams.open.get(posted.path_and_query()?.as_str())?.as_slice() {
@@ -85,7 +85,7 @@ impl Announced {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads what a stream announces, while it is passed on.
+    /// Reads what a stream announces, while forwarding it.
     pub(super) fn watch(self: &Arc<Self>, asked: Asked, origin: &Origin, response: Response) -> Response {
         let content_type = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let is_stream = content_type.get(..17).is_some_and(|essence| essence.eq_ignore_ascii_case(b"text/event-stream"));
@@ -112,7 +112,7 @@ impl Announced {
     }
 }
 
-/// Remembers a stream for as long as it goes on.
+/// Remembers a stream while it is open.
 struct Live {
     announced: Arc<Announced>,
     path: Box<str>,
@@ -134,17 +134,17 @@ impl Drop for Live {
     }
 }
 
-/// A stream, passed on.
+/// A stream that is forwarded.
 struct Watched {
     body: Body,
     /// Until the first event.
     head: Option<Head>,
-    /// What came behind bytes that were held back.
+    /// A frame that arrived after bytes that were held back.
     next: Option<Option<Result<Frame<Bytes>, axum::Error>>>,
     live: Option<Live>,
 }
 
-/// What came so far and may be a part of the first event.
+/// What has arrived so far and may be part of the first event.
 struct Head {
     held: Vec<u8>,
     asked: Asked,
@@ -191,10 +191,10 @@ impl HttpBody for Watched {
     }
 }
 
-/// What goes on now.
+/// What can be forwarded now.
 struct Released {
     bytes: Vec<u8>,
-    /// Whether all that comes later goes on unread.
+    /// Whether the rest of the stream is forwarded unread.
     is_last: bool,
 }
 
@@ -224,7 +224,7 @@ impl Head {
         Released { bytes, is_last }
     }
 
-    /// Remembers the URL; gives the event as it has to be instead, if it must not stay as it is.
+    /// Remembers the URL; returns the replacement for the event, if it must be changed.
     fn announce(&self, url: &str, live: &mut Option<Live>) -> Option<Vec<u8>> {
         let local = self.origin.local(url, |_| false);
         let reference = local.as_deref().unwrap_or(url);
@@ -287,7 +287,7 @@ fn end_of_block(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// The path that a reference means, on a page at another.
+/// Resolves a reference against a base path.
 fn path_of(base: &str, reference: &str) -> Option<String> {
     if let Some((_, rest)) = reference.split_once("://") {
         let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
@@ -315,7 +315,7 @@ mod tests {
         Origin::new(uri.scheme().expect("a scheme"), uri.authority().expect("an authority"))
     }
 
-    /// A body of unknown length that comes in pieces.
+    /// A body of unknown length that arrives in pieces.
     struct Pieces(VecDeque<Bytes>);
 
     impl HttpBody for Pieces {

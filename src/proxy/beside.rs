@@ -1,7 +1,7 @@
-//! Requests beside the MCP endpoint that pass all the same: how to sign in, and what `--pass-path` names.
+//! Requests to other paths than the MCP endpoint that pass: sign-in metadata, and the paths of `--pass-path`.
 //!
-//! They are not limited, so a body that could be a JSON-RPC message is refused. They need no sign-in, since clients use them in order to
-//! sign in. At a path that was named, `Authorization` is for the server behind, such as a client's own secret at `/token`.
+//! They are not limited, so a body that could be a JSON-RPC message is refused. They need no authentication, since clients use them in order
+//! to sign in. At a path of `--pass-path`, `Authorization` is for the MCP server, such as a client's own secret at `/token`.
 
 use axum::{
     body::{Body, Bytes},
@@ -19,13 +19,13 @@ use crate::{
     server::Peer,
 };
 
-/// Methods whose bodies are passed on.
+/// Methods whose bodies are forwarded.
 const WITH_BODY: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
 /// Methods that pass without one.
 const BARE: [Method; 4] = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
 
 impl Gateway {
-    /// Passes a request that is not MCP's.
+    /// Forwards a request that is not MCP.
     pub(super) async fn pass_beside(&self, route: Route, mut parts: Parts, peer: Option<&Peer>, body: Body) -> Result<Response, Turned> {
         let body = match &parts.method {
             method if WITH_BODY.contains(method) => self.read_beside(&parts, body).await?,

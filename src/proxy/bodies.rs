@@ -1,18 +1,18 @@
 //! Request bodies in memory: read whole, within a deadline, and no more at once than `--max-buffered-bytes`.
 //!
 //! A body is charged to the [`Budget`] before it is stored, and the charge is returned when the last byte of it has been sent to the server.
-//! Without room it is not read: the client's connection holds it back, until there is room or the body's deadline.
+//! While there is no room, it is not read: backpressure holds the client until there is room or the body's deadline passes.
 //!
 //! | a body of | is charged | and is in |
 //! |---|---|---|
 //! | up to 64 KiB | as it grows | a vector; these have room reserved for them, so that large bodies do not keep them out |
 //! | more | in one step, when its first 64 KiB are there | a mapping of its own |
 //!
-//! In one step, because bodies that each have a part and wait for the rest would wait for each other. In a mapping, because the system has
-//! its pages back when it is dropped, and has not given any for bytes that never came; an allocator would keep them for the next body.
+//! In one step, because bodies that each hold a part and wait for the rest would deadlock. In a mapping, because its pages return to the
+//! system when it is dropped, and are not allocated for bytes that never arrive; an allocator would retain them for the next body.
 //!
-//! Of a body that is too large, nothing is kept. Where its client needs the message's id in order to read the refusal, the rest is still
-//! received, for that alone.
+//! Nothing of a body that is too large is kept. If its client needs the message's id in order to read the refusal, the rest is still
+//! received, only to find the id.
 
 use std::{io, time::Duration};
 
@@ -27,11 +27,11 @@ use crate::{
     server::budget::{Budget, Charge},
 };
 
-/// The largest body that is in a vector, and may use the reserve.
+/// The largest body that is stored in a vector and may use the reserve.
 const SMALL: usize = 64 * 1024;
-/// The first vector of a body whose length is not known.
+/// The initial capacity for a body of unknown length.
 const FIRST: usize = 1024;
-/// How many times as much as the largest body is received in order to find the id of a message that is too large.
+/// How many times the largest body is received in order to find the id of a message that is too large.
 const SCANNED: usize = 16;
 
 /// How bodies are read.
@@ -40,20 +40,20 @@ pub(super) struct Bodies {
     budget: Budget,
     /// The largest one, in bytes.
     largest: usize,
-    /// Until it is there.
+    /// The deadline for a body.
     within: Duration,
 }
 
 /// Why a body was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// Larger than this many bytes, and the message's id, where it was wanted and could be found.
+    /// Larger than this many bytes; with the message's id, if wanted and found.
     TooLarge(usize, Option<Id>),
-    /// It ended before its end.
+    /// It ended early.
     Broken,
-    /// It was not there within this time.
+    /// It was not received within this time.
     Late(Duration),
-    /// It had to wait for room, and was not there at its deadline.
+    /// It waited for room, and its deadline passed.
     NoRoom,
 }
 
@@ -70,7 +70,7 @@ impl Bodies {
         self.budget.used()
     }
 
-    /// The whole body, whose length may have been announced. `wants_id` if its client reads a refusal only by the message's id.
+    /// The whole body, whose length may have been declared. `wants_id` if its client reads a refusal only by the message's id.
     pub(super) async fn read(
         &self,
         announced: Option<u64>,
@@ -107,10 +107,10 @@ impl Bodies {
     }
 }
 
-/// The way to the id of a message that is too large.
+/// The search for the id of a message that is too large.
 struct Scan {
     id: Option<IdScan>,
-    /// How many bytes are still received for it.
+    /// How many more bytes to receive for it.
     left: usize,
 }
 
@@ -162,7 +162,7 @@ enum Stored {
     Large { map: MmapMut, len: usize },
 }
 
-/// A body as it goes on: its bytes, and their charge.
+/// A body as it is forwarded: its bytes, and their charge.
 struct Held {
     stored: Stored,
     _charge: Charge,
@@ -171,7 +171,7 @@ struct Held {
 impl Buffer<'_> {
     async fn fill(&mut self, body: &mut (impl Body<Data = Bytes> + Unpin)) -> Result<(), Over> {
         while let Some(frame) = body.frame().await {
-            // Trailers go nowhere.
+            // Trailers are dropped.
             if let Ok(data) = frame.map_err(|_| Over::Unread(Unread::Broken))?.into_data() {
                 let needed = self.stored.as_ref().len().saturating_add(data.len());
                 if needed > self.bodies.largest {
@@ -184,7 +184,7 @@ impl Buffer<'_> {
         Ok(())
     }
 
-    /// Charges more bytes, and has memory for them.
+    /// Charges more bytes, and allocates memory for them.
     async fn make_room(&mut self, needed: usize) -> Result<(), Unread> {
         let room = match self.announced {
             Some(length) if length <= SMALL || needed > SMALL => length.max(needed),
@@ -219,7 +219,7 @@ impl Stored {
                 *self = Self::Large { map: MmapMut::map_anon(room)?, len: 0 };
                 self.push(&bytes);
             }
-            // It has all its room from the beginning; HTTP lets no body be longer than it was announced.
+            // All its room was reserved at the start; HTTP does not allow a body to exceed its declared length.
             Self::Large { map, .. } if room > map.len() => return Err(io::ErrorKind::OutOfMemory.into()),
             Self::Large { .. } => {}
         }
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(
             tokio::join!(few.read(None, body, true), pieces).0,
             Err(Unread::TooLarge(100, None)),
-            "what is no message is not awaited"
+            "a body that is not a message is not awaited"
         );
         let (_sender, body) = sent();
         assert_eq!(few.read(Some(200), body, true).await, Err(Unread::TooLarge(100, None)), "nor longer than any other body");

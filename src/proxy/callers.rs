@@ -1,7 +1,7 @@
-//! Who is calling, and what those get whom nobody knows.
+//! Authentication of callers, and the response to those who are not authenticated.
 //!
-//! A request's token is checked and taken out of its head: it was issued for this proxy, and MCP forbids to pass it on. Where the server
-//! behind asks for tokens itself, [`Callers::pass_token`] leaves it in.
+//! A request's token is checked and taken out of its head: it was issued for this proxy, and MCP forbids passing it on. If the
+//! server verifies tokens itself, [`Callers::pass_token`] keeps it.
 
 use std::sync::Arc;
 
@@ -14,19 +14,19 @@ use crate::{
     server::Peer,
 };
 
-/// How callers are known.
+/// How callers are authenticated.
 #[derive(Clone, Debug)]
 pub struct Callers {
-    /// By tokens, by a header, or not.
+    /// By tokens, by a header, or not at all.
     pub auth: Auth,
-    /// What clients are told of how to sign in.
+    /// The metadata by which clients discover how to sign in.
     pub resource: Option<Arc<ProtectedResource>>,
-    /// Whether the token goes on to the server behind.
+    /// Whether the token is forwarded to the MCP server.
     pub pass_token: bool,
 }
 
 impl Callers {
-    /// RFC 9728's document, when that is what is asked for.
+    /// The response to a request for RFC 9728's metadata document.
     pub(super) fn metadata(&self, parts: &Parts) -> Option<Response> {
         let resource =
             self.resource.as_ref().filter(|resource| parts.method == Method::GET && parts.uri.path() == resource.metadata_path())?;
@@ -35,10 +35,10 @@ impl Callers {
         Some(response)
     }
 
-    /// The caller, when it is known. What must not go on is taken out of the head.
+    /// The caller, if authenticated. Removes from the head what must not be forwarded.
     pub(super) async fn who(&self, parts: &mut Parts, peer: Option<&Peer>) -> Result<Option<Arc<Caller>>, Rejection> {
         let asking = asking(peer);
-        // A browser asks whether it may ask, without any token (CORS).
+        // A browser sends a preflight without any token (CORS).
         let caller = match parts.method {
             Method::OPTIONS => None,
             _ => self.auth.caller(&parts.headers, asking).await?,
@@ -47,11 +47,11 @@ impl Callers {
         Ok(caller)
     }
 
-    /// Removes what the server behind must not receive: a user header that no trusted peer has set, and tokens that are for this proxy.
+    /// Removes what the MCP server must not receive: a user header that was not set by a trusted peer, and tokens for this proxy.
     pub(super) fn strip(&self, headers: &mut HeaderMap, peer: Option<&Peer>, keeps_token: bool) {
         if let Some(user) = self.auth.user_header() {
             let is_trusted = self.auth.trusts(asking(peer));
-            // The other spelling is never counted, so it must not pass either.
+            // The other spelling is never used for counting, so it must not pass either.
             let false_ones = headers.keys().filter(|name| is_spelling(name, user) && !(is_trusted && *name == user));
             for name in false_ones.cloned().collect::<Vec<_>>() {
                 headers.remove(name);
@@ -62,7 +62,7 @@ impl Callers {
         }
     }
 
-    /// The answer to a caller who is not let in.
+    /// The response to a caller who is rejected.
     pub(super) fn unknown(&self, rejection: Rejection) -> Turned {
         let mut response = plain(rejection.status(), &rejection.to_string());
         let challenge = challenge(rejection, self.resource.as_deref()).and_then(|challenge| HeaderValue::try_from(challenge).ok());
@@ -80,7 +80,7 @@ fn asking(peer: Option<&Peer>) -> PeerIdentity<'_> {
     }
 }
 
-/// Whether a server that hands fields on as CGI does, with `_` for `-`, takes one name for the other.
+/// Whether a server that maps `-` to `_`, as CGI does, confuses the two names.
 fn is_spelling(name: &HeaderName, of: &HeaderName) -> bool {
     let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
     name.as_str().bytes().map(fold).eq(of.as_str().bytes().map(fold))

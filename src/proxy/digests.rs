@@ -1,4 +1,4 @@
-//! The key of the digests by which `GET /buckets` tells users apart: shared through Redis, so that all proxies on it agree.
+//! The key of the digests by which `GET /buckets` distinguishes users: shared through Redis, so that all proxies on it agree.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -11,13 +11,13 @@ use crate::{
     limiter::{Cause, ServerId},
 };
 
-/// When Redis is asked again that has refused.
+/// How long to wait before asking again after Redis has refused.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Knows the key.
 #[derive(Debug)]
 pub(super) struct Digests {
-    /// Where none is shared.
+    /// Used if none is shared.
     own: DigestKey,
     state: Mutex<State>,
 }
@@ -33,7 +33,7 @@ impl Digests {
         Self { own, state: Mutex::default() }
     }
 
-    /// The shared key, or this process' own: of buckets in memory, and where Redis refuses to share one, which is logged once.
+    /// The shared key, or this process' own: for buckets in memory, and if Redis refuses to share one, which is logged once.
     ///
     /// # Errors
     /// When Redis does not answer.
@@ -49,7 +49,7 @@ impl Digests {
             }
             Err(error) if matches!(error.cause(), Cause::Auth | Cause::Other) => {
                 if self.state().refused.replace(Instant::now()).is_none() {
-                    tracing::warn!(%error, "digests of users are this proxy's own: to share them, its user needs ~tollgate:* +get +set");
+                    tracing::warn!(%error, "user digests are specific to this proxy: to share them, its Redis user needs ~tollgate:* +get +set");
                 }
                 Ok(self.own)
             }

@@ -1,10 +1,10 @@
-//! What the proxy answers to a client of the older transport: an event on the stream that this client reads.
+//! The proxy's own responses to clients of the older transport: an event on the client's stream.
 //!
-//! Such a client reads no answer to its POST. Python's and TypeScript's wait for an event until their own timeout, and some end their session
-//! at an HTTP error. So an answer of the proxy's own goes where the server's would go, between two of its events, and the POST gets 202, in
-//! every `--reject-status`. Where the stream is not in this process, or does not take any more, the POST gets an HTTP error.
+//! Such a client ignores the response to its POST. Those of the Python and TypeScript SDKs wait for an event until their own timeout, and
+//! some end their session at an HTTP error. So the proxy sends its response where the server would, between two of its events, and answers
+//! the POST with 202, in every `--reject-status`. If the stream is not in this process, or its queue is full, the POST gets an HTTP error.
 //!
-//! A stream takes events from POSTs of the user alone who has opened it.
+//! A stream accepts events only for POSTs of the user who opened it.
 
 use std::{
     pin::Pin,
@@ -21,19 +21,19 @@ use tokio::sync::mpsc;
 use super::front;
 use crate::mcp::Reply;
 
-/// Answers that wait for their stream to take them, at most.
+/// The maximum number of responses queued for a stream.
 const MOST_WAITING: usize = 64;
 
-/// The way into a stream.
+/// Sends events into a stream.
 #[derive(Clone, Debug)]
 pub(super) struct Events(mpsc::Sender<Bytes>);
 
-/// Where a client reads what the proxy answers to its POST.
+/// Where a client reads the proxy's response to its POST.
 #[derive(Debug)]
 pub(super) enum Answers {
-    /// In the response.
+    /// In the HTTP response.
     Here,
-    /// On its stream, if that is known.
+    /// On its stream, if known.
     Stream(Option<Events>),
 }
 
@@ -43,7 +43,7 @@ impl Answers {
         matches!(self, Self::Stream(Some(_)))
     }
 
-    /// Answers: the response to the POST.
+    /// Delivers a reply, and returns the response to the POST.
     pub(super) fn give(&self, reply: Reply) -> Response {
         match self {
             Self::Here => front::reply(reply),
@@ -51,7 +51,7 @@ impl Answers {
                 let headers = reply.headers.into_iter().filter(|(name, _)| *name != "content-type").collect();
                 front::reply(Reply { status: 202, headers, body: Vec::new(), ..reply })
             }
-            // Nobody reads a JSON-RPC error here.
+            // The client ignores a JSON-RPC error here.
             Self::Stream(_) => front::reply(Reply { status: reply.cause, ..reply }),
         }
     }
@@ -67,21 +67,21 @@ impl Events {
         self.0.same_channel(&other.0)
     }
 
-    /// Sends a message, which is one line of JSON. Whether the stream takes it.
+    /// Sends a message, which is one line of JSON. Returns whether the stream accepts it.
     fn send(&self, message: &[u8]) -> bool {
         let event = [&b"event: message\ndata: "[..], message, b"\n\n"].concat();
         self.0.try_send(event.into()).is_ok()
     }
 }
 
-/// A stream with events of ours between those of the server.
+/// A stream with the proxy's events between those of the server.
 pub(super) struct WithEvents<B> {
     stream: B,
-    /// Until nobody can send any.
+    /// `None` once all senders are gone.
     events: Option<mpsc::Receiver<Bytes>>,
     /// The last bytes of the stream.
     tail: Vec<u8>,
-    /// What follows events of ours.
+    /// A frame of the server that follows the proxy's events.
     rest: Option<Bytes>,
 }
 
@@ -117,7 +117,7 @@ impl<B: HttpBody<Data = Bytes, Error = axum::Error> + Unpin> HttpBody for WithEv
         }
         let frame = match ready!(Pin::new(&mut this.stream).poll_frame(context)).map(|frame| frame.map(Frame::into_data)) {
             Some(Ok(Ok(mut data))) => {
-                // A busy stream need not end any of its pieces with the end of an event.
+                // On a busy stream, frames need not end where events do.
                 if this.events.as_ref().is_some_and(|events| !events.is_empty())
                     && let Some(end) = (1..=data.len()).rev().find(|end| data.get(..*end).is_some_and(ends_event))
                 {
@@ -133,16 +133,16 @@ impl<B: HttpBody<Data = Bytes, Error = axum::Error> + Unpin> HttpBody for WithEv
     }
 }
 
-/// As many bytes as the end of an event may have.
+/// The maximum length of the end of an event, in bytes.
 const LONGEST_END: usize = 4;
 
-/// Whether bytes of a stream end with an empty line, so that an event may follow. A LF that follows a CR may still come: it is one more
-/// empty line.
+/// Whether bytes of a stream end with an empty line, so that an event may follow. A LF may still follow a CR: it is one more empty
+/// line.
 fn ends_event(bytes: &[u8]) -> bool {
     [&b"\n\n"[..], b"\r\r", b"\n\r", b"\n\r\n"].iter().any(|end| bytes.ends_with(end))
 }
 
-/// Makes a body of a stream into which events can be sent.
+/// Wraps a stream's body so that events can be sent into it.
 pub(super) fn open_to(
     events: mpsc::Receiver<Bytes>,
     stream: impl HttpBody<Data = Bytes, Error = axum::Error> + Unpin + Send + 'static,

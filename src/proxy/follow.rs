@@ -1,6 +1,6 @@
-//! Limits change while the proxy runs: what is read anew is taken over when it is good.
+//! Changes of limits while the proxy runs: a new configuration takes effect if it is valid.
 //!
-//! Streams and buckets go on; what needs a restart (another server, Redis or sign-in) is said and left as it was. A file is compared by
+//! Streams and buckets are unaffected; what needs a restart (another server, Redis or authentication) is logged and not changed. A file is compared by
 //! content every second, since kubelet swaps a symlink under mounted files.
 
 use std::{fmt::Display, path::PathBuf, sync::Arc, time::Duration};
@@ -21,11 +21,11 @@ pub struct Followed {
     pub name: Option<String>,
     /// Where a manifest has no namespace.
     pub namespace: String,
-    /// Its text, as the proxy began with it.
+    /// Its text when the proxy started.
     pub text: Vec<u8>,
 }
 
-/// Follows a file for ever.
+/// Follows a file; never returns.
 pub async fn file(mut followed: Followed, mut in_force: InForce) {
     let mut ticks = interval(POLL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -38,7 +38,7 @@ pub async fn file(mut followed: Followed, mut in_force: InForce) {
                 failures = failures.saturating_add(1);
                 // A file that is missing for a moment is being replaced.
                 if failures == 2 {
-                    tracing::warn!(from = %followed.path.display(), %error, "cannot be read any more; the limits stay in force");
+                    tracing::warn!(from = %followed.path.display(), %error, "cannot read the file; keeping the current limits");
                 }
                 continue;
             }
@@ -51,12 +51,12 @@ pub async fn file(mut followed: Followed, mut in_force: InForce) {
     }
 }
 
-/// The limits of a proxy that runs, and the way to put others in their place.
+/// The limits of a running proxy, and the means to replace them.
 #[derive(Debug)]
 pub struct InForce {
     gateway: Arc<Gateway>,
     source: LimitedServer,
-    /// What was read last, where it could not be used.
+    /// What was read last, if it could not be used.
     refused: Option<Result<LimitedServer, LimitedServerError>>,
 }
 
@@ -65,7 +65,7 @@ impl InForce {
         Self { gateway, source, refused: None }
     }
 
-    /// Takes over what was read anew, unless it is what is in force. What cannot be used is told once, by where it is `from`.
+    /// Applies a new configuration, unless it is the current one. An invalid one is logged once; `from` names its origin.
     pub fn read_again(&mut self, from: &dyn Display, read: Result<LimitedServer, LimitedServerError>) {
         if self.refused.as_ref() == Some(&read) {
             return;
@@ -75,11 +75,11 @@ impl InForce {
             Ok(new) if new == self.source => {}
             Ok(new) if runs_as(&new, &self.source) => self.take_over(new),
             Ok(new) => {
-                tracing::warn!(%from, "another server, Redis or sign-in needs a restart; the old limits stay in force");
+                tracing::warn!(%from, "a change of server, Redis or authentication needs a restart; keeping the current limits");
                 self.refuse(Ok(new));
             }
             Err(error) => {
-                tracing::warn!(%from, error = %in_a_line(&error), "changed, and cannot be used; the old limits stay in force");
+                tracing::warn!(%from, error = %in_a_line(&error), "new configuration is invalid, keeping the current limits");
                 self.refuse(Err(error));
             }
         }
@@ -93,7 +93,7 @@ impl InForce {
         gateway.limiter.reload(gateway.shadowed(&new));
         gateway.served.store(Arc::new(Served::of(&new, gateway.optimizer)));
         gateway.metrics.reloaded(true);
-        tracing::info!(tools = new.limits.tools.len(), "other limits are in force");
+        tracing::info!(tools = new.limits.tools.len(), "limits reloaded");
         self.source = new;
     }
 
@@ -103,7 +103,7 @@ impl InForce {
     }
 }
 
-/// An error for the log, where each line is an event of its own.
+/// An error on one line, since each line of the log is one event.
 fn in_a_line(error: &LimitedServerError) -> String {
     match error {
         LimitedServerError::Violations(violations) => format!("the limits cannot work: {}", violations.join("; ")),
@@ -111,7 +111,7 @@ fn in_a_line(error: &LimitedServerError) -> String {
     }
 }
 
-/// Whether all that a proxy has to be started with is the same.
+/// Whether everything that needs a restart is unchanged.
 fn runs_as(new: &LimitedServer, old: &LimitedServer) -> bool {
     (&new.server, &new.storage, &new.sign_in) == (&old.server, &old.storage, &old.sign_in)
 }

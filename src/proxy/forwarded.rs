@@ -1,7 +1,7 @@
 //! `X-Forwarded-*` and its relatives: the client's address, the host that it called, and how.
 //!
-//! Servers believe these fields: they log and limit by the address, build URLs from the host, and some take the user from them. So a
-//! client's own are dropped; only those of a proxy in front that was named with `--trusted-proxy` stay.
+//! Servers trust these fields: they log and limit by the address, build URLs from the host, and some take the user from them. So those of
+//! clients are dropped; only those of a proxy listed in `--trusted-proxy` are kept.
 //!
 //! | field | from a trusted proxy | from anyone else |
 //! |---|---|---|
@@ -19,7 +19,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Claims of a client's address, host, scheme or path by names that do not begin with `x-forwarded`; each is believed by some server.
+/// Fields other than `x-forwarded-*` that claim a client's address, host, scheme or path; each is trusted by some server.
 const CLAIMS: [&str; 17] = [
     "forwarded",
     "x-real-ip",
@@ -40,7 +40,7 @@ const CLAIMS: [&str; 17] = [
     "front-end-https",
 ];
 
-/// Addresses of one proxy in front, or of a network of them: `10.0.0.0/8`, `10.0.0.7`.
+/// The address of a trusted proxy, or a network of them: `10.0.0.0/8`, `10.0.0.7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrustedProxy(IpNet);
 
@@ -58,33 +58,33 @@ impl FromStr for TrustedProxy {
     }
 }
 
-/// Whether any of the proxies that are trusted is at this address.
+/// Whether this is the address of a trusted proxy.
 fn is_trusted(proxies: &[TrustedProxy], peer: IpAddr) -> bool {
     proxies.iter().any(|TrustedProxy(network)| network.contains(&peer.to_canonical()))
 }
 
-/// Whether a field says something that only a trusted proxy may say. `_` is `-` to servers that hand fields on as CGI does.
+/// Whether only a trusted proxy may set a field. Servers that map fields as CGI does do not distinguish `_` and `-`.
 pub(super) fn is_claim(name: &HeaderName) -> bool {
     let is_one = |name: &str| name.starts_with("x-forwarded") || CLAIMS.contains(&name);
     let name = name.as_str();
     if name.contains('_') { is_one(&name.replace('_', "-")) } else { is_one(name) }
 }
 
-/// A request's way to here.
+/// How a request reached the proxy.
 #[derive(Debug)]
 pub(super) struct Hop<'a> {
     /// From the socket.
     pub(super) peer: IpAddr,
-    /// What the client called: the target's authority (HTTP/2 has no `Host`), or else `Host`.
+    /// The host that the client called: the target's authority (HTTP/2 has no `Host`), or else `Host`.
     pub(super) host: Option<HeaderValue>,
     pub(super) is_tls: bool,
     pub(super) trusted: &'a [TrustedProxy],
-    /// A claim that was found to be good: it names the user.
+    /// The verified header that names the user.
     pub(super) kept: Option<&'a HeaderName>,
 }
 
 impl Hop<'_> {
-    /// Writes the fields for the server behind.
+    /// Writes the fields for the MCP server.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         if !is_trusted(self.trusted, self.peer) {
             let claims: Vec<_> = headers.keys().filter(|name| is_claim(name) && Some(*name) != self.kept).cloned().collect();
@@ -102,7 +102,7 @@ impl Hop<'_> {
             headers.entry(FORWARDED_HOST).or_insert_with(|| host.clone());
         }
         headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(if self.is_tls { "https" } else { "http" }));
-        // The next hop's is written anew.
+        // `Host` is set again for the next hop.
         headers.remove(header::HOST);
     }
 }

@@ -1,11 +1,11 @@
-//! One request: who asks, what it calls, whether it may; then on to the MCP server, or an answer of our own.
+//! One request: authenticate, parse, decide; then forward to the MCP server, or respond.
 //!
 //! ```text
 //! foreign Host, Origin    403 (origin)
-//! other paths             404, or passed unlimited where that was said (paths, beside)
+//! other paths             404, or passed without limits if configured (paths, beside)
 //! POST            read whole (bounded), read strictly; tools/call is decided, everything else passes
-//! GET DELETE ..   passed on without a body: streams, the end of a session
-//! other methods   405: a server might run what is in them
+//! GET DELETE ..   forwarded without a body: streams, the end of a session
+//! other methods   405: a server might execute their bodies
 //! ```
 
 use std::{sync::Arc, time::Instant};
@@ -37,10 +37,10 @@ use crate::{
     server::Peer,
 };
 
-/// When a client for whose body there was no room may try again.
+/// When a client may retry if there was no memory for its body.
 const RETRY_AFTER_SECONDS: &str = "5";
 
-/// An answer of our own instead of the server's.
+/// A response of the proxy instead of the server's.
 pub(super) struct Turned(Box<Response>);
 
 impl Turned {
@@ -65,7 +65,7 @@ pub(super) async fn serve(State(gateway): State<Arc<Gateway>>, request: Request)
 }
 
 impl Gateway {
-    /// Looks at where a request comes from, and opens the answer to the page that may read it.
+    /// Checks a request's host and origin, and makes the response readable by an allowed page.
     async fn respond(&self, parts: Parts, body: Body, access: &mut Access) -> Response {
         let asking = match self.origins.admit(&parts) {
             Ok(asking) => asking,
@@ -80,7 +80,7 @@ impl Gateway {
         }
     }
 
-    /// The server's answer, or one of our own.
+    /// The server's response, or the proxy's own.
     async fn answer(&self, mut parts: Parts, body: Body, access: &mut Access) -> Result<Response, Turned> {
         let peer = parts.extensions.get::<Peer>().cloned();
         if let Some(metadata) = self.callers.metadata(&parts) {
@@ -104,7 +104,7 @@ impl Gateway {
         }
     }
 
-    /// A message: read, decided, and passed on.
+    /// A message: parsed, decided, and forwarded.
     async fn post(
         &self,
         parts: Parts,
@@ -120,18 +120,19 @@ impl Gateway {
             why => Turned::with(unread(why)),
         })?;
         let envelope = self.envelope(&parts, &body).map_err(refused)?;
-        let told = self.decide(&envelope, user, access).await.map_err(|(reply, told)| Turned::with(with(answers.give(reply), told)))?;
+        let fields =
+            self.decide(&envelope, user, access).await.map_err(|(reply, fields)| Turned::with(with(answers.give(reply), fields)))?;
         let mut response = self.forward(parts, peer, body, user).await.map_err(|error| {
             error.log();
             Turned::with(answers.give(self.rejection.failed(&envelope, error.status(), &error.to_string())))
         })?;
-        for (name, value) in told {
+        for (name, value) in fields {
             response.headers_mut().insert(name, value);
         }
         Ok(response)
     }
 
-    /// Passes a request on; the answer leads nowhere past this proxy.
+    /// Forwards a request; URLs in the response do not lead past this proxy.
     pub(super) async fn forward(&self, parts: Parts, peer: Option<&Peer>, body: Bytes, user: Option<&str>) -> Result<Response, NoAnswer> {
         let asked = (parts.method == Method::GET).then(|| Asked { path: parts.uri.path().to_owned(), user: user.map(Box::from) });
         let head = self.head(parts, peer);
@@ -154,7 +155,7 @@ impl Gateway {
         self.served.load().reader.read(&headers, body)
     }
 
-    /// Decides what is called; header fields for the answer, and if it may not go on, the answer itself.
+    /// Decides on the calls: header fields for the response, or the response itself if denied.
     async fn decide(&self, envelope: &Envelope, user: Option<&str>, access: &mut Access) -> Result<Fields, (Reply, Fields)> {
         let tools = envelope.tools();
         if tools.is_empty() {
@@ -169,7 +170,7 @@ impl Gateway {
         }
     }
 
-    /// The head as it goes on.
+    /// The head as it is forwarded.
     fn head(&self, parts: Parts, peer: Option<&Peer>) -> Head {
         let Parts { method, uri, mut headers, .. } = parts;
         let (user, host) = (self.callers.auth.user_header(), host(&uri, &headers));
@@ -177,20 +178,20 @@ impl Gateway {
         if let Some(peer) = peer.map(|peer| peer.address.ip()) {
             Hop { peer, host, is_tls: self.is_tls, trusted: &self.trusted_proxies, kept: user }.write(&mut headers);
         }
-        // The body is whole: its length is counted anew, and nobody has to be asked whether to send it.
+        // The body is complete: its length is set again, and `Expect: 100-continue` has been handled.
         headers.remove(header::CONTENT_LENGTH);
         headers.remove(header::EXPECT);
         Head { method, uri, headers }
     }
 }
 
-/// What the client called: the authority of the target, which is all that HTTP/2 has, or else `Host`.
+/// The host that the client called: the authority of the target, which is all that HTTP/2 has, or else `Host`.
 fn host(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
     let authority = uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
     authority.or_else(|| headers.get(header::HOST).cloned())
 }
 
-/// An answer as the envelope's module wrote it.
+/// A response as the envelope's module wrote it.
 pub(super) fn reply(reply: Reply) -> Response {
     http::Response::from(reply).map(Body::new)
 }
@@ -202,17 +203,17 @@ fn with(mut response: Response, fields: Fields) -> Response {
 
 impl NoAnswer {
     fn log(&self) {
-        tracing::debug!(error = %super::chain(self), "no answer from the MCP server");
+        tracing::debug!(error = %super::chain(self), "no response from the MCP server");
     }
 
-    /// The answer to a request that has no id.
+    /// The response to a request without an id.
     pub(super) fn without_id(&self) -> Response {
         self.log();
         plain(self.status(), &self.to_string())
     }
 }
 
-/// An answer to what is no JSON-RPC, or not known to be.
+/// A response to a request that is not, or may not be, JSON-RPC.
 pub(super) fn plain(status: u16, message: &str) -> Response {
     reply(Reply::refused(status, message))
 }
@@ -220,11 +221,11 @@ pub(super) fn plain(status: u16, message: &str) -> Response {
 pub(super) fn unread(why: Unread) -> Response {
     match why {
         Unread::TooLarge(largest, _) => plain(413, &format!("the body is larger than {largest} bytes")),
-        Unread::Broken => plain(400, "the body ended before its end"),
-        Unread::Late(within) => plain(408, &format!("the body did not come within {within:?}")),
+        Unread::Broken => plain(400, "the body is incomplete"),
+        Unread::Late(within) => plain(408, &format!("the body was not received within {within:?}")),
         Unread::NoRoom => {
             let retry = (header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
-            with(plain(503, "the bodies of other requests take up all the memory for them"), vec![retry])
+            with(plain(503, "no memory is left for request bodies"), vec![retry])
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Headers from one hop to the next: what belongs to a connection stays there (RFC 9110, section 7.6.1).
+//! Hop-by-hop headers, which are not forwarded (RFC 9110, section 7.6.1).
 
 use http::{HeaderMap, HeaderName, header};
 
-/// Always about one connection. `Host` is the next hop's, and lengths are counted anew.
+/// Always specific to one connection. `Host` and lengths are set again for the next hop.
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -15,8 +15,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
-/// Fields for the other end, whatever `Connection` says of them: with `Connection: authorization`, a client could otherwise have the server
-/// see another request than the one that was looked at here.
+/// End-to-end fields, even if `Connection` lists them: with `Connection: authorization`, a client could otherwise make the server see a
+/// different request than the one checked here.
 const END_TO_END: [HeaderName; 33] = [
     header::ACCEPT,
     header::ACCEPT_ENCODING,
@@ -53,11 +53,11 @@ const END_TO_END: [HeaderName; 33] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// The same by how they begin.
+/// The same, by prefix.
 const END_TO_END_BEGIN: [&str; 7] = ["mcp-", "access-control-", "x-forwarded", "ratelimit", "sec-", "trace", "x-auth"];
 
-/// Takes out what belongs to the connection that the headers came over, `Connection`'s own list included. `user` is the header that names
-/// the user, which is for the other end as well.
+/// Removes the headers of the connection that they were received on, including those that `Connection` lists. `user` is the header that
+/// names the user, which is end-to-end as well.
 pub(super) fn leave_hop(headers: &mut HeaderMap, user: Option<&HeaderName>) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)

@@ -1,4 +1,4 @@
-//! The buckets of a running proxy as they stand: `GET /buckets` on the operations listener, which `tollgate top` shows.
+//! The current buckets of a running proxy: `GET /buckets` on the operations listener, which `tollgate top` shows.
 //!
 //! ```json
 //! {
@@ -15,15 +15,16 @@
 //! }
 //! ```
 //!
-//! Buckets are told as `tollgate limits ls --output json` tells them, but for users: that listener has no sign-in, so they are
-//! [digests](crate::inspect::digest), with a key that all proxies on one Redis share; in memory, each process has its own. At most a thousand are told, found among 200,000 keys of a Redis, those that all callers share first;
-//! `complete` says whether they are all.
+//! The format is that of `tollgate limits ls --output json`, except for users: the listener has no authentication, so they are
+//! [digests](crate::inspect::digest), with a key that all proxies on one Redis share; in memory, each process has its own. At most a
+//! thousand buckets are returned, found among 200,000 keys of a Redis, those shared by all callers first; `complete` says whether that is
+//! all.
 //!
-//! Looking takes nothing, and however many look, the store is asked by one of them, about once a second; less often where a look takes
-//! long, so that looks take no more than a tenth of the time. When the store does not tell within two seconds, or not at all, the answer is
-//! 503 and the same object without buckets, with an `error`; the totals are this proxy's own and there all the same. The user of an ACL
-//! that only decides cannot look: it needs `+scan +pttl` as well, and `~tollgate:* +get +set` to share the key of the digests; without
-//! those, each proxy has its own.
+//! Requests are read-only: no tokens are consumed. However many clients poll, the store is queried about once a second; less often if a
+//! query is slow, so that queries take no more than a tenth of the time. If the store does not respond within two seconds, or fails, the
+//! response is 503 and the same object without buckets, with an `error`; the totals are this proxy's own and still included. An ACL user
+//! that only decides cannot list: it also needs `+scan +pttl`, and `~tollgate:* +get +set` to share the key of the digests; without those,
+//! each proxy has its own.
 
 use std::{
     sync::Arc,
@@ -46,43 +47,43 @@ use crate::{
     limiter::{Cause, ServerId},
 };
 
-/// How far a look goes. Redis is at it for 60 ms at most.
+/// The bounds of a look, which keeps Redis busy for 60 ms at most.
 const BOUNDS: Bounds = Bounds { most_keys: 1000, most_pages: 200 };
-/// Until the store has told.
+/// The timeout of a look.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
-/// For how long a look is good. A little less than the second at which viewers come back.
+/// How long a look stays fresh. A little less than the second at which clients poll.
 const FRESH_FOR: Duration = Duration::from_millis(900);
-/// A look that took long is good for so many times as long.
+/// A slow look stays fresh for this many times its duration.
 const REST: u32 = 9;
 
-/// A proxy's buckets, and what became of calls.
+/// A proxy's buckets, and the outcome of calls.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Live {
     /// Whose limits they are.
     pub server: ServerId,
-    /// Where the buckets are that decide: `memory`, `redis`, or `local` while Redis is away and buckets in this process stand in.
+    /// Where the buckets are that decide: `memory`, `redis`, or `local` while Redis is unavailable and buckets in this process replace it.
     pub store: String,
-    /// Whether limits only tell what they would have denied.
+    /// Whether limits only report what they would have denied.
     pub shadow: bool,
-    /// Since the buckets were looked at, in seconds.
+    /// The age of the buckets, in seconds.
     pub age_seconds: f64,
-    /// Why no buckets are told.
+    /// Why there are no buckets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The buckets that are not full.
     #[serde(flatten)]
-    pub told: BucketsReport,
-    /// What became of calls; `None` where nobody counts them, as in Redis.
+    pub report: BucketsReport,
+    /// The outcome of calls; `None` if it is not counted, as in Redis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Totals>,
 }
 
-/// What became of the calls of one proxy since it began. A batch is one call; calls that no limit counts are not there.
+/// The outcome of the calls of one proxy since it started. A batch is one call; calls that no limit counts are not included.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Totals {
-    /// Since it began, in seconds.
+    /// The time since its start, in seconds.
     pub up_seconds: f64,
     /// Calls allowed.
     pub allowed: u64,
@@ -90,13 +91,13 @@ pub struct Totals {
     pub denied: u64,
     /// Calls refused without a decision, because the store did not make one.
     pub undecided: u64,
-    /// Of those allowed, the ones that nothing counted, because the store did not answer.
+    /// Of those allowed, the ones not counted, because the store did not respond.
     pub fail_open: u64,
-    /// By limit, all that there are.
+    /// By limit, for all limits.
     pub limits: Vec<LimitTotals>,
 }
 
-/// What one limit did with the calls that it counts.
+/// The outcome of the calls that one limit counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitTotals {
     /// As a path in a manifest: `tools[search].perUser`.
@@ -122,12 +123,12 @@ struct Look {
     found: Result<BucketsReport, Cause>,
 }
 
-/// Answers `GET /buckets`.
+/// Handles `GET /buckets`.
 pub(super) async fn buckets(gateway: Arc<Gateway>) -> Response {
     let look = gateway.look().await;
     let policy = gateway.limiter.policy();
-    let (error, told) = match look.found {
-        Ok(told) => (None, told),
+    let (error, report) = match look.found {
+        Ok(report) => (None, report),
         Err(cause) => (Some(why(cause).to_owned()), BucketsReport::default()),
     };
     let status = if error.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -137,7 +138,7 @@ pub(super) async fn buckets(gateway: Arc<Gateway>) -> Response {
         shadow: gateway.shadow,
         age_seconds: look.at.elapsed().as_secs_f64(),
         error,
-        told,
+        report,
         totals: Some(gateway.tally.totals(&policy)),
     };
     match serde_json::to_string(&live) {
@@ -156,7 +157,7 @@ impl Gateway {
             return look.clone();
         }
         let gateway = Arc::clone(self);
-        // A viewer who leaves does not end the look, so that coming again and again asks the store no more often.
+        // A client that disconnects does not cancel the look, so that repeated requests do not query the store more often.
         let looking = tokio::spawn(async move { last.insert(gateway.look_anew().await).clone() });
         looking.await.unwrap_or_else(|_| Look::of(Instant::now(), self.limiter.store().store().name(), Err(Cause::Other)))
     }
@@ -166,7 +167,7 @@ impl Gateway {
         let found = match timeout(LOOK_WITHIN, self.find()).await {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => {
-                tracing::debug!(%error, "the buckets cannot be told");
+                tracing::debug!(%error, "the buckets cannot be listed");
                 Err(error.cause())
             }
             Err(_) => Err(Cause::Timeout),
@@ -185,7 +186,7 @@ impl Gateway {
 }
 
 impl Lookout {
-    /// With a key for digests that is used where none is shared.
+    /// With a key for digests, used if none is shared.
     pub(super) fn new(own: DigestKey) -> Self {
         Self { last: Arc::default(), digests: Digests::new(own) }
     }
@@ -199,12 +200,12 @@ impl Look {
     }
 }
 
-/// For anybody: no address, and nothing of what Redis said.
+/// Safe to show to anyone: no address, and nothing from Redis' reply.
 fn why(cause: Cause) -> &'static str {
     match cause {
-        Cause::Timeout => "the store did not tell in time",
+        Cause::Timeout => "the store did not respond in time",
         Cause::Connection => "the store cannot be reached",
-        Cause::Auth => "the store does not let this proxy look: its user needs +scan and +pttl",
+        Cause::Auth => "the store does not permit listing: the Redis user needs +scan and +pttl",
         _ => "the store cannot be inspected",
     }
 }

@@ -1,7 +1,7 @@
-//! URLs in answers of the server behind: they lead to this proxy, and never past it.
+//! URLs in responses of the MCP server: they lead to this proxy, never past it.
 //!
-//! A server that redirects `POST /mcp/` to `/mcp` writes a whole URL, with its own name in it; a client that follows is past every limit. Such
-//! a URL loses scheme and host, so that it means the URL that the client has called, whatever stands between the two.
+//! A server that redirects `POST /mcp/` to `/mcp` writes a full URL with its own name in it; a client that follows it bypasses every limit.
+//! Scheme and host are removed from such a URL, so that it is relative to the URL that the client called, whatever is in between.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, header,
@@ -9,10 +9,10 @@ use http::{
 };
 
 const URLS: [HeaderName; 2] = [header::LOCATION, header::CONTENT_LOCATION];
-/// Offers another address for the same origin, which would be the server's.
+/// Offers an alternative address for the origin, which would be the server's own.
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 
-/// Who the server behind is, as it may call itself.
+/// The names by which the MCP server may refer to itself.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     host: String,
@@ -26,11 +26,11 @@ impl Origin {
         Self { host: bare(authority.host()), port: authority.port_u16().unwrap_or(default_port), default_port }
     }
 
-    /// Makes the URLs of an answer lead to this proxy. `is_endpoint` are paths that do so whatever name the server gives itself.
+    /// Makes the URLs in a response lead to this proxy. Those with an `is_endpoint` path do so under any name of the server.
     pub(super) fn hide(&self, headers: &mut HeaderMap, is_endpoint: impl Fn(&str) -> bool) {
         for name in &URLS {
             let Some(value) = headers.get(name) else { continue };
-            // A field is read as bytes by some clients; what is not text leads nowhere certain.
+            // Some clients read fields as bytes; where a field that is not text leads is uncertain.
             let local = value.to_str().map(|url| self.local(url, &is_endpoint));
             match local.map(|local| local.map(HeaderValue::try_from)) {
                 Ok(None) => {}
@@ -41,7 +41,7 @@ impl Origin {
         headers.remove(ALT_SVC);
     }
 
-    /// A URL of the server behind without its scheme and host; `None` for any other.
+    /// A URL of the MCP server without its scheme and host; `None` for any other.
     pub(super) fn local(&self, url: &str, is_endpoint: impl Fn(&str) -> bool) -> Option<String> {
         let (scheme, authority, rest) = split(url)?;
         let path = rest.split(['?', '#']).next().unwrap_or_default();
@@ -87,7 +87,7 @@ fn bare(host: &str) -> String {
     host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// By any of its names, loopback is the same machine; `0.0.0.0` is how servers call themselves that listen everywhere.
+/// Loopback is the same machine under any of its names; servers that listen on all addresses refer to themselves as `0.0.0.0`.
 fn is_here(host: &str) -> bool {
     let is_address = |address: std::net::IpAddr| address.to_canonical().is_loopback() || address.is_unspecified();
     host == "localhost" || host.parse().is_ok_and(is_address)

@@ -1,4 +1,4 @@
-//! What the proxy counts of requests. What the limiter does is counted by its own observer. Labels are few and never come from a request.
+//! Metrics of requests. The limiter's decisions are counted by its own observer. Labels are few and never taken from a request.
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU64},
@@ -47,11 +47,11 @@ struct ReloadLabels {
     result: &'static str,
 }
 
-/// Seconds. A denial takes tens of microseconds, a tool as long as it likes.
+/// Seconds. A denial takes tens of microseconds, a tool any time.
 const BUCKETS: [f64; 13] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0];
 
 impl Metrics {
-    /// With an issuer whose keys have an age, or without one.
+    /// `has_issuer` adds the age of the issuer's keys.
     pub(super) fn new(mut registry: Registry, has_keys: bool) -> Self {
         let metrics = Self {
             requests: Family::default(),
@@ -95,7 +95,7 @@ impl Metrics {
         self.reloads.get_or_create(&ReloadLabels { result: if well { "used" } else { "refused" } }).inc();
     }
 
-    /// Counts an answer for as long as it goes on, when its end is not known.
+    /// Counts a response of unknown length until it ends.
     pub(super) fn streaming(&self, response: Response) -> Response {
         if response.body().size_hint().exact().is_some() {
             return response;
@@ -109,7 +109,7 @@ impl Metrics {
         })
     }
 
-    /// With so many bytes of bodies in memory now, and keys of this age.
+    /// With the bytes of bodies in memory, and the age of the keys.
     pub(super) fn encode(&self, buffered: usize, keys_age: Option<Duration>) -> Result<String, std::fmt::Error> {
         self.buffered.set(i64::try_from(buffered).unwrap_or(i64::MAX));
         if let Some(age) = keys_age {
@@ -121,7 +121,7 @@ impl Metrics {
     }
 }
 
-/// An answer that goes on.
+/// A response that is being streamed.
 struct Streaming(Gauge<i64, AtomicI64>);
 
 impl Streaming {

@@ -1,42 +1,42 @@
 //! The MCP reverse proxy: a limiter in front of an MCP server.
 //!
 //! ```text
-//! client ---> listener ---> from where? ----> who is calling? ---> what is called? ---> may it? ---> upstream
-//!                           (origin, paths)   (callers)            (mcp::Reader)        (limiter)    (upstream)
+//! client ---> listener ---> origin, path -----> authenticate ---> parse -----------> decide ----> upstream
+//!                           (origin, paths)    (callers)          (mcp::Reader)      (limiter)   (upstream)
 //! ```
 //!
 //! Only `tools/call` is limited. Everything else passes: sessions, lists, notifications, responses, streams in both directions, and the
-//! older HTTP+SSE pair of endpoints. Bodies of POST are read whole (4 MiB by default) and strictly, and go on as they came; answers are
-//! passed on unbuffered.
+//! older HTTP+SSE pair of endpoints. Bodies of POST are read whole (at most 4 MiB by default), parsed strictly and forwarded unchanged;
+//! responses are streamed without buffering.
 //!
 //! | what happens | the client gets |
 //! |---|---|
 //! | a foreign `Host` or `Origin` ([`origin`]) | 403 |
 //! | a path that is not MCP's ([`paths`]) | 404 |
-//! | a limit denies | what [`DenialForm`] says: by default what the client's revision gets along with |
-//! | a body that parsers read differently, or no JSON-RPC | 400 |
+//! | a limit denies | as [`DenialForm`] says: by default in the form that the client's revision handles |
+//! | a body that parsers read differently, or that is not JSON-RPC | 400 |
 //! | a body too large, or too slow | 413, 408 |
 //! | no memory for one more body, until its deadline | 503 with `Retry-After` |
-//! | the MCP server is down, or says nothing in time | 502, 504, with the request's id |
-//! | the store is away and [`OnStoreError::Closed`](crate::stores::OnStoreError) | 503 |
+//! | the MCP server is down, or does not respond in time | 502, 504, with the request's id |
+//! | the store is unavailable and [`OnStoreError::Closed`](crate::stores::OnStoreError) | 503 |
 //!
 //! In a session up to 2025-11-25, which may not survive an HTTP error, what has the request's id is HTTP 200 (`mcp::reply`); on the older
 //! transport it is an event on the session's stream (`events`).
 //!
-//! | file | what lives there |
+//! | file | contents |
 //! |---|---|
-//! | `front` | one request, from its head to its answer |
-//! | `bodies` | bodies of requests in memory, and how many |
+//! | `front` | one request, from its head to its response |
+//! | `bodies` | request bodies in memory, within a budget |
 //! | [`origin`] | which hosts and origins are served, and what browsers may read |
-//! | [`paths`], `beside`, `announced` | which paths are reached, and what passes unlimited |
-//! | `events` | the proxy's answers on streams of the older transport |
-//! | [`callers`] | who is calling |
-//! | `upstream`, `sending`, `hop` | the server behind, requests that are sent again, and headers from one hop to the next |
-//! | [`forwarded`], `location` | what the server learns about clients, and clients about the server |
+//! | [`paths`], `beside`, `announced` | which paths are reachable, and which pass without limits |
+//! | `events` | the proxy's own responses on streams of the older transport |
+//! | [`callers`] | authentication of callers |
+//! | `upstream`, `sending`, `hop` | the MCP server, retries, and hop-by-hop headers |
+//! | [`forwarded`], `location` | forwarded headers of requests, and URLs in responses |
 //! | [`follow`] | what happens when limits change |
-//! | [`store`] | where buckets are |
-//! | [`access`], `metrics`, `operations` | what is told about it |
-//! | [`live`], `digests`, `tally` | the buckets as they stand, without names of users, and what became of calls |
+//! | [`store`] | where buckets are stored |
+//! | [`access`], `metrics`, `operations` | logs, metrics and the operations listener |
+//! | [`live`], `digests`, `tally` | the current buckets, without names of users, and the outcome of calls |
 
 pub mod access;
 mod announced;
@@ -95,63 +95,63 @@ use crate::{
     stores::Observed,
 };
 
-/// How a proxy runs.
+/// The settings of a proxy.
 #[derive(Debug)]
 pub struct ProxySettings {
-    /// Where clients come in.
+    /// The address to listen on for clients.
     pub listen: SocketAddr,
     /// A certificate, for HTTPS.
     pub tls: Option<Files>,
-    /// Where health, metrics and buckets are, in plain HTTP.
+    /// The address of health, metrics and buckets, over plain HTTP.
     pub metrics_listen: SocketAddr,
-    /// What connections have to keep to.
+    /// Limits on connections.
     pub limits: ConnectionLimits,
-    /// Which hosts and origins are served.
+    /// Allowed hosts and origins.
     pub origins: Origins,
-    /// Proxies in front whose `X-Forwarded-*` are kept.
+    /// Proxies whose `X-Forwarded-*` headers are trusted.
     pub trusted_proxies: Vec<TrustedProxy>,
-    /// Paths beside the MCP endpoint that pass unlimited.
+    /// Other paths that pass without limits.
     pub pass_paths: Vec<PassPath>,
     /// The MCP server: `http://HOST[:PORT][/PATH]`, `https://` or `h2c://`.
     pub upstream: String,
     /// The CAs of its certificate, PEM; `None` for those that the system trusts.
     pub upstream_ca: Option<PathBuf>,
-    /// Until the head of its answer.
+    /// The timeout for the head of its response.
     pub answer_within: Duration,
-    /// The largest body of a request, in bytes.
+    /// The maximum size of a request body, in bytes.
     pub max_body: usize,
-    /// The most that bodies of requests may take up at once, in bytes; no less than one of them.
+    /// The maximum memory for all request bodies together, in bytes; at least one body.
     pub max_buffered: usize,
-    /// Until a request's body is here.
+    /// The timeout for receiving a request body.
     pub body_within: Duration,
-    /// How calls are turned away.
+    /// The form of denials.
     pub rejection: DenialForm,
-    /// Whether `RateLimit` and `RateLimit-Policy` are told.
+    /// Whether the `RateLimit` and `RateLimit-Policy` headers are sent.
     pub rate_limit_fields: bool,
-    /// Whether limits only tell what they would have denied.
+    /// Whether limits only report what they would have denied.
     pub shadow: bool,
-    /// Whether `call_tool` is an optimizer's whatever the resource says.
+    /// Whether `call_tool` is an optimizer's, regardless of the resource.
     pub optimizer: bool,
-    /// Whether calls are refused without the store, so that a proxy without one is not ready.
+    /// Whether calls are refused without the store, so that a proxy without it is not ready.
     pub needs_store: bool,
-    /// What is logged of requests.
+    /// Which requests to log.
     pub access_log: AccessLog,
-    /// How long everything is still served after the proxy was told to stop.
+    /// How long the proxy keeps serving everything after a stop signal.
     pub drain: Duration,
 }
 
-/// What a proxy is made of.
+/// The parts of a proxy.
 #[derive(Debug)]
 pub struct Parts {
     /// The limits, and whose they are.
     pub source: LimitedServer,
     /// Where calls are counted.
     pub buckets: Buckets,
-    /// Who is calling.
+    /// How callers are authenticated.
     pub callers: Callers,
 }
 
-/// Why a proxy could not begin.
+/// Why a proxy could not start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ProxyError {
@@ -169,7 +169,7 @@ pub enum ProxyError {
     PassPath(#[from] BadPassPath),
 }
 
-/// What all requests share.
+/// State shared by all requests.
 #[derive(Debug)]
 struct Gateway {
     limiter: Limiter<Observed<Buckets>>,
@@ -179,7 +179,7 @@ struct Gateway {
     paths: Paths,
     callers: Callers,
     upstream: Upstream,
-    /// How the server behind may call itself.
+    /// The names of the MCP server.
     origin: location::Origin,
     metrics: Metrics,
     tally: Arc<Tally>,
@@ -194,13 +194,13 @@ struct Gateway {
     is_tls: bool,
 }
 
-/// What changes with the limits, besides the limits.
+/// State that changes with the limits.
 #[derive(Debug)]
 struct Served {
     reader: Reader,
 }
 
-/// A proxy that is bound and not yet served.
+/// A proxy that is bound but not serving yet.
 #[derive(Debug)]
 pub struct Proxy {
     gateway: Arc<Gateway>,
@@ -228,7 +228,7 @@ fn policy(source: &LimitedServer, shadow: bool) -> Policy {
 }
 
 impl Proxy {
-    /// Reads the certificates, and binds both sockets. Decisions are told to `observer`; what the proxy counts itself is registered in
+    /// Reads the certificates, and binds both sockets. Decisions are reported to `observer`; the proxy's own metrics are registered in
     /// `registry`, beside what is there.
     ///
     /// # Errors
@@ -268,28 +268,28 @@ impl Proxy {
         Ok(Self { gateway, certificate, front, operations, drain: settings.drain, source })
     }
 
-    /// Whether clients come in over HTTPS.
+    /// Whether it serves HTTPS.
     pub fn is_tls(&self) -> bool {
         self.certificate.is_some()
     }
 
-    /// Where clients come in.
+    /// The address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.front.address()
     }
 
-    /// The path that they use.
+    /// The path that clients use.
     pub fn endpoint(&self) -> &str {
         self.gateway.paths.endpoint()
     }
 
-    /// Where health, metrics and buckets are.
+    /// The address of health, metrics and buckets.
     pub fn metrics_address(&self) -> SocketAddr {
         self.operations.address()
     }
 
     /// Serves until `shutdown` resolves, then drains: everything is served for [`ProxySettings::drain`], then nothing new is accepted and streams
-    /// have their grace to end. Meanwhile, `follow` may put other limits in force; it is dropped at the end.
+    /// have their grace period to end. Meanwhile, `follow` may replace the limits; it is dropped at the end.
     pub async fn run<F>(self, follow: impl FnOnce(InForce) -> F, shutdown: impl Future<Output = ()>)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -315,7 +315,7 @@ fn random<const N: usize>() -> Result<[u8; N], ProxyError> {
     Ok(bytes)
 }
 
-/// An error and all that caused it, in one line.
+/// An error and its causes, in one line.
 fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))

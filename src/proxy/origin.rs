@@ -1,4 +1,4 @@
-//! Which hosts and origins are served, and what browsers may read (CORS).
+//! Allowed hosts and origins, and what browsers may read (CORS).
 //!
 //! A page on `evil.example` whose name resolves to 127.0.0.1 (DNS rebinding) reaches a proxy on loopback with `Host: evil.example`. MCP
 //! servers defend themselves by checking `Host` and `Origin`; behind a proxy they see the proxy's own `Host`, so the proxy has to check.
@@ -11,9 +11,9 @@
 //!
 //! `Origin` likewise, by `--allowed-origin`. A request without one is not a browser's, or is a plain navigation, and passes.
 //!
-//! Every allowed origin may read the proxy's own answers. Preflights are answered, and the server's answers opened, only for origins that
-//! were named: for those of loopback, which are allowed by default, the server behind still decides by its own CORS. Otherwise any page of
-//! this machine could call a server that does not want to be called by pages.
+//! Every allowed origin may read the proxy's own responses. Preflights are answered, and the server's responses made readable, only for
+//! origins given by flag: for those of loopback, which are allowed by default, the MCP server still decides by its own CORS. Otherwise any
+//! page on this machine could call a server that is not meant for pages.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -36,7 +36,7 @@ use super::{
     front::{Turned, plain},
 };
 
-/// Header fields of ours and of MCP that scripts need and do not see by themselves.
+/// Headers of tollgate and MCP that scripts need and that browsers hide by default.
 const EXPOSED: HeaderValue = HeaderValue::from_static("Retry-After, WWW-Authenticate, RateLimit, RateLimit-Policy, Mcp-Session-Id");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 /// How long a browser may remember a preflight, in seconds.
@@ -67,12 +67,12 @@ pub struct BadHost(String);
 #[error("{0:?} is not an origin: write scheme and host such as https://app.example or http://localhost:6274, without a path")]
 pub struct BadOrigin(String);
 
-/// Hosts and origins that are served.
+/// Allowed hosts and origins.
 #[derive(Clone, Debug)]
 pub struct Origins {
     hosts: Served<AllowedHost>,
     origins: Served<AllowedOrigin>,
-    /// A header that pages may not send: it names the user.
+    /// The header that names the user, which pages may not send.
     withheld: Option<HeaderName>,
 }
 
@@ -83,7 +83,7 @@ enum Served<T> {
     Named(Vec<T>),
 }
 
-/// Who asks, as far as a browser says so.
+/// The origin of a request, if a browser sent one.
 #[derive(Debug)]
 pub(super) struct Asking<'a> {
     origins: &'a Origins,
@@ -103,12 +103,12 @@ impl<T> Served<T> {
 }
 
 impl Origins {
-    /// For a listener at this address. Where nothing is named, loopback's own names are served on loopback, and all elsewhere.
+    /// For a listener at this address. By default, only loopback's own names are allowed on loopback, and all names elsewhere.
     pub fn new(listen: IpAddr, hosts: Vec<AllowedHost>, origins: Vec<AllowedOrigin>) -> Self {
         Self { hosts: Served::of(listen, hosts), origins: Served::of(listen, origins), withheld: None }
     }
 
-    /// Lets no page send this header.
+    /// Forbids pages to send this header.
     #[must_use]
     pub fn withhold(self, header: Option<HeaderName>) -> Self {
         Self { withheld: header, ..self }
@@ -118,15 +118,15 @@ impl Origins {
     pub fn unchecked(&self) -> Option<&'static str> {
         match (&self.hosts, &self.origins) {
             (Served::All, Served::All) => {
-                Some("Host and Origin are not checked: name those that clients use with --allowed-host and --allowed-origin")
+                Some("Host and Origin are not checked: set --allowed-host and --allowed-origin to those that clients use")
             }
-            (Served::All, _) => Some("Host is not checked: name those that clients use with --allowed-host"),
-            (_, Served::All) => Some("Origin is not checked: name those of browsers with --allowed-origin"),
+            (Served::All, _) => Some("Host is not checked: set --allowed-host to those that clients use"),
+            (_, Served::All) => Some("Origin is not checked: set --allowed-origin to those of your pages"),
             _ => None,
         }
     }
 
-    /// Looks at `Host` and `Origin`.
+    /// Checks `Host` and `Origin`.
     pub(super) fn admit(&self, parts: &Parts) -> Result<Asking<'_>, Turned> {
         self.check_host(parts)?;
         let Some(origin) = only(&parts.headers, &header::ORIGIN, "Origin")? else {
@@ -139,7 +139,7 @@ impl Origins {
         Ok(Asking { origins: self, origin, is_named })
     }
 
-    /// Both the target's authority and `Host` have to do, where a request has both: servers differ in which they believe.
+    /// If a request has both, the target's authority and `Host` must both be allowed: servers differ in which one they use.
     fn check_host(&self, parts: &Parts) -> Result<(), Turned> {
         let host = only(&parts.headers, &header::HOST, "Host")?;
         let authority = parts.uri.authority();
@@ -155,7 +155,7 @@ impl Origins {
         Ok(())
     }
 
-    /// Whether an origin is allowed, and whether that is because it was named.
+    /// Whether an origin is allowed, and whether by flag.
     fn allows(&self, origin: &HeaderValue) -> Option<bool> {
         let parsed = || origin.to_str().ok()?.parse::<AllowedOrigin>().ok();
         match &self.origins {
@@ -172,7 +172,7 @@ impl Served<AllowedHost> {
             Self::All => true,
             Self::Loopback => is_loopback(&host.name),
             Self::Named(named) => {
-                // Clients leave a scheme's own port out; which scheme they use, a proxy that ends TLS may know alone.
+                // Clients omit a scheme's default port; the scheme may be known only to a proxy that terminates TLS.
                 let has = |port| host.port == Some(port) || (host.port.is_none() && matches!(port, 80 | 443));
                 named.iter().any(|allowed| allowed.name == host.name && allowed.port.is_none_or(has))
             }
@@ -181,7 +181,7 @@ impl Served<AllowedHost> {
 }
 
 impl Asking<'_> {
-    /// The answer to a browser that asks whether a page of a named origin may call.
+    /// The response to a preflight for an origin allowed by flag.
     pub(super) fn preflight(&self, parts: &Parts) -> Option<Response> {
         let is_preflight = parts.method == Method::OPTIONS && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         if !(is_preflight && self.is_named) {
@@ -199,7 +199,7 @@ impl Asking<'_> {
         Some(self.open(response))
     }
 
-    /// The headers that a page wants to send, but for those by which the proxy would believe who is calling.
+    /// The headers that a page wants to send, except the one that names the user.
     fn request_headers(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let wanted = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter().filter_map(|list| list.to_str().ok());
         let wanted = wanted.flat_map(|list| list.split(',')).filter_map(|name| HeaderName::from_str(name.trim()).ok());
@@ -208,7 +208,7 @@ impl Asking<'_> {
         HeaderValue::try_from(allowed.join(", ")).ok().filter(|allowed| !allowed.is_empty())
     }
 
-    /// Opens an answer of the proxy's own to the page that asked.
+    /// Makes a response of the proxy readable by the calling page.
     pub(super) fn open(&self, mut response: Response) -> Response {
         if let Some(origin) = &self.origin {
             let headers = response.headers_mut();
@@ -219,14 +219,14 @@ impl Asking<'_> {
         response
     }
 
-    /// Opens an answer of the server behind, unless it decides that itself.
+    /// Makes a response of the MCP server readable, unless the server decides that itself.
     pub(super) fn open_theirs(&self, response: Response) -> Response {
         let decides = response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
         if self.is_named && !decides { self.open(response) } else { response }
     }
 }
 
-/// Serves the operations of a loopback listener under loopback's own names only: buckets and counts are not for other sites' pages either.
+/// Serves the operations of a loopback listener only under loopback's own names: buckets and counts are not for pages of other sites.
 pub(super) fn guard(operations: Router, listen: IpAddr) -> Router {
     let origins = Arc::new(Origins::new(listen, Vec::new(), Vec::new()));
     if origins.hosts == Served::All {
@@ -244,7 +244,7 @@ pub(super) fn guard(operations: Router, listen: IpAddr) -> Router {
     }))
 }
 
-/// A field's value, which may be there once.
+/// A field's value, which may occur once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName, title: &str) -> Result<Option<&'a HeaderValue>, Turned> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
@@ -259,20 +259,20 @@ fn foreign(what: &str, value: &[u8], flag: &str) -> Turned {
     Turned::with(plain(403, &format!("{what} {value:?} is not allowed here; {flag} allows more")))
 }
 
-/// As much of a foreign name as an answer repeats.
+/// The maximum length of a foreign name repeated in a response.
 const LONGEST_SHOWN: usize = 64;
 
 /// A host as browsers write it: in lower case, IPv6 without brackets, without the dot that may end it.
 fn host_of(text: &[u8]) -> Option<AllowedHost> {
     let authority = Authority::try_from(text).ok().filter(|authority| !authority.as_str().contains('@'))?;
-    // Authority takes what is no port for none.
+    // `Authority` treats an invalid port as a missing one.
     let port = authority.as_str().strip_prefix(authority.host()).filter(|port| port.is_empty() || authority.port_u16().is_some());
     port?;
     let name = authority.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
     Some(AllowedHost { name, port: authority.port_u16() }).filter(|host| !host.name.is_empty())
 }
 
-/// Whether a name can only mean this machine, whatever DNS says.
+/// Whether a name always means this machine, regardless of DNS.
 fn is_loopback(name: &str) -> bool {
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
@@ -281,7 +281,7 @@ impl FromStr for AllowedHost {
     type Err = BadHost;
 
     fn from_str(text: &str) -> Result<Self, BadHost> {
-        // An IPv6 address may come as it is; with a port, it has to be in brackets.
+        // An IPv6 address may be given without brackets, unless it has a port.
         let bracketed = if text.parse::<Ipv6Addr>().is_ok() { format!("[{text}]") } else { text.to_owned() };
         let is_plain = !text.contains(['/', '*', ',', ' ']);
         host_of(bracketed.as_bytes()).filter(|_| is_plain).ok_or_else(|| BadHost(text.to_owned()))

@@ -1,11 +1,11 @@
-//! Which paths of the server behind can be reached.
+//! Which paths of the MCP server are reachable.
 //!
 //! | path | what passes |
 //! |---|---|
 //! | the MCP endpoint: the path of `--upstream`, with or without a slash at its end, or `/` | everything; calls are limited |
-//! | what the older transport's stream announces (`announced`) | POST; calls are limited |
-//! | `/.well-known/*` | GET, for clients that have to find out how to sign in |
-//! | `--pass-path` | everything that is not JSON-RPC, without sign-in or limits |
+//! | a path that a stream of the older transport announces (`announced`) | POST; calls are limited |
+//! | `/.well-known/*` | GET, for clients that discover how to sign in |
+//! | `--pass-path` | everything that is not JSON-RPC, without authentication or limits |
 //! | any other | 404 |
 //!
 //! Paths are compared byte for byte, so that `/mcp/../admin`, `/%6dcp` and `//mcp` are other paths, whatever the server makes of them.
@@ -24,7 +24,7 @@ use super::{
 
 const WELL_KNOWN: &str = "/.well-known/";
 
-/// A path that passes beside the MCP endpoint.
+/// A path of `--pass-path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassPath(String);
 
@@ -34,12 +34,12 @@ pub enum BadPassPath {
     /// Not the path of a URL.
     #[error("{0:?} is not a path: write it as in URLs, such as /token, without a query")]
     Path(String),
-    /// The endpoint's, under which its calls would pass unlimited.
+    /// The endpoint's own path, whose calls would then pass without limits.
     #[error("{0} is the MCP endpoint itself (the path of --upstream, or /): its calls would not be limited")]
     Endpoint(String),
 }
 
-/// Where a request leads.
+/// The destination of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     /// Calls are limited there.
@@ -81,7 +81,7 @@ impl Paths {
         &self.endpoint
     }
 
-    /// Where a request leads, if anywhere.
+    /// The destination of a request, if any.
     pub(super) fn route(&self, method: &Method, path: &str) -> Result<Route, Turned> {
         if self.is_endpoint(path) {
             return Ok(Route::Endpoint);
@@ -98,7 +98,7 @@ impl Paths {
         Err(Turned::with(self.not_found()))
     }
 
-    /// Where the client of a POST reads the proxy's own answers.
+    /// Where the client of a POST reads the proxy's own responses.
     pub(super) fn answers(&self, posted: &Uri, user: Option<&str>) -> Answers {
         match self.announced.events(posted, user) {
             None if self.is_endpoint(posted.path()) => Answers::Here,
@@ -125,7 +125,7 @@ fn bare(path: &str) -> &str {
     path.strip_suffix('/').unwrap_or(path)
 }
 
-/// Whether a path is what it seems to be: no segment leads back or hides a slash, once it has been decoded.
+/// Whether a path is unambiguous: after decoding, no segment is `..` or contains a slash.
 pub(super) fn is_clean(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else { return false };
     let is_pathlike = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@/%".contains(&byte);

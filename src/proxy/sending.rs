@@ -1,11 +1,11 @@
-//! A request on its way to the MCP server, and what is kept of it in case it has to be sent again.
+//! A request in flight to the MCP server, and what is retained of it for a retry.
 //!
 //! A call may be sent twice only if the server certainly did not see it the first time: running a tool twice is worse than a 502.
 //!
-//! | what happened | sent again |
+//! | what happened | retried |
 //! |---|---|
 //! | the connection ended before anything of the request was written to it | yes |
-//! | HTTP/2: the server refused the stream (`REFUSED_STREAM`), or left it out of its `GOAWAY` (RFC 9113, section 8.7) | yes |
+//! | HTTP/2: the server refused the stream (`REFUSED_STREAM`), or excluded it in its `GOAWAY` (RFC 9113, section 8.7) | yes |
 //! | HTTP/1.1: the connection ended after the request was written, even in part | no: the server may have run it |
 //! | anything else | no |
 
@@ -26,7 +26,7 @@ use super::upstream::Head;
 /// would leave a buffer of its size with every connection.
 const PIECE: usize = 64 * 1024;
 
-/// The body of a request on its way.
+/// The body of a request in flight.
 #[derive(Debug)]
 pub(super) struct Sending {
     /// Until the first piece is asked for.
@@ -36,7 +36,7 @@ pub(super) struct Sending {
     stays: bool,
 }
 
-/// A request that could be sent again.
+/// A request that can be retried.
 #[derive(Debug)]
 pub(super) struct Spare {
     head: Head,
@@ -44,7 +44,7 @@ pub(super) struct Spare {
 }
 
 impl Sending {
-    /// A body, and what is needed to send the request again. With `until_answered` the body stays in memory until the spare is dropped,
+    /// A body, and what is needed to retry the request. With `until_answered` the body stays in memory until the spare is dropped,
     /// otherwise only until it is sent.
     pub(super) fn new(head: &Head, body: Bytes, until_answered: bool) -> (Self, Spare) {
         let rest = body.clone();
@@ -90,7 +90,7 @@ impl Body for Sending {
     }
 }
 
-/// Whether the server certainly did not look at the request that failed with this error.
+/// Whether the server certainly did not process the request that failed with this error.
 pub(super) fn was_never_taken(error: &(dyn Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| (*error).source()).any(|cause| {
         let unsent = cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);

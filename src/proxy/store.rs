@@ -18,15 +18,15 @@ pub enum Buckets {
     Redis(Guard<Redis>),
 }
 
-/// The buckets that decide at the moment.
+/// The buckets that currently decide.
 enum Deciding<'a> {
-    /// In this process, be it that they stand in for Redis.
+    /// In this process, also as a fallback for Redis.
     Here(&'a Memory),
     Redis(&'a Guard<Redis>),
 }
 
 impl Buckets {
-    /// Whether the store answers, as far as is known.
+    /// Whether the store is available, as far as is known.
     pub(super) fn is_answering(&self) -> bool {
         match self {
             Self::Memory(_) => true,
@@ -34,7 +34,7 @@ impl Buckets {
         }
     }
 
-    /// Which buckets decide at the moment, as people are told.
+    /// The name of the buckets that currently decide, for people.
     pub(super) fn name(&self) -> &'static str {
         match (self, self.deciding()) {
             (Self::Memory(_), _) => "memory",
@@ -43,7 +43,7 @@ impl Buckets {
         }
     }
 
-    /// The Redis that these buckets are in, unless they stand in for it.
+    /// The Redis that holds these buckets, unless they are the fallback for it.
     pub(super) fn shared(&self) -> Option<&Redis> {
         match self.deciding() {
             Deciding::Here(_) => None,
@@ -75,7 +75,7 @@ impl Store for Buckets {
     }
 }
 
-/// Looks into the buckets that decide at the moment.
+/// Inspects the buckets that currently decide.
 impl Inspect for Buckets {
     async fn read(&self, keys: &[String]) -> Result<Vec<Sample>, InspectError> {
         match self.deciding() {

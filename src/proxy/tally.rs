@@ -1,4 +1,4 @@
-//! What became of calls since the proxy began, in all and by limit: what [`live`](super::live) tells beside the buckets.
+//! The outcome of calls since the proxy started, in total and by limit: [`live`](super::live) reports them with the buckets.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use foldhash::fast::RandomState;
 use super::live::{LimitTotals, Totals};
 use crate::limiter::{DecidedBy, Limit, Observer, Plan, Policy, StoreAnswer, StoreError, Verdict};
 
-/// Counters that are read by people. As many limits as manifests have named, no users.
+/// Counters for people. Bounded by the limits of manifests; users are not counted.
 #[derive(Debug)]
 pub(super) struct Tally {
     began: Instant,
@@ -40,7 +40,7 @@ impl Tally {
         Self { began: Instant::now(), allowed, denied, undecided, fail_open, limits: ArcSwap::default() }
     }
 
-    /// As it stands, with every limit of a policy.
+    /// The current totals, with every limit of a policy.
     pub(super) fn totals(&self, policy: &Policy) -> Totals {
         let counted = self.limits.load();
         let limits = policy.limits().into_iter().map(|limit| {

@@ -1,9 +1,9 @@
-//! The MCP server behind the proxy: connections to it, and what is made of its answers.
+//! The MCP server behind the proxy: connections to it, and its responses.
 //!
-//! Connections are kept and used again, but not for long: a server that closes an idle one while a request is on its way leaves a call that
-//! may have run, and cannot be sent again ([`sending`](super::sending)). Over TLS with HTTP/2 where the server offers it. Answers pass as they
-//! come, byte for byte and unbuffered. When a client leaves, its answer is dropped, and that ends the request at the server too: an HTTP/1.1 connection is
-//! closed, an HTTP/2 stream reset.
+//! Connections are reused, but only for a short time: if a server closes an idle one while a request is in flight, the call may have run and
+//! cannot be retried ([`sending`](super::sending)). Over TLS, HTTP/2 is used if the server offers it. Responses are forwarded byte for byte,
+//! without buffering. When a client disconnects, its response is dropped, which ends the request at the server too: an HTTP/1.1 connection
+//! is closed, an HTTP/2 stream reset.
 
 use std::{
     error::Error,
@@ -40,21 +40,21 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// clocks start when the answer is sent, this one when it has been passed on.
 const KEEP_IDLE: Duration = Duration::from_millis(1500);
 
-/// What the server may send of an answer that its client does not read.
+/// Flow control window of a response.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same of all answers of a connection. Were it as small, one client that does not read would hold up the answers of all others.
+/// Flow control window of a connection. If it were as small, one client that does not read would block the responses of all others.
 const CONNECTION_WINDOW: u32 = 256 * STREAM_WINDOW;
 
-/// Where requests go.
+/// The server that requests are forwarded to.
 pub(super) struct Upstream {
     scheme: uri::Scheme,
     authority: uri::Authority,
-    /// For requests to `/`.
+    /// The path for requests to `/`.
     path: String,
-    /// Whether the server may answer that it did not look at a request.
+    /// Whether the server may report that it did not process a request.
     may_speak_http2: bool,
     client: Client<HttpsConnector<HttpConnector>, Sending>,
-    /// Until the head of an answer.
+    /// The timeout for the head of a response.
     answer_within: Duration,
 }
 
@@ -69,7 +69,7 @@ pub enum UpstreamError {
     #[error("cannot read the CA certificates of this system, needed for an https upstream: {0}")]
     Roots(#[source] io::Error),
     /// The CA of the upstream's certificate cannot be used.
-    #[error("{} is no file with CA certificates in PEM: {why}", path.display())]
+    #[error("{} is not a file of CA certificates in PEM: {why}", path.display())]
     Ca {
         /// The file.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum UpstreamError {
     },
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, Error)]
 pub(super) enum NoAnswer {
     #[error("the MCP server cannot be reached")]
@@ -127,7 +127,7 @@ impl Upstream {
         Ok(Self { scheme, authority, path, may_speak_http2: is_h2c || is_https, client, answer_within })
     }
 
-    /// Passes a request on, with this body, and gives back the answer as it comes.
+    /// Forwards a request with this body, and returns the response as it arrives.
     pub(super) async fn pass(&self, head: Head, body: Bytes) -> Result<Response<Body>, NoAnswer> {
         let answer = timeout(self.answer_within, self.answer(head, body)).await.map_err(|_| NoAnswer::Late)?;
         let mut answer = answer
@@ -137,7 +137,7 @@ impl Upstream {
         Ok(answer.map(|body| Body::new(body.map_err(axum::Error::new))))
     }
 
-    /// Sends a request, and once more when the server certainly did not look at it.
+    /// Sends a request, and retries once if the server certainly did not process it.
     async fn answer(&self, head: Head, body: Bytes) -> Result<Response<Incoming>, legacy::Error> {
         let (body, spare) = Sending::new(&head, body, self.may_speak_http2);
         let error = match self.client.request(self.request(head, body)).await {
@@ -145,7 +145,7 @@ impl Upstream {
             outcome => return outcome,
         };
         let Some((head, body)) = spare.again() else { return Err(error) };
-        tracing::debug!(error = %super::chain(&error), "the MCP server did not take a request, sending it again");
+        tracing::debug!(error = %super::chain(&error), "the MCP server did not accept a request, retrying");
         self.client.request(self.request(head, Sending::once(body))).await
     }
 
@@ -157,7 +157,7 @@ impl Upstream {
         request
     }
 
-    /// How the server may call itself in what it answers.
+    /// The names by which the server may refer to itself.
     pub(super) fn origin(&self) -> Origin {
         Origin::new(&self.scheme, &self.authority)
     }
@@ -182,7 +182,7 @@ impl Upstream {
     }
 }
 
-/// A request's head, as it goes on.
+/// A request's head, as it is forwarded.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     pub(super) method: Method,
@@ -207,7 +207,7 @@ fn roots(path: &Path) -> Result<RootCertStore, UpstreamError> {
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))? {
         roots.add(certificate.map_err(|error| failed(error.to_string()))?).map_err(|error| failed(error.to_string()))?;
     }
-    if roots.is_empty() { Err(failed("it holds none".to_owned())) } else { Ok(roots) }
+    if roots.is_empty() { Err(failed("it contains none".to_owned())) } else { Ok(roots) }
 }
 
 fn client(tls: ClientConfig, is_h2c: bool) -> Client<HttpsConnector<HttpConnector>, Sending> {

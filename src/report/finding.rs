@@ -11,11 +11,11 @@ use crate::{
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// To be told, no more.
+    /// Worth a look; does not fail a command.
     Warning,
-    /// A fault: the object would be refused, or its limits lost.
+    /// The object would be denied, or its limits lost.
     Error,
-    /// Nobody can tell whether something is wrong.
+    /// It could not be checked.
     Unreadable,
 }
 
@@ -45,58 +45,58 @@ pub struct Row {
     pub id: &'static str,
     /// How bad it is.
     pub severity: Severity,
-    /// When it is found, for a person.
+    /// What is found, for people.
     pub says: &'static str,
     /// Why that matters, and what to do about it.
     pub why: &'static str,
 }
 
-/// What is found beside the rules.
+/// Findings that are not rules.
 pub const MORE: [Row; 11] = [
     Row {
         id: "crd-pruned",
         severity: Severity::Error,
         says: "a field that the CRD does not have, so that the API server drops it",
-        why: "The API server drops what a CRD's schema does not name, without a word, and a limit under a dropped name limits nothing. Upgrade \
-              the CRD, or write a name that it has.",
+        why: "The API server silently drops fields that a CRD's schema does not have, and a dropped limit limits nothing. Upgrade the CRD, or use \
+              a field that it has.",
     },
     Row {
         id: "crd-rule",
         severity: Severity::Error,
         says: "a validation rule of the CRD itself",
-        why: "The CRD's own rules, in CEL, refuse the object at the API server, whatever else is said of it. Those of `tollgate crds` begin with \
-              the ids of the rules here; others are explained by whoever made the CRD.",
+        why: "The API server rejects objects that break the CRD's own CEL rules. Messages of those in `tollgate crds` begin with the ids of the \
+              rules here; for others, ask the author of the CRD.",
     },
     Row {
         id: "crd-version",
         severity: Severity::Error,
         says: "a version that the CRD does not serve",
-        why: "In a version that the CRD does not serve, the API server knows no such kind. Write one that it serves.",
+        why: "The API server does not know the kind in a version that the CRD does not serve. Use one that it serves.",
     },
     Row {
         id: "limits-lost",
         severity: Severity::Error,
-        says: "limits that kubectl applied and the object does not hold: dropped by the CRD, or removed by somebody (audit)",
-        why: "kubectl notes what it applied in an annotation of the object. What stands there and not in the object was dropped by a CRD that \
-              does not have the field, or somebody removed it: everybody believes in a limit that is none. Upgrade the CRD and apply again, or \
-              take the limit out of the manifest.",
+        says: "limits that kubectl applied but the object lacks: dropped by the CRD, or removed by someone (audit)",
+        why: "kubectl records what it applied in an annotation of the object. A limit that is there but not in the object was dropped by a CRD \
+              without the field, or removed by someone: people rely on a limit that is not enforced. Upgrade the CRD and apply again, or \
+              remove the limit from the manifest.",
     },
     Row {
         id: "no-version",
         severity: Severity::Warning,
-        says: "an object of a kind with our name, and without apiVersion",
-        why: "Others have kinds of the same name, so an object without apiVersion is nobody's, and is not judged; the API server would not take \
-              it. Write apiVersion.",
+        says: "an object with the name of our kind, but without apiVersion",
+        why: "Other groups have kinds of the same name, so an object without apiVersion is not checked; the API server would reject it. Set \
+              apiVersion.",
     },
     Row {
         id: "not-enforced",
         severity: Severity::Error,
-        says: "limits that the object holds and ToolHive's operator did not render, so that its proxy does not enforce them (audit)",
+        says: "limits of the object that ToolHive's operator did not render, so that its proxy does not enforce them (audit)",
         why: "ToolHive's proxies read a ConfigMap that its operator renders (NAME-runconfig, NAME-vmcp-config), not the object. As published, \
-              the operator reads shared and does not know global, and of a VirtualMCPServer it reads spec.config.rateLimiting alone: the rest \
-              is missing at run time, while the object's status says that the limits are valid. Write shared, at the place that is read, or \
-              let `tollgate serve` keep both names (--shared-alias auto or mirror). A warning says that the operator has not rendered the \
-              object's present generation yet.",
+              the operator reads shared and does not know global, and of a VirtualMCPServer it reads only spec.config.rateLimiting: the rest \
+              is missing at run time, while the object's status says that the limits are valid. Write shared, in the place that is read, or \
+              let `tollgate serve` keep both names (--shared-alias auto or mirror). A warning means that the operator has not rendered the \
+              object's current generation yet.",
     },
     Row {
         id: "nothing-found",
@@ -109,23 +109,23 @@ pub const MORE: [Row; 11] = [
     Row {
         id: "outgoing-auth",
         severity: Severity::Error,
-        says: "perUser with an MCPExternalAuthConfig that signs no caller in (audit)",
-        why: "Most types of MCPExternalAuthConfig sign the server in elsewhere, and no caller in to the server. Then there is no user to count, \
-              and perUser is passed over at run time. Set spec.oidcConfigRef, or use global.",
+        says: "perUser with an MCPExternalAuthConfig that does not authenticate callers (audit)",
+        why: "Most types of MCPExternalAuthConfig authenticate the server to others, not callers to the server. Then there is no user to count, \
+              and perUser is ignored at run time. Set spec.oidcConfigRef, or use global.",
     },
     Row {
         id: "shared-applied",
         severity: Severity::Warning,
         says: "a manager whose manifest still says shared (audit)",
-        why: "What is stored may say global already; the manifest that says shared will be applied again, and will have to be renamed again. \
-              Write global there: `tollgate migrate` does so.",
+        why: "The stored object may say global already, but the manifest that says shared will be applied and renamed again. Write global in \
+              the manifest: `tollgate migrate` does that.",
     },
     Row {
         id: "unreadable",
         severity: Severity::Unreadable,
-        says: "a text that cannot be read",
-        why: "What cannot be read cannot be judged: exit code 2, nobody can tell. A broken text that says MCPServer nowhere hides no limits and \
-              only warns; a template that says it nowhere is only counted.",
+        says: "a file that cannot be parsed",
+        why: "A file that cannot be parsed cannot be checked: exit code 2. A file that does not parse and never mentions MCPServer only produces a \
+              warning; a template that never mentions it is only counted.",
     },
     Row {
         id: "unused-ignore",
@@ -170,31 +170,31 @@ impl fmt::Display for Object {
     }
 }
 
-/// One thing that was found.
+/// One problem that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The id of its [`Row`].
     pub id: &'static str,
     /// How bad it is here.
     pub severity: Severity,
-    /// The field, where it is about one.
+    /// The field, if it is about one.
     pub path: Option<FieldPath>,
-    /// What is wrong, and after the last colon what to write instead.
+    /// The problem, and after the last colon advice.
     pub message: String,
-    /// Where that is written, where it is.
+    /// Where it is written, if it is in a text.
     pub place: Option<Place>,
-    /// Why somebody said to ignore it.
+    /// The reason given for ignoring it.
     pub ignored: Option<String>,
 }
 
 impl Finding {
-    /// A finding as grave as its row says.
+    /// A finding with the severity of its row.
     pub fn new(id: &'static str, message: impl Into<String>) -> Self {
         let severity = rows().find(|row| row.id == id).map_or(Severity::Error, |row| row.severity);
         Self { id, severity, path: None, message: message.into(), place: None, ignored: None }
     }
 
-    /// A text that cannot be read, with a word of its own for templates.
+    /// A text that cannot be read, with a message of its own for templates.
     pub fn unreadable(file: &Arc<str>, text: &Text, broken: &Broken, with_templates: &str) -> Self {
         let template = template(text.as_str());
         let message = template.map_or_else(|| broken.message.clone(), |_| format!("this is a template, not YAML: {with_templates}"));
@@ -202,10 +202,10 @@ impl Finding {
         Self::new("unreadable", message).at(Place::new(file, text, &(at..at + 1)))
     }
 
-    /// A text that cannot be read, and does not name our kinds: a slip of somebody's, which hides no limits.
+    /// A text that cannot be read and does not mention our kinds: an error, but it cannot hide limits.
     pub fn unread(file: &Arc<str>, text: &Text, broken: &Broken) -> Self {
         let fault = broken.message.split(": ").next().unwrap_or_default();
-        let message = format!("{fault}: it says {MARK} nowhere, and counts as another kind");
+        let message = format!("{fault}: the file does not mention {MARK}, so this is only a warning");
         let at = broken.at.min(text.as_str().len());
         Self { severity: Severity::Warning, ..Self::new("unreadable", message) }.at(Place::new(file, text, &(at..at + 1)))
     }
@@ -224,18 +224,18 @@ impl Finding {
         self
     }
 
-    /// What is wrong, with the field that is.
-    pub fn told(&self) -> String {
+    /// The message, after the field.
+    pub fn message_with_field(&self) -> String {
         self.path.as_ref().map_or_else(|| self.message.clone(), |path| format!("{path}: {}", self.message))
     }
 
-    /// What is wrong, with the field that is, and apart from it what to write instead.
+    /// The problem, after the field, and separately the advice.
     pub(super) fn fault_and_advice(&self) -> (String, Option<&str>) {
-        let told = |fault: &str| self.path.as_ref().map_or_else(|| fault.to_owned(), |path| format!("{path}: {fault}"));
+        let with_field = |fault: &str| self.path.as_ref().map_or_else(|| fault.to_owned(), |path| format!("{path}: {fault}"));
         match self.message.rsplit_once(": ") {
-            // A colon inside of quoted text is none of ours.
-            Some((fault, advice)) if !advice.contains('"') => (told(fault), Some(advice)),
-            _ => (told(&self.message), None),
+            // A colon within quoted text does not separate advice.
+            Some((fault, advice)) if !advice.contains('"') => (with_field(fault), Some(advice)),
+            _ => (with_field(&self.message), None),
         }
     }
 }
@@ -258,14 +258,14 @@ pub struct Place {
     pub end: Position,
     /// The line; none where it is longer than [`LONGEST_LINE`].
     pub excerpt: Option<Excerpt>,
-    /// Where an alias or a merge brings that place into the object.
+    /// Where an alias or a merge key inserts it into the object.
     pub used: Option<Box<Place>>,
 }
 
 /// A line that is longer than this, such as a file of JSON without line ends, is not shown, and not copied for each finding in it.
 pub const LONGEST_LINE: usize = 2_000;
 
-/// A line, and the part of it that is meant.
+/// A line, and the part of it to mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excerpt {
     /// The line, without its end.

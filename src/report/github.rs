@@ -36,7 +36,7 @@ fn command(found: &Finding, judged: &Judged<'_>) -> String {
         command += &format!("file={},", property(judged.source));
     }
     let object = judged.object.map(|object| format!("{object}: ")).unwrap_or_default();
-    command + &format!("title={}::{}", property(found.id), data(&(object + &found.told())))
+    command + &format!("title={}::{}", property(found.id), data(&(object + &found.message_with_field())))
 }
 
 /// The text of a command, on one line.

@@ -1,4 +1,4 @@
-//! For people: what is wrong, the line, a caret, what to write instead.
+//! For people: the problem, the line, a caret, and advice.
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +43,7 @@ fn group<'a>(found: &'a Finding, source: &'a str, object: Option<&'a str>) -> Gr
     };
     let shown = found.place.as_ref().and_then(|place| Some((place, place.excerpt.as_ref()?)));
     let (fault, advice) = found.fault_and_advice();
-    let title = if shown.is_some() { fault } else { found.told() };
+    let title = if shown.is_some() { fault } else { found.message_with_field() };
     let mut group = Group::with_title(level.primary_title(title).id(found.id));
     if let Some((place, excerpt)) = shown {
         group = group.element(snippet(place, excerpt, advice, AnnotationKind::Primary));
@@ -70,7 +70,7 @@ fn snippet<'a>(
     snippet.annotation(kind.span(excerpt.marked.clone()).label(label))
 }
 
-/// A line for each namespace; nothing where none are told apart.
+/// A line for each namespace; empty if totals are not by namespace.
 fn table(namespaces: &BTreeMap<String, FindingCounts>) -> String {
     if namespaces.is_empty() {
         return String::new();
@@ -88,26 +88,26 @@ const NAMESPACE: &str = "NAMESPACE";
 
 fn totals(summary: &Summary) -> String {
     let &Summary { judged, skipped, templates, patches, placeholders, errors, warnings, ignored, unreadable, .. } = summary;
-    let mut said = format!("{judged} judged");
+    let mut line = format!("{judged} checked");
     if skipped > 0 {
-        said += &format!(", {skipped} of other kinds");
+        line += &format!(", {skipped} of other kinds");
     }
     if templates > 0 {
-        said += &format!(", {} not looked into", counted(templates, "template"));
+        line += &format!(", {} not checked", counted(templates, "template"));
     }
     if patches > 0 {
-        said += &format!(", {} not judged (check what kustomize renders)", counted(patches, "patch"));
+        line += &format!(", {} not checked (check what kustomize renders)", counted(patches, "patch"));
     }
     if placeholders > 0 {
-        said += &format!(", {placeholders} with placeholders that could not be judged (check what is applied)");
+        line += &format!(", {placeholders} with placeholders that could not be checked (check what is applied)");
     }
     let counts = [(errors, "error"), (warnings, "warning"), (unreadable, "unreadable"), (ignored, "ignored")];
     let counts: Vec<_> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| counted(*count, word)).collect();
-    said + ": "
+    line + ": "
         + &match counts.as_slice() {
-            // Nothing judged is not the same as no fault.
+            // Nothing checked is not the same as no problems.
             [] if judged == 0 => "nothing to check".to_owned(),
-            [] => "no fault".to_owned(),
+            [] => "no problems".to_owned(),
             counts => counts.join(", "),
         }
 }

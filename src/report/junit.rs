@@ -1,4 +1,4 @@
-//! JUnit XML: a suite for each source, a case for each object, a failure for each fault.
+//! JUnit XML: a suite for each source, a case for each object, a failure for each error.
 
 use std::io::{self, Write};
 
@@ -43,36 +43,36 @@ impl Report for Junit<'_> {
 
 /// Warnings are in the case's output and leave it passed.
 fn case(judged: &Judged<'_>) -> TestCase {
-    let told: Vec<_> = judged.findings.iter().filter(|found| found.ignored.is_none()).collect();
-    let worst = told.iter().copied().max_by_key(|found| found.severity);
+    let shown: Vec<_> = judged.findings.iter().filter(|found| found.ignored.is_none()).collect();
+    let worst = shown.iter().copied().max_by_key(|found| found.severity);
     let status = match worst {
-        Some(Finding { severity: Severity::Unreadable, .. }) => failed(NonSuccessKind::Error, worst, &told),
-        Some(Finding { severity: Severity::Error, .. }) => failed(NonSuccessKind::Failure, worst, &told),
+        Some(Finding { severity: Severity::Unreadable, .. }) => failed(NonSuccessKind::Error, worst, &shown),
+        Some(Finding { severity: Severity::Error, .. }) => failed(NonSuccessKind::Failure, worst, &shown),
         _ => TestCaseStatus::success(),
     };
     let name = judged.object.map_or_else(|| judged.source.to_owned(), |object| object.qualified_name());
     let mut case = TestCase::new(name, status);
     case.set_classname(judged.object.map_or("text", |object| object.kind.as_str()));
     if worst.is_some_and(|worst| worst.severity == Severity::Warning) {
-        case.set_system_out(lines(&told));
+        case.set_system_out(lines(&shown));
     }
     case
 }
 
-fn failed(kind: NonSuccessKind, worst: Option<&Finding>, told: &[&Finding]) -> TestCaseStatus {
+fn failed(kind: NonSuccessKind, worst: Option<&Finding>, shown: &[&Finding]) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(kind);
     if let Some(worst) = worst {
-        status.set_type(worst.id).set_message(worst.told());
+        status.set_type(worst.id).set_message(worst.message_with_field());
     }
-    status.set_description(lines(told));
+    status.set_description(lines(shown));
     status
 }
 
-fn lines(told: &[&Finding]) -> String {
+fn lines(shown: &[&Finding]) -> String {
     let line = |found: &&Finding| {
         let place = found.place.as_ref();
         let at = place.map(|place| format!("{}:{}:{}: ", place.file, place.start.line, place.start.column)).unwrap_or_default();
-        format!("{at}{} {}: {}", found.severity.name(), found.id, found.told())
+        format!("{at}{} {}: {}", found.severity.name(), found.id, found.message_with_field())
     };
-    told.iter().map(line).collect::<Vec<_>>().join("\n")
+    shown.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -1,8 +1,8 @@
-//! Findings, and the formats that they are told in.
+//! Findings, and their output formats.
 //!
-//! A command that judges objects makes [`Finding`]s, with a place in a text or without one (objects that a cluster holds have none), and
-//! hands them, object by object, to a [`Report`]: for people, or as JSON, SARIF 2.1.0, JUnit XML or GitHub annotations. Every format but
-//! JUnit, which wants its totals first, is written while the command still runs, and holds nothing back.
+//! A command that checks objects makes [`Finding`]s, with or without a place in a text (objects in a cluster have none), and passes them,
+//! object by object, to a [`Report`]: for people, or as JSON, SARIF 2.1.0, JUnit XML or GitHub annotations. Every format is streamed while
+//! the command runs, except JUnit, which needs its totals first.
 //!
 //! ```
 //! use tollgate::{model::path::FieldPath, report::{Finding, Format, Judged, Object, Summary}};
@@ -33,39 +33,39 @@ use std::{
 
 pub use self::finding::{Excerpt, Finding, LONGEST_LINE, MORE, Object, Place, Row, Severity, rows};
 
-/// What one object, or a text that holds none, gave.
+/// The findings of one object, or of a text without objects.
 #[derive(Clone, Copy, Debug)]
 pub struct Judged<'a> {
-    /// The file, or another name of where the object comes from.
+    /// The file, or another name for the object's origin.
     pub source: &'a str,
-    /// The object; none for a finding about a text.
+    /// The object; `None` for findings about a text.
     pub object: Option<&'a Object>,
-    /// Everything found in it; nothing when it is clean.
+    /// Everything found in it.
     pub findings: &'a [Finding],
 }
 
 /// The totals at the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
-    /// Objects that were judged.
+    /// Objects that were checked.
     pub judged: usize,
     /// Objects of other kinds.
     pub skipped: usize,
-    /// Templates that give none of our kinds: only what they give can be judged.
+    /// Templates that do not name our kinds: only their output can be checked.
     pub templates: usize,
-    /// Patches of objects of our kinds: only what is rendered with them can be judged.
+    /// Patches of objects of our kinds: only their rendered result can be checked.
     pub patches: usize,
-    /// Objects that were judged but for placeholders, such as Flux's `${VAR}` and what SOPS encrypted.
+    /// Objects that were checked except for placeholders, such as Flux's `${VAR}` and what SOPS encrypted.
     pub placeholders: usize,
-    /// Faults.
+    /// Errors.
     pub errors: usize,
     /// Warnings.
     pub warnings: usize,
     /// Findings that are ignored, for a reason.
     pub ignored: usize,
-    /// Texts that could not be read, or questions that could not be asked.
+    /// Texts that could not be read, or requests that failed.
     pub unreadable: usize,
-    /// By namespace, where a cluster was looked at.
+    /// By namespace, if a cluster was read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub namespaces: BTreeMap<String, FindingCounts>,
 }
@@ -73,11 +73,11 @@ pub struct Summary {
 /// The totals of one namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct FindingCounts {
-    /// Objects that were judged.
+    /// Objects that were checked.
     pub judged: usize,
     /// Those of them that have limits.
     pub limited: usize,
-    /// Faults.
+    /// Errors.
     pub errors: usize,
     /// Warnings.
     pub warnings: usize,
@@ -113,25 +113,25 @@ impl Summary {
     }
 }
 
-/// Where findings go.
+/// The output of findings, in one format.
 pub trait Report {
-    /// Tells what one object gave.
+    /// Writes the findings of one object.
     ///
     /// # Errors
     /// When it cannot be written.
     fn judged(&mut self, judged: &Judged<'_>) -> io::Result<()>;
 
-    /// Tells the totals, and ends the document that the format needs.
+    /// Writes the totals, and ends the document.
     ///
     /// # Errors
     /// When it cannot be written.
     fn end(&mut self, summary: &Summary) -> io::Result<()>;
 }
 
-/// How findings are told.
+/// Output formats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// The line, a caret, what to write instead.
+    /// The line, a caret, and advice.
     #[default]
     Human,
     /// One JSON object, `findings` and `summary`.
@@ -145,7 +145,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// A report that writes to `out`; only [`Format::Human`] has colours.
+    /// A report that writes to `out`; only [`Format::Human`] uses colours.
     pub fn open<'w>(self, out: &'w mut dyn Write, colors: bool) -> Box<dyn Report + 'w> {
         match self {
             Self::Human => Box::new(human::Human::new(out, colors)),

@@ -1,4 +1,4 @@
-//! SARIF 2.1.0, as code scanning takes it.
+//! SARIF 2.1.0, as code scanning accepts it.
 
 use std::{
     fmt::Write as _,
@@ -54,7 +54,7 @@ fn result(found: &Finding, judged: &Judged<'_>) -> Value {
     let name = logical_name(found, judged);
     let mut location = json!({"logicalLocations": [{"fullyQualifiedName": name, "kind": "member"}]});
     let place = found.place.as_ref().map(physical);
-    // Of a file that cannot be opened, the name is the place; code scanning takes no result without one.
+    // For a file that cannot be opened, the place is its name; code scanning rejects results without one.
     let place = place.or_else(|| judged.object.is_none().then(|| json!({"artifactLocation": {"uri": uri(judged.source)}})));
     if let (Some(place), Some(map)) = (place, location.as_object_mut()) {
         map.insert("physicalLocation".to_owned(), place);
@@ -63,9 +63,9 @@ fn result(found: &Finding, judged: &Judged<'_>) -> Value {
         "ruleId": found.id,
         "ruleIndex": rows().position(|row| row.id == found.id).unwrap_or_default(),
         "level": found.severity.name(),
-        "message": {"text": found.told()},
+        "message": {"text": found.message_with_field()},
         "locations": [location],
-        // What stays the same when lines are added above.
+        // Stable when lines are added above.
         "partialFingerprints": {"objectField/v1": format!("{}:{}:{name}", found.id, judged.source)},
     });
     if let (Some(reason), Some(map)) = (&found.ignored, result.as_object_mut()) {

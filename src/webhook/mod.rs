@@ -40,9 +40,9 @@ pub struct WebhookSettings {
     pub tls: Files,
     /// What is done about `shared`.
     pub mode: Mode,
-    /// What connections have to keep to.
+    /// Limits on connections.
     pub limits: ConnectionLimits,
-    /// Reviews at once; more are answered with 503.
+    /// Maximum number of concurrent reviews; more are answered with 503.
     pub max_in_flight: usize,
     /// For a whole review, unless the caller asks for less with `?timeout=`.
     pub deadline: Duration,

@@ -74,7 +74,7 @@ impl IntoResponse for Refusal {
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "reviews are sent as Content-Type: application/json\n"),
             Self::BadTimeout => (StatusCode::BAD_REQUEST, "timeout is a Go duration above zero, such as 10s\n"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "reviews have at most 7 MiB\n"),
-            Self::Cut => (StatusCode::BAD_REQUEST, "the body ended before its end\n"),
+            Self::Cut => (StatusCode::BAD_REQUEST, "the body is incomplete\n"),
             Self::Late => (StatusCode::GATEWAY_TIMEOUT, "the review was not finished in time\n"),
         };
         let mut response = (status, text).into_response();

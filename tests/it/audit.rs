@@ -48,7 +48,7 @@ NAMESPACE  OBJECTS  WITH LIMITS  ERRORS  WARNINGS
 demo             2            2       1         0
 tools            1            0       0         0
 
-3 judged: 1 error
+3 checked: 1 error
 ";
     assert!(ran.stdout.ends_with(table), "{}", ran.stdout);
     assert!(ran.stdout.starts_with("error[TG006]: spec.rateLimiting.global.maxTokens: is 0\n  --> <stdin>:"), "{}", ran.stdout);
@@ -105,7 +105,7 @@ fn what_is_broken_or_missing_is_told_and_the_rest_is_judged() {
     let folder =
         folder(&[(".tollgate.toml", "[[ignore]]\nrule = \"TG006\"\nreason = \"known\"\nobject = \"demo/fetch\"\n"), ("all.yaml", &bad())]);
     let ran = Ran::of(command(&folder).args(["audit", "all.yaml"]).output().expect("it starts"));
-    assert_eq!((ran.code, ran.stdout.ends_with("\n1 judged: 1 ignored\n")), (0, true), "{ran:?}");
+    assert_eq!((ran.code, ran.stdout.ends_with("\n1 checked: 1 ignored\n")), (0, true), "{ran:?}");
     let ran = Ran::of(command(&folder).args(["audit", "gone.yaml"]).output().expect("it starts"));
     assert_eq!((ran.code, ran.stdout.contains("there is no such file")), (2, true), "{ran:?}");
     let ran = Ran::of(command(&folder).args(["audit", "-", "--namespace", "demo"]).output().expect("it starts"));

@@ -165,7 +165,7 @@ fn both_kinds_all_places_and_lists() {
         )
     );
     let (code, said) = explain.fails(&["list.json", "--name", "w"]);
-    assert_eq!((code, said.as_str()), (Some(2), "error: there is no w among demo/search, default/v, demo/search\n"));
+    assert_eq!((code, said.as_str()), (Some(2), "error: w not found among demo/search, default/v, demo/search\n"));
 }
 
 #[test]
@@ -182,14 +182,14 @@ fn what_cannot_be_explained_is_told_by_the_exit_code() {
     );
     assert!(explain.human(&["ours.json"]).contains("ours.json: no MCPServer and no VirtualMCPServer (1 other objects)"));
     for (args, told) in [
-        (["TG999"].as_slice(), "there is neither a rule nor a file TG999: `tollgate explain` lists the rules"),
+        (["TG999"].as_slice(), "TG999 is neither a rule nor a file: `tollgate explain` lists the rules"),
         (&["tg113"], "there is neither a rule nor a file tg113: did you mean TG103?"),
         (&["TG2"], "did you mean TG002?"),
         (&["crd-prune"], "did you mean crd-pruned?"),
-        (&["absent.yaml"], "there is neither a rule nor a file absent.yaml: "),
+        (&["absent.yaml"], "absent.yaml is neither a rule nor a file: "),
         (&["broken.yaml"], "broken.yaml:2:"),
         (&["denied.json", "--load", "1/s"], "are about one object with limits that pass the rules, and 0 of 1 here do\n"),
-        (&["denied.json", "--load", "lots"], "\"lots\" is no number of calls"),
+        (&["denied.json", "--load", "lots"], "\"lots\" is not a number of calls"),
         (&["TG001", "--plot", "a/calls.gif"], "plots are SVG: name the file a/calls.svg"),
         (&["TG001", "--plot", "calls.png"], "name the file calls.svg"),
     ] {

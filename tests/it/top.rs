@@ -152,7 +152,7 @@ async fn trouble_is_told_with_its_exit_code() {
         (&["--once", "-f", "server.yaml", "--proxy", &url], 2, "cannot be used with"),
         (&["--once", "--interval", "1ms", "--proxy", &url], 2, "--interval: at least 100ms"),
         (&["--output", "json", "--proxy", &url], 2, "--once"),
-        (&["--proxy", &url], 2, "stdout is no terminal: add --once"),
+        (&["--proxy", &url], 2, "stdout is not a terminal: add --once"),
     ] {
         let output = scene.run(args);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -169,7 +169,7 @@ async fn a_proxy_that_cannot_look_is_told_as_such() {
     let output = scene.run(&["--once", "--proxy", &format!("http://{}", proxy.metrics)]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains(&format!("the proxy at {} does not know: the store cannot be reached", proxy.metrics)), "{said}");
+    assert!(said.contains(&format!("the proxy at {} cannot show the buckets: the store cannot be reached", proxy.metrics)), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

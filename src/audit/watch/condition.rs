@@ -37,7 +37,7 @@ impl Validity {
         let valid = |reason, message: &str| Self { is_valid: true, reason, message: message.to_owned() };
         match faults.first() {
             Some(first) => {
-                let told: Vec<_> = faults.iter().map(|found| format!("{} {}", found.id, found.told())).collect();
+                let told: Vec<_> = faults.iter().map(|found| format!("{} {}", found.id, found.message_with_field())).collect();
                 Self { is_valid: false, reason: reason(first.id), message: cut(told.join("; ")) }
             }
             None if subject.blocks().is_empty() => valid(NOT_APPLICABLE, "no limits are set"),

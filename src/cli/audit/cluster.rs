@@ -32,7 +32,7 @@ pub(super) async fn look(args: &AuditArgs, audit: &mut Audit<'_>) -> anyhow::Res
     }
     // One that was named and holds nothing may be misspelt, so it is told with its zeros.
     for namespace in namespaces.iter().flatten() {
-        audit.teller.summary.namespaces.entry((*namespace).to_owned()).or_default();
+        audit.reporter.summary.namespaces.entry((*namespace).to_owned()).or_default();
     }
     let mut look = Look {
         client: &cluster.client,
@@ -91,7 +91,7 @@ impl Look<'_, '_> {
         let mut pages = Pages::of(self.client, resource.clone(), self.limit);
         let mut gathered = Vec::new();
         loop {
-            self.progress.show(self.audit.teller.summary.judged, &resource);
+            self.progress.show(self.audit.reporter.summary.judged, &resource);
             match pages.next().await {
                 Ok(Some(page)) => gathered.extend(page),
                 Ok(None) => break,
@@ -108,8 +108,8 @@ impl Look<'_, '_> {
     async fn objects(&mut self, kind: Kind, namespace: Option<&str>) {
         let resource = Resource { api: self.api, plural: kind.plural(), namespace, names_only: false, labels: "" };
         let mut pages = Pages::of(self.client, resource.clone(), self.limit);
-        while !self.audit.teller.has_failed() {
-            self.progress.show(self.audit.teller.summary.judged, &resource);
+        while !self.audit.reporter.has_failed() {
+            self.progress.show(self.audit.reporter.summary.judged, &resource);
             let page = match pages.next().await {
                 Ok(Some(page)) => page,
                 Ok(None) => return,
@@ -149,7 +149,7 @@ impl Look<'_, '_> {
         let resource = Resource { api: "/api/v1", plural: "configmaps", namespace, names_only: false, labels: SELECTOR };
         let mut pages = Pages::of(self.client, resource.clone(), self.limit);
         loop {
-            self.progress.show(self.audit.teller.summary.judged, &resource);
+            self.progress.show(self.audit.reporter.summary.judged, &resource);
             match pages.next().await {
                 Ok(Some(page)) => page.iter().for_each(|config_map| self.around.add_config_map(config_map)),
                 Ok(None) => break,
@@ -176,7 +176,7 @@ impl Look<'_, '_> {
         let todo = trouble.advice(format!("grant list on {}", resource.plural));
         self.progress.clear();
         self.audit
-            .teller
+            .reporter
             .text(&resource.to_string(), vec![Finding::new("unreadable", format!("cannot list {resource}: {trouble}: {todo}"))]);
     }
 }

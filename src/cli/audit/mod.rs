@@ -9,7 +9,7 @@ mod watch;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 pub(super) use self::args::AuditArgs;
-use super::{check::Ignores, cluster::run as run_in_cluster, exit::Exit, inputs::Input, teller::Teller, wants_color};
+use super::{check::Ignores, cluster::run as run_in_cluster, exit::Exit, inputs::Input, reporter::Reporter, wants_color};
 use crate::{
     model::subject::Subject,
     report::{Finding, Object},
@@ -24,19 +24,19 @@ pub(super) fn run(args: AuditArgs) -> anyhow::Result<Exit> {
     // Whoever looks on sees findings as they come.
     let mut out: Box<dyn Write> = if is_terminal { Box::new(io::stdout().lock()) } else { Box::new(BufWriter::new(io::stdout().lock())) };
     let colors = is_terminal && wants_color();
-    let teller = Teller::new(args.findings.output.open(&mut out, colors), args.findings.strict);
-    let mut audit = Audit { teller, ignores };
+    let reporter = Reporter::new(args.findings.output.open(&mut out, colors), args.findings.strict);
+    let mut audit = Audit { reporter, ignores };
     if args.inputs.is_empty() {
         run_in_cluster(cluster::look(&args, &mut audit))?;
     } else {
         texts::look(&args.inputs, &mut audit);
     }
-    audit.teller.end()
+    audit.reporter.end()
 }
 
 /// An audit, and what it has told so far.
 struct Audit<'w> {
-    teller: Teller<'w>,
+    reporter: Reporter<'w>,
     ignores: Ignores,
 }
 
@@ -44,10 +44,10 @@ impl Audit<'_> {
     /// Tells what was found in one object, and counts it for its namespace.
     fn judged(&mut self, source: &str, input: &Input, object: &Object, subject: Subject<'_>, mut findings: Vec<Finding>) {
         self.ignores.apply(input, object, &mut findings);
-        let findings = self.teller.tell(source, Some(object), findings);
-        self.teller.summary.judged += 1;
+        let findings = self.reporter.object(source, Some(object), findings);
+        self.reporter.summary.judged += 1;
         let namespace = object.namespace.clone().unwrap_or_else(|| NO_NAMESPACE.to_owned());
-        self.teller.summary.namespaces.entry(namespace).or_default().count(!subject.blocks().is_empty(), &findings);
+        self.reporter.summary.namespaces.entry(namespace).or_default().count(!subject.blocks().is_empty(), &findings);
     }
 }
 

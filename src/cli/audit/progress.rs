@@ -24,7 +24,7 @@ impl Progress {
     pub(super) fn show(&mut self, judged: usize, next: &dyn std::fmt::Display) {
         if self.since.is_some_and(|since| since.elapsed() >= LONG) {
             self.is_shown = true;
-            write(&format!("\r\x1b[K{judged} judged, reading {next} ..."));
+            write(&format!("\r\x1b[K{judged} checked, reading {next} ..."));
         }
     }
 

@@ -25,10 +25,10 @@ pub(super) fn look(paths: &[PathBuf], audit: &mut Audit<'_>) {
     for input in expand(paths, &*skips) {
         match input {
             Ok(input) => read.input(&Rc::new(input), audit),
-            Err(missing) => audit.teller.text(&missing.name, vec![Finding::new("unreadable", missing.message)]),
+            Err(missing) => audit.reporter.text(&missing.name, vec![Finding::new("unreadable", missing.message)]),
         }
     }
-    audit.teller.summary.skipped = read.skipped;
+    audit.reporter.summary.skipped = read.skipped;
     for held in &read.held {
         let value = held.node.to_value();
         let subject = Subject::new(held.kind, &value);
@@ -60,10 +60,10 @@ impl Read {
         let file: Arc<str> = input.name().into();
         let end = input.each_document(&mut |raw| {
             let unreadable = self.document(input, &file, raw);
-            unreadable.into_iter().for_each(|found| audit.teller.text(&file, vec![found]));
+            unreadable.into_iter().for_each(|found| audit.reporter.text(&file, vec![found]));
         });
         if let Err(error) = end {
-            audit.teller.text(&file, vec![Finding::new("unreadable", error.to_string())]);
+            audit.reporter.text(&file, vec![Finding::new("unreadable", error.to_string())]);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What `tollgate check` is told.
+//! Arguments of `tollgate check`.
 
 use std::path::PathBuf;
 
@@ -6,24 +6,24 @@ use clap::Parser;
 
 use crate::report::Format;
 
-/// Judge manifests before they meet a cluster.
+/// Check manifests before applying them.
 ///
-/// The rules are the webhook's. Texts are read as kubectl reads them: YAML with several documents, anchors and merge keys, JSON, and lists
-/// such as `kubectl get -o yaml` prints. Objects of other kinds are skipped and counted. In a folder, every .yaml, .yml and .json file is
-/// read, hidden ones left out. Patches, templates of other things and placeholders such as ${VAR} are counted and not judged.
+/// Applies the same rules as the webhook. Reads what kubectl reads: YAML with several documents, anchors and merge keys, JSON, and lists
+/// such as those of `kubectl get -o yaml`. Objects of other kinds are skipped and counted. In a folder, every .yaml, .yml and .json file
+/// that is not hidden is read. Patches, templates of other things and placeholders such as ${VAR} are counted and not judged.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   tollgate check manifests/
       Every manifest in a folder
   kubectl kustomize manifests/base | tollgate check --strict -
-      What will be applied; `helm template` likewise
+      The rendered manifests; works with `helm template` too
   tollgate check --crd cluster manifests/
-      Also by the CRDs that are installed: fields that they drop, and their own rules
+      Also against the installed CRDs: fields that they drop, and their own rules
   tollgate check --output sarif manifests/ >tollgate.sarif
       For code scanning
 
-.tollgate.toml, here or in a folder above, says what is ignored, and why:
+.tollgate.toml, here or in a folder above, lists findings to ignore, with reasons:
   [[ignore]]
   rule = \"TG104\"
   reason = \"once a day is meant\"
@@ -32,18 +32,18 @@ Examples:
   path = \"spec.rateLimiting.tools[0]\" # this field and what is in it
 
   [files]
-  exclude = [\"charts/*/templates\"]    # not looked at in folders, nor with --force-exclude
+  exclude = [\"charts/*/templates\"]    # skipped in folders, and with --force-exclude
 
-Exit codes: 0 no fault, 1 faults (with --strict also warnings), 2 something could not be read")]
+Exit codes: 0 no errors, 1 errors (with --strict also warnings), 2 something could not be read")]
 pub(in crate::cli) struct CheckArgs {
-    /// Files and folders to judge; - is stdin
+    /// Files and folders to check; - is stdin
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub(super) inputs: Vec<PathBuf>,
 
     #[command(flatten)]
     pub(super) findings: FindingArgs,
 
-    /// Leave out what .tollgate.toml excludes even where it is named, as commit hooks name files
+    /// Skip files that .tollgate.toml excludes even if given as arguments, as commit hooks do
     #[arg(long, env = "TOLLGATE_FORCE_EXCLUDE")]
     pub(super) force_exclude: bool,
 
@@ -52,27 +52,27 @@ pub(in crate::cli) struct CheckArgs {
     #[arg(long, env = "TOLLGATE_CRD", value_name = "FILE|DIR|cluster", value_delimiter = ',')]
     pub(super) crd: Vec<PathBuf>,
 
-    /// Kubeconfig for --crd cluster, unless kubectl's own
+    /// Kubeconfig for --crd cluster [default: as for kubectl]
     #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE")]
     pub(super) kubeconfig: Option<PathBuf>,
 
-    /// Context of the kubeconfig, unless its current one
+    /// Context of the kubeconfig [default: its current one]
     #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME")]
     pub(super) context: Option<String>,
 }
 
-/// What becomes of findings.
+/// How findings are handled.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct FindingArgs {
-    /// How findings are told
+    /// Output format
     #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
     pub(in crate::cli) output: Format,
 
-    /// Warnings are faults too
+    /// Treat warnings as errors
     #[arg(long, env = "TOLLGATE_STRICT")]
     pub(in crate::cli) strict: bool,
 
-    /// What is ignored, and why [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
+    /// File that lists findings to ignore, with reasons [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
     #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
     pub(in crate::cli) config: Option<PathBuf>,
 }

@@ -20,7 +20,7 @@ use super::{
     exit::Exit,
     inputs::{Input, expand},
     kustomize::Patches,
-    teller::Teller,
+    reporter::Reporter,
     wants_color,
 };
 use crate::{cluster::Access, manifest::Raw, report::Finding};
@@ -34,16 +34,16 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let colors = io::stdout().is_terminal() && wants_color();
-    let teller = Teller::new(output.open(&mut out, colors), strict);
+    let reporter = Reporter::new(output.open(&mut out, colors), strict);
     let judges_folder = inputs.iter().any(|path| path.is_dir());
-    let mut run = Run { teller, ignores, crds, patches: Patches::in_folders(&inputs) };
+    let mut run = Run { reporter, ignores, crds, patches: Patches::in_folders(&inputs) };
     let skips = run.ignores.excludes();
     for input in expand(&inputs, &*skips) {
         match input {
             Ok(input) => run.input(&input),
-            Err(missing) => run.teller.text(&missing.name, vec![Finding::new("unreadable", missing.message)]),
+            Err(missing) => run.reporter.text(&missing.name, vec![Finding::new("unreadable", missing.message)]),
         }
-        if run.teller.has_failed() {
+        if run.reporter.has_failed() {
             break;
         }
     }
@@ -51,12 +51,12 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
         run.unused_ignores(&inputs);
         run.nothing_found(strict, &inputs);
     }
-    run.teller.end()
+    run.reporter.end()
 }
 
-/// A run, and what it has told so far.
+/// A run, and its report so far.
 struct Run<'w> {
-    teller: Teller<'w>,
+    reporter: Reporter<'w>,
     ignores: Ignores,
     crds: Option<Crds>,
     patches: Patches,
@@ -68,7 +68,7 @@ impl Run<'_> {
         let is_patch = matches!(input, Input::File(path) if self.patches.contain(path));
         let end = input.each_document(&mut |raw| self.document(input, &name, raw, is_patch));
         if let Err(error) = end {
-            self.teller.text(&name, vec![Finding::new("unreadable", error.to_string())]);
+            self.reporter.text(&name, vec![Finding::new("unreadable", error.to_string())]);
         }
     }
 
@@ -77,34 +77,34 @@ impl Run<'_> {
         if is_patch {
             verdicts.patches += verdicts.objects.drain(..).len();
         }
-        self.teller.summary.patches += verdicts.patches;
-        self.teller.summary.placeholders += verdicts.placeholders;
-        self.teller.summary.judged += verdicts.objects.len();
-        self.teller.summary.skipped += verdicts.skipped;
-        self.teller.summary.templates += verdicts.templates;
+        self.reporter.summary.patches += verdicts.patches;
+        self.reporter.summary.placeholders += verdicts.placeholders;
+        self.reporter.summary.judged += verdicts.objects.len();
+        self.reporter.summary.skipped += verdicts.skipped;
+        self.reporter.summary.templates += verdicts.templates;
         for (object, mut findings) in verdicts.objects {
             self.ignores.apply(input, &object, &mut findings);
-            self.teller.tell(name, Some(&object), findings);
+            self.reporter.object(name, Some(&object), findings);
         }
         if !verdicts.of_text.is_empty() {
-            self.teller.text(name, verdicts.of_text);
+            self.reporter.text(name, verdicts.of_text);
         }
     }
 
     /// A folder without anything to check is no proof of anything; single files, as a commit hook names them, often hold other things.
     fn nothing_found(&mut self, strict: bool, inputs: &[PathBuf]) {
         let folder = inputs.iter().find(|path| path.is_dir());
-        if let (true, 0, Some(folder)) = (strict, self.teller.summary.judged, folder) {
+        if let (true, 0, Some(folder)) = (strict, self.reporter.summary.judged, folder) {
             let message =
                 "there is no MCPServer and no VirtualMCPServer in it: name the folder that has them, or check what your tools render";
-            self.teller.text(&folder.display().to_string(), vec![Finding::new("nothing-found", message)]);
+            self.reporter.text(&folder.display().to_string(), vec![Finding::new("nothing-found", message)]);
         }
     }
 
     /// Single files, as a commit hook names them, cannot show that an entry is of no use; folders can.
     fn unused_ignores(&mut self, inputs: &[PathBuf]) {
         for (source, unused) in self.ignores.unused(inputs) {
-            self.teller.text(&source, vec![unused]);
+            self.reporter.text(&source, vec![unused]);
         }
     }
 }

@@ -12,7 +12,7 @@
 //! | [`redis`] | Redis, where its URL is given |
 //! | [`report`] | what was found, and what to do about it |
 //!
-//! Nothing is changed anywhere. What may not be read is told, and is not counted as well.
+//! Nothing is changed anywhere. What may not be read is reported, and does not count as healthy.
 
 mod certificates;
 mod hooks;
@@ -36,34 +36,34 @@ use self::{
 use super::{args::ReportFormat, cluster::run as run_in_cluster, exit::Exit, print, redis::RedisArgs};
 use crate::cluster::{Access, Cluster, ClusterError};
 
-/// Look whether the installed webhook works, and tell what to do where it does not.
+/// Check the installed webhook and suggest fixes.
 ///
-/// Looks at the webhook configurations, their certificates, the Service and the pods behind it, the installed CRDs, for ToolHive's operator,
-/// and makes dry-run creates that show whether the API server reaches both hooks. Changes nothing.
+/// Checks the webhook configurations, their certificates, the Service and its pods, the installed CRDs and ToolHive's operator, and makes
+/// dry-run creates that show whether the API server reaches both webhooks. Changes nothing.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   tollgate doctor
-      The cluster of the current kubeconfig; in a pod, its own
+      The cluster of the current kubeconfig, or of the pod
   tollgate doctor --kubeconfig ~/.kube/config --context kind-dev --namespace default
   tollgate doctor --redis-url redis://127.0.0.1:6379 --output json
-      Redis as well
+      Also checks Redis
 
-Exit codes: 0 all is well, 1 something is wrong, 2 something could not be looked at, and nothing else is wrong")]
+Exit codes: 0 no problems, 1 problems, 2 no problems, but something could not be checked")]
 pub(super) struct DoctorArgs {
-    /// Kubeconfig [default: as kubectl's: $KUBECONFIG, ~/.kube/config; then the pod's service account]
+    /// Kubeconfig [default: as for kubectl: $KUBECONFIG, ~/.kube/config; then the pod's service account]
     #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
-    /// Context of the kubeconfig, unless its current one
+    /// Context of the kubeconfig [default: its current one]
     #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME")]
     context: Option<String>,
 
-    /// Namespace in which the dry-run creates are made; one that the webhooks are called for
+    /// Namespace for the dry-run creates; the webhooks must apply to it
     #[arg(long, short, env = "TOLLGATE_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
 
-    /// Looked at where a URL is given.
+    /// Checked if a URL is given.
     #[command(flatten)]
     redis: RedisArgs,
 

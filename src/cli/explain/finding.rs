@@ -1,4 +1,4 @@
-//! What is found beside the rules, and which of all ids somebody meant.
+//! Findings that are not rules, and the id that a mistyped one was meant to be.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::{
     report::{Row, rows},
 };
 
-/// Something that is found beside the rules.
+/// A finding that is not a rule.
 #[derive(Debug, Serialize)]
 pub(super) struct FindingExplained {
     id: &'static str,
@@ -29,7 +29,7 @@ impl FindingExplained {
     }
 }
 
-/// The rule that somebody may have meant.
+/// The rule that was probably meant.
 pub(super) fn meant(what: &str) -> String {
     let ids: Vec<_> = rows().map(|row| row.id).collect();
     // TG2 is TG002.

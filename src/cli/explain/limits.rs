@@ -1,4 +1,4 @@
-//! The limits of one object in words and numbers.
+//! The limits of one object, in plain language.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use crate::{
     rules::{Context, Violation, check},
 };
 
-/// What is told about an object.
+/// The explanation of an object.
 #[derive(Debug, Serialize)]
 pub(super) struct Explained {
     kind: &'static str,
@@ -30,17 +30,17 @@ pub(super) struct Explained {
     pub(super) simulated: Option<Simulated>,
 }
 
-/// What the limits come to.
+/// The effect of the limits.
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum Outcome {
-    /// A rule denies them, so they mean nothing.
+    /// A rule denies them, so they have no effect.
     Denied {},
     /// There are none.
     Unlimited {},
-    /// They hold.
+    /// They apply.
     Limited {
-        /// Where they stand.
+        /// Their path.
         place: String,
         /// The server's own, then those of the tools.
         levels: Vec<LevelExplained>,
@@ -67,9 +67,9 @@ pub(super) struct LevelExplained {
 struct BucketExplained {
     max_tokens: u32,
     refill_period: String,
-    /// Between two calls of somebody who has used up the bucket.
+    /// Time between two calls of a caller who has used up the bucket.
     interval_seconds: f64,
-    /// A full bucket, and what comes back meanwhile.
+    /// A full bucket, and its refill during the period.
     most_in_any_refill_period: u64,
     words: String,
 }
@@ -80,13 +80,13 @@ struct BucketExplained {
 pub(super) struct Keys {
     for_everyone: u64,
     for_each_user: u64,
-    /// How long a user's key is kept after a call: the longest of them.
+    /// How long a user's key is retained after a call: the longest of them.
     kept: String,
     users: u32,
     total: u64,
 }
 
-/// A rule's word on the object.
+/// What a rule found in the object.
 #[derive(Debug, Serialize)]
 struct Found {
     rule: &'static str,
@@ -143,7 +143,7 @@ impl Explained {
         };
         out.extend(self.found.iter().map(|found| format!("  {} {}: {}\n", found.rule, found.path, found.message)));
         if let Some(found) = self.found.first() {
-            out.push_str(&format!("  (tollgate explain {} tells more)\n", found.rule));
+            out.push_str(&format!("  (see tollgate explain {})\n", found.rule));
         }
         out.extend(self.simulated.as_ref().map(Simulated::human));
         out
@@ -174,7 +174,7 @@ impl BucketExplained {
     fn new(bucket: &Bucket, scope: Scope) -> Self {
         let (tokens, period) = (bucket.max_tokens.get(), go_duration(bucket.refill_period.as_nanos()));
         let most = 2 * u64::from(tokens);
-        let whom = match scope {
+        let callers = match scope {
             Scope::PerUser => "per user",
             Scope::Global => "for everyone",
         };
@@ -182,7 +182,7 @@ impl BucketExplained {
             max_tokens: tokens,
             interval_seconds: bucket.refill_period.as_duration().as_secs_f64() / f64::from(tokens),
             most_in_any_refill_period: most,
-            words: format!("{} {whom}; at most {} in any {period}", bucket.pace(), thousands(most)),
+            words: format!("{} {callers}; at most {} in any {period}", bucket.pace(), thousands(most)),
             refill_period: period,
         }
     }

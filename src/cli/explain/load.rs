@@ -1,4 +1,4 @@
-//! Calls as they come: `40` at once, `10@5m` at once after five minutes, `1/s` steadily; several with commas.
+//! A load of calls: `40` at once, `10@5m` at once after five minutes, `1/s` steadily; comma-separated.
 
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
@@ -74,13 +74,13 @@ impl FromStr for Part {
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let calls = |number: &str| match number.parse::<NonZeroU32>() {
             Ok(calls) => Ok(calls),
-            Err(_) => bail!("{number:?} is no number of calls: write N, N@TIME or N/TIME, such as 40, 10@5m or 1/s"),
+            Err(_) => bail!("{number:?} is not a number of calls: write N, N@TIME or N/TIME, such as 40, 10@5m or 1/s"),
         };
         // `1/s` is `1/1s`.
         let duration = |text: &str| {
             let text =
                 if text.starts_with(|first: char| first.is_ascii_digit() || first == '.') { text.to_owned() } else { format!("1{text}") };
-            text.parse::<Period>().with_context(|| format!("{text:?} is no time"))
+            text.parse::<Period>().with_context(|| format!("{text:?} is not a duration"))
         };
         match (text.split_once('/'), text.split_once('@')) {
             (Some((number, every)), _) => Ok(Self::Steady { calls: calls(number)?, every: duration(every)? }),
@@ -134,12 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_load_is_told() {
-        for (text, told) in
+    fn what_is_not_a_load_is_rejected() {
+        for (text, reason) in
             [("many", "no number of calls"), ("0", "no number of calls"), ("1/x", "no time"), ("1/0s", "no time"), ("", "no number")]
         {
             let error = text.parse::<Load>().expect_err(text);
-            assert!(error.to_string().contains(told), "{text}: {error:#}");
+            assert!(error.to_string().contains(reason), "{text}: {error:#}");
         }
         assert_eq!(load("40,10@5m,1/s").to_string(), "40 at once, 10 at once after 5m0s, 1 every 1s");
     }

@@ -1,12 +1,12 @@
-//! `tollgate explain`: a rule in full, or a file's limits in words and numbers.
+//! `tollgate explain`: a rule in full, or what a file's limits mean in practice.
 //!
-//! | file | what lives there |
+//! | file | contents |
 //! |---|---|
-//! | [`finding`] | what is found beside the rules; which of all ids was meant |
-//! | [`rule`] | a rule: why, an example that breaks it and passes, what CRD and webhook do |
-//! | [`limits`] | the limits of an object in words, and the keys that they need in Redis |
-//! | [`load`] | calls as they come: `40,1/s` |
-//! | [`simulate`] | what the limiter says to such calls |
+//! | [`finding`] | findings that are not rules; suggestions for mistyped ids |
+//! | [`rule`] | a rule: why, an example that breaks it and one that passes, what CRD and webhook do |
+//! | [`limits`] | the limits of an object in words, and the keys they need in Redis |
+//! | [`load`] | loads of calls: `40,1/s` |
+//! | [`simulate`] | the limiter's decisions on them |
 //! | [`plot`] | the same as a drawing |
 //! | [`picture`] | the file that it is written to |
 //! | [`text`] | paragraphs and large numbers |
@@ -47,55 +47,54 @@ use crate::{
     rules::{RULES, Rule},
 };
 
-/// Explain rules by their ids, or the limits of files in words and numbers.
+/// Explain rules by id, or the limits of files in plain language.
 ///
-/// With --load, calls are made up and put to the limiter itself, by a clock that is not waited for: how many it lets through, and which limit
-/// denies the others.
+/// With --load, simulates calls against the real limiter, on a simulated clock: how many are allowed, and which limit denies the others.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   tollgate explain
-      The rules, one a line
+      List the rules
   tollgate explain TG002 crd-pruned
   tollgate explain manifests/samples/good/mcpserver-per-user.yaml --users 2000
   kubectl get mcpservers -A -o yaml | tollgate explain -
   tollgate explain manifests/samples/good/mcpserver-per-user.yaml --load 10,1/m --for 30m
       Ten calls at once and one more every minute, by one user
   tollgate explain manifests/samples/good/mcpserver-per-user.yaml --plot calls.svg
-      A picture of the calls that come and the calls that pass
+      A plot of the calls made and the calls allowed
 
-Exit codes: 0 explained, 1 a rule denies the limits, 2 cannot tell: an unknown rule, a file that cannot be read")]
+Exit codes: 0 explained, 1 a rule denies the limits, 2 unknown rule, or a file that cannot be read")]
 pub(super) struct ExplainArgs {
     /// Ids of rules and other findings, files and folders of manifests (YAML or JSON), - for stdin; without any, all rules are listed
     #[arg(value_name = "RULE|FILE")]
     what: Vec<String>,
 
-    /// Only the server of this name, or namespace/name
+    /// Only the server with this name, or namespace/name
     #[arg(long, env = "TOLLGATE_NAME", value_name = "NAME")]
     name: Option<String>,
 
-    /// How many users to reckon with for the keys in Redis
+    /// Number of users for the estimate of keys in Redis
     #[arg(long, env = "TOLLGATE_USERS", value_name = "N", default_value_t = 500)]
     users: u32,
 
-    /// Calls to put to the limits: N at once, N@TIME at once later, N/TIME steadily; several with commas [default: as much again as the
-    /// tightest limit takes]
+    /// Calls to simulate: N at once, N@TIME at once after a time, N/TIME steadily; comma-separated [default: twice what the tightest limit
+    /// allows]
     #[arg(long, env = "TOLLGATE_LOAD", value_name = "CALLS")]
     load: Option<Load>,
 
-    /// For how long to make calls [default: three times the tightest limit's refillPeriod]
+    /// Duration of the simulation [default: three times the tightest limit's refillPeriod]
     #[arg(long = "for", env = "TOLLGATE_FOR", value_name = "DURATION")]
     duration: Option<Period>,
 
-    /// The tool that is called [default: the first with limits of its own]
+    /// Tool to call [default: the first with limits of its own]
     #[arg(long, env = "TOLLGATE_TOOL", value_name = "NAME")]
     tool: Option<String>,
 
-    /// Users who make the calls in turn
+    /// Number of users that make the calls in turn
     #[arg(long, env = "TOLLGATE_CALLERS", value_name = "N", default_value = "1")]
     callers: NonZeroU32,
 
-    /// Draw the calls into this file, as SVG
+    /// Plot the calls to this file, as SVG
     #[arg(long, env = "TOLLGATE_PLOT", value_name = "FILE.svg")]
     plot: Option<Picture>,
 
@@ -104,7 +103,7 @@ pub(super) struct ExplainArgs {
     output: ReportFormat,
 }
 
-/// What is told about one argument.
+/// The explanation of one argument.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Answer {
@@ -165,7 +164,7 @@ fn explain(what: &str, args: &ExplainArgs, faults: &mut Vec<anyhow::Error>) -> a
         return Ok(vec![Answer::Finding(row.into())]);
     }
     if what != "-" && fs::symlink_metadata(what).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        bail!("there is neither a rule nor a file {what}: {}", meant(what));
+        bail!("{what} is neither a rule nor a file: {}", meant(what));
     }
     let paths = [PathBuf::from(what)];
     let mut files = Vec::new();
@@ -194,7 +193,7 @@ impl FileExplained {
         (faults.len() == before || !file.objects.is_empty()).then_some(file)
     }
 
-    /// Explains every object of a document. A document that cannot be read and does not name our kinds is somebody else's.
+    /// Explains every object of a document. A document that cannot be read and does not name our kinds is not ours.
     fn add(&mut self, raw: Raw, users: u32) -> Result<(), (Position, String)> {
         let mut each = |piece| {
             let Piece::Object(node) = piece else { return };
@@ -227,18 +226,18 @@ fn files(answers: &mut [Answer]) -> impl Iterator<Item = &mut FileExplained> {
     answers.iter_mut().filter_map(|answer| if let Answer::File(file) = answer { Some(file) } else { None })
 }
 
-/// Leaves the objects of a name.
+/// Keeps only the objects with a name.
 fn keep_only(name: &str, answers: &mut [Answer]) -> anyhow::Result<()> {
     let names: Vec<_> = files(answers).flat_map(|file| &file.objects).map(Explained::qualified_name).collect();
     let is_meant = |object: &Explained| object.qualified_name() == name || object.name == name;
     files(answers).for_each(|file| file.objects.retain(is_meant));
     if files(answers).all(|file| file.objects.is_empty()) {
-        bail!("there is no {name} among {}", if names.is_empty() { "what was named".to_owned() } else { names.join(", ") });
+        bail!("{name} not found among {}", if names.is_empty() { "the arguments".to_owned() } else { names.join(", ") });
     }
     Ok(())
 }
 
-/// Where calls are asked for, makes them; where a picture is asked for, draws it.
+/// Simulates calls and draws a plot, as requested.
 fn simulate_in(answers: &mut [Answer], args: &ExplainArgs) -> anyhow::Result<()> {
     let asked = args.load.is_some() || args.plot.is_some() || args.duration.is_some();
     if !asked {
@@ -267,7 +266,7 @@ fn human(answer: &Answer) -> String {
         Answer::File(file) => {
             let mut parts: Vec<_> = file.objects.iter().map(Explained::human).collect();
             if file.objects.is_empty() {
-                parts.push(format!("{}: no MCPServer and no VirtualMCPServer ({} other objects)\n", file.file, file.skipped));
+                parts.push(format!("{}: no MCPServer or VirtualMCPServer ({} other objects)\n", file.file, file.skipped));
             }
             parts.join("\n")
         }

@@ -6,7 +6,7 @@
 use std::{fmt::Write, time::Duration};
 
 use super::{
-    simulate::{Point, Simulated, told},
+    simulate::{Point, Simulated, short},
     text::thousands,
 };
 
@@ -106,7 +106,7 @@ fn grid(out: &mut String, scale: &Scale, duration: Duration) {
         let _ = writeln!(out, "<path class=\"grid\" d=\"M{x:.1} {BOTTOM}v6\"/>");
         // Under its mark, unless that is where the picture ends.
         let (x, anchor) = if at == duration { (SIZE.0 - 8.0, "end") } else { (x, "middle") };
-        let _ = writeln!(out, "<text class=\"quiet\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>", BOTTOM + 22.0, told(at));
+        let _ = writeln!(out, "<text class=\"quiet\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>", BOTTOM + 22.0, short(at));
     }
     let _ = writeln!(
         out,

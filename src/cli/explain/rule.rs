@@ -12,7 +12,7 @@ use crate::{
     rules::{Context, Effect, References, Rule, check},
 };
 
-/// Everything that there is to tell about a rule.
+/// The full explanation of a rule.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RuleExplained {
@@ -87,7 +87,7 @@ impl RuleExplained {
         }
         match (self.crd.says, self.crd.cel.is_empty(), self.rule.level) {
             ("", false, _) => {}
-            ("", true, Effect::Warn) => out.push_str("  Nothing: a schema refuses or is silent, it cannot warn.\n"),
+            ("", true, Effect::Warn) => out.push_str("  Nothing: a schema can only accept or reject, not warn.\n"),
             ("", true, Effect::Deny) => out.push_str("  Nothing.\n"),
             (says, _, _) => out.push_str(&paragraph(says, 2)),
         }
@@ -97,19 +97,19 @@ impl RuleExplained {
     }
 }
 
-/// What the webhook does about a rule: what is special about this one, and what its level says.
+/// What the webhook does about a rule: specific to this rule, and by its level.
 fn webhook(rule: &Rule) -> String {
     let by_level = match rule.level {
         Effect::Deny => {
-            "/validate refuses the request: 422 Invalid, with every place as a cause. A fault that the stored object has already, in a part that the \
-             request leaves as it is, only warns."
+            "/validate denies the request: 422 Invalid, with every place as a cause. An error that the stored object already has, in a part that the \
+             request does not change, is only a warning."
         }
-        Effect::Warn => "/validate lets the request pass with a warning, which kubectl prints.",
+        Effect::Warn => "/validate allows the request with a warning, which kubectl prints.",
     };
     if rule.explanation.webhook.is_empty() { by_level.to_owned() } else { format!("{} {by_level}", rule.explanation.webhook) }
 }
 
-/// The cluster that the example of TG106 stands in.
+/// The cluster that the example of TG106 refers to.
 #[derive(Debug)]
 struct ExampleCluster;
 
@@ -165,16 +165,16 @@ mod tests {
         }
     }
 
-    /// A CEL rule whose id is no rule's would be told by nobody.
+    /// A CEL rule with an unknown id would not be explained anywhere.
     #[test]
-    fn every_cel_rule_is_told() {
-        let told: usize = RULES.iter().map(|rule| RuleExplained::new(rule).expect("explained").crd.cel.len()).sum();
+    fn every_cel_rule_is_explained() {
+        let explained: usize = RULES.iter().map(|rule| RuleExplained::new(rule).expect("explained").crd.cel.len()).sum();
         let mut all = Vec::new();
         for (kind, crd) in [(Kind::McpServer, mcp_server()), (Kind::VirtualMcpServer, virtual_mcp_server())] {
             let crd = crd.expect("a definition");
             collect(kind, crd.pointer("/spec/versions/0/schema/openAPIV3Schema").expect("a schema"), "", "", &mut all);
         }
-        assert_eq!(told, all.len());
-        assert!(told > 10, "{told}");
+        assert_eq!(explained, all.len());
+        assert!(explained > 10, "{explained}");
     }
 }

@@ -1,4 +1,4 @@
-//! Calls put to the limiter, by a clock that is set to each call's time.
+//! Simulated calls to the limiter, with the clock set to each call's time.
 
 use std::{
     collections::HashMap,
@@ -24,12 +24,12 @@ use crate::{
     stores::Memory,
 };
 
-/// How many calls are made up at most.
+/// The maximum number of simulated calls.
 const MOST_CALLS: u64 = 1_000_000;
 /// Points of the curve.
 const POINTS: u32 = 600;
 
-/// How calls went.
+/// The outcome of the calls.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Simulated {
@@ -53,7 +53,7 @@ pub(super) struct Simulated {
 pub(super) struct Denied {
     pub(super) limit: String,
     pub(super) calls: u64,
-    /// What the limit gives.
+    /// The rate of the limit.
     pub(super) pace: String,
 }
 
@@ -80,7 +80,7 @@ impl Simulated {
         let count = load.count(duration);
         if count > MOST_CALLS {
             let (count, most) = (thousands(count), thousands(MOST_CALLS));
-            bail!("{load} for {} are {count} calls, and {most} are the most: choose fewer, or a shorter --for", told(duration));
+            bail!("{load} for {} is {count} calls, more than {most}: choose fewer, or a shorter --for", short(duration));
         }
         let mut run = Self {
             load: load.to_string(),
@@ -136,10 +136,10 @@ impl Simulated {
     }
 
     pub(super) fn human(&self) -> String {
-        let mut out = format!("  Calls of {} {}, {}, for {}:\n", self.tool, self.by(), self.load, told(self.duration));
+        let mut out = format!("  Calls of {} {}, {}, for {}:\n", self.tool, self.by(), self.load, short(self.duration));
         out.push_str(&format!("    {} of {} pass", thousands(self.admitted), thousands(self.asked)));
         if !self.denied.is_empty() {
-            out.push_str(&format!("; {}; longest wait {}", self.denials(), told(self.longest_wait)));
+            out.push_str(&format!("; {}; longest wait {}", self.denials(), short(self.longest_wait)));
         }
         out.push('\n');
         out
@@ -182,7 +182,7 @@ fn tightest(limits: &Limits, tool: &str) -> Option<Bucket> {
 }
 
 /// A duration to the millisecond, unless it is shorter.
-pub(super) fn told(duration: Duration) -> String {
+pub(super) fn short(duration: Duration) -> String {
     let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     go_duration(if nanos < 1_000_000 { nanos } else { nanos / 1_000_000 * 1_000_000 })
 }

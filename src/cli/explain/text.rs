@@ -40,8 +40,8 @@ mod tests {
 
     #[test]
     fn thousands_are_apart() {
-        let told = [0, 999, 1_000, 12_345, 1_234_567].map(thousands);
-        assert_eq!(told, ["0", "999", "1,000", "12,345", "1,234,567"]);
+        let words = [0, 999, 1_000, 12_345, 1_234_567].map(thousands);
+        assert_eq!(words, ["0", "999", "1,000", "12,345", "1,234,567"]);
     }
 
     #[test]

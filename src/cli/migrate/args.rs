@@ -1,34 +1,34 @@
-//! What `tollgate migrate` is told.
+//! Arguments of `tollgate migrate`.
 
 use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Write `global` for `shared` in files, and change nothing else.
+/// Rename `shared` to `global` in files, and change nothing else.
 ///
-/// Comments, order, quotes, indentation and line ends stay as they are. A `shared` beside an equal `global` is removed; beside a different
-/// one, it is left, and told. Templates are refused. A CRD that lacks `global`, as ToolHive's own do at the time of writing, drops it and the
-/// limit with it: --crd looks before anything is renamed. Without --write, nothing is written, and what would be is printed as a patch.
+/// Comments, order, quotes, indentation and line endings are preserved. A `shared` next to an equal `global` is removed; next to a different
+/// one, it is kept and reported. Templates are refused. A CRD that lacks `global`, as ToolHive's own do at the time of writing, drops it and
+/// the limit with it: --crd checks that before renaming. Without --write, nothing is written and the changes are printed as a patch.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   tollgate migrate manifests/
-      What would change, as a patch
+      Show the changes as a patch
   tollgate migrate manifests/ | git apply
   tollgate migrate --crd cluster --write manifests/
-      The same, where the installed CRDs have global
+      Write the files, if the installed CRDs have global
 
-Exit codes: 0 nothing is left to do by hand, 1 something is, 2 a file could not be read or written")]
+Exit codes: 0 nothing is left to edit by hand, 1 something is, 2 a file could not be read or written")]
 pub(in crate::cli) struct MigrateArgs {
     /// Files and folders to migrate
     #[arg(required = true, value_name = "FILE|DIR")]
     pub(super) inputs: Vec<PathBuf>,
 
-    /// Write the files, each in one step
+    /// Write the files, each atomically
     #[arg(long, env = "TOLLGATE_WRITE")]
     pub(super) write: bool,
 
-    /// Print a patch; the default without --write
+    /// Print a patch [default without --write]
     #[arg(long, env = "TOLLGATE_DIFF")]
     pub(super) diff: bool,
 
@@ -36,23 +36,23 @@ pub(in crate::cli) struct MigrateArgs {
     #[arg(long, env = "TOLLGATE_CRD", value_name = "FILE|DIR|cluster", value_delimiter = ',')]
     pub(super) crd: Vec<PathBuf>,
 
-    /// Do nothing without --crd, as a commit hook that writes has to
+    /// Do nothing without --crd, for commit hooks that write
     #[arg(long, env = "TOLLGATE_REQUIRE_CRD")]
     pub(super) require_crd: bool,
 
-    /// Kubeconfig for --crd cluster, unless kubectl's own
+    /// Kubeconfig for --crd cluster [default: as for kubectl]
     #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE")]
     pub(super) kubeconfig: Option<PathBuf>,
 
-    /// Context of the kubeconfig, unless its current one
+    /// Context of the kubeconfig [default: its current one]
     #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME")]
     pub(super) context: Option<String>,
 
-    /// Which files are left out in folders [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
+    /// File that lists the files to skip in folders [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
     #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 
-    /// Leave out what .tollgate.toml excludes even where it is named, as commit hooks name files
+    /// Skip files that .tollgate.toml excludes even if given as arguments, as commit hooks do
     #[arg(long, env = "TOLLGATE_FORCE_EXCLUDE")]
     pub(super) force_exclude: bool,
 }

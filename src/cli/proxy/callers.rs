@@ -1,4 +1,4 @@
-//! Who is calling, from the flags and from what the resource says.
+//! How callers are authenticated, from the flags and the resource.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     proxy::callers::Callers,
 };
 
-/// How callers will be known.
+/// How callers will be authenticated.
 #[derive(Debug)]
 pub(super) struct CallerSettings {
     mode: AuthMode,
@@ -26,7 +26,7 @@ pub(super) struct CallerSettings {
 /// Environment variables that may hold the client secret.
 const SECRET_VARIABLES: [&str; 2] = ["TOLLGATE_OIDC_CLIENT_SECRET", "TOOLHIVE_OIDC_CLIENT_SECRET"];
 
-/// Flags come before the resource, which is trusted as far as `trust` says. `asks_certificates` where clients have to show one.
+/// Flags take precedence over the resource, which is trusted as far as `trust` says. `asks_certificates` if clients need a certificate.
 pub(super) fn resolve(args: CallerArgs, source: &LimitedServer, trust: &Trust, asks_certificates: bool) -> anyhow::Result<CallerSettings> {
     let CallerArgs {
         auth,
@@ -46,7 +46,7 @@ pub(super) fn resolve(args: CallerArgs, source: &LimitedServer, trust: &Trust, a
     let client_secret = secret(oidc_client_secret_file);
     if let (Trust::Object(_), Some(url), None, Some(_)) = (trust, &said.introspection_url, &oidc_introspection_url, &client_secret) {
         // Anyone who may write the object could have it sent anywhere.
-        bail!("the object would have the client secret sent to {url}: confirm it with --oidc-introspection-url {url}");
+        bail!("the object asks to send the client secret to {url}: confirm with --oidc-introspection-url {url}");
     }
     let sign_in = SignIn {
         issuer: oidc_issuer.or(said.issuer),
@@ -70,7 +70,7 @@ pub(super) fn resolve(args: CallerArgs, source: &LimitedServer, trust: &Trust, a
     if mode == AuthMode::None && user_header.is_none() && source.limits.has_per_user() {
         let why =
             source.sign_in.as_ref().and_then(|sign_in| sign_in.settings(None).err()).map(|error| format!(" ({error})")).unwrap_or_default();
-        warn!("nobody knows who is calling, so limits per user do not apply{why}");
+        warn!("callers are not authenticated; per-user limits are disabled{why}");
     }
     let introspects = sign_in.may_introspect(client_secret.is_some());
     warn_of_gaps(&sign_in, mode, source, introspects, identity.is_some() && !pass_token);
@@ -85,7 +85,7 @@ fn secret(file: Option<PathBuf>) -> Option<Secret> {
     file.map(Secret::File).or_else(|| from_environment().map(Secret::Text))
 }
 
-/// Warns of settings that work but leave a gap. `signs_in`: clients sign in for this proxy, not for the server behind it.
+/// Warns about settings that work but leave a gap. `signs_in`: clients sign in for this proxy, not for the server behind it.
 fn warn_of_gaps(sign_in: &SignIn, mode: AuthMode, server: &LimitedServer, introspects: bool, signs_in: bool) {
     if signs_in && sign_in.resource_url.is_none() {
         warn!(
@@ -95,10 +95,10 @@ fn warn_of_gaps(sign_in: &SignIn, mode: AuthMode, server: &LimitedServer, intros
     }
     if let (Some(url), false, true) = (&sign_in.introspection_url, introspects, mode != AuthMode::None) {
         let missing = if sign_in.client_id.is_some() { "the client's secret (--oidc-client-secret-file)" } else { "--oidc-client-id" };
-        warn!("opaque tokens are refused: to introspect them at {url}, {missing} is missing");
+        warn!("opaque tokens are rejected: introspection at {url} needs {missing}");
     }
     if mode == AuthMode::Optional && server.limits.has_per_user() {
-        warn!("--auth optional: callers without a token are not counted by limits per user, only by the global ones");
+        warn!("--auth optional: callers without a token are counted only by global limits, not by per-user limits");
     }
 }
 
@@ -113,20 +113,20 @@ fn trusted_header(name: &str, from: Vec<String>, asks_certificates: bool) -> any
     let from: TrustedPeers = from.into_iter().collect();
     ensure!(
         asks_certificates || !from.need_certificates(),
-        "--user-header-from names a certificate, and clients are not asked for any: add --client-ca, --tls-cert and --tls-key"
+        "--user-header-from names a certificate, but client certificates are not enabled: add --client-ca, --tls-cert and --tls-key"
     );
     Ok(UserHeader { name: header, from })
 }
 
 impl CallerArgs {
-    /// Whether the resource has to say who issues tokens.
+    /// Whether the resource has to name the token issuer.
     pub(super) fn needs_issuer(&self) -> bool {
         self.oidc_issuer.is_none() && !matches!(self.auth, Some(AuthMode::None))
     }
 }
 
 impl CallerSettings {
-    /// Begins to read the issuer's keys; in a runtime.
+    /// Starts reading the issuer's keys; call it in a runtime.
     pub(super) fn start(self) -> anyhow::Result<Callers> {
         let verifier = self.identity.as_ref().map(Verifier::start).transpose()?;
         let auth = Auth::new(self.mode, verifier, self.user_header).context("--auth")?;
@@ -170,7 +170,7 @@ mod tests {
     fn a_watched_object_does_not_choose_where_the_secret_goes() {
         let object = ObjectArgs::default().trust(Vec::new());
         let refused = resolved(&object, None, Some("secret")).expect_err("anyone who may write the object gets the secret").to_string();
-        assert!(refused.ends_with("https://evil.example: confirm it with --oidc-introspection-url https://evil.example"), "{refused}");
+        assert!(refused.ends_with("https://evil.example: confirm with --oidc-introspection-url https://evil.example"), "{refused}");
         assert!(resolved(&object, Some("https://good.example"), Some("secret")).is_ok());
         assert!(resolved(&object, None, None).is_ok(), "nothing is sent anywhere");
         assert!(resolved(&Trust::Whole, None, Some("secret")).is_ok(), "a file is the operator's own");

@@ -1,4 +1,4 @@
-//! Arguments of `tollgate proxy` that say what is served to whom: hosts and origins, paths, proxies in front.
+//! Arguments of `tollgate proxy` for its front: allowed hosts and origins, paths, trusted proxies.
 
 use std::net::IpAddr;
 
@@ -8,27 +8,27 @@ use crate::proxy::{
     paths::PassPath,
 };
 
-/// What is served to whom.
+/// Which requests are accepted.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Front")]
 pub(in crate::cli) struct FrontArgs {
-    /// Host name that clients may use, with any port, or NAME:PORT; others get 403; may be repeated [default: localhost and loopback
-    /// addresses if --listen is on loopback, else any]
+    /// Host name that clients may use, with any port, or NAME:PORT; requests for others get 403; may be repeated [default: localhost and
+    /// loopback addresses if --listen is on loopback, else any]
     #[arg(long, env = "TOLLGATE_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',')]
     pub(super) allowed_host: Vec<AllowedHost>,
 
-    /// Origin whose pages may call and read answers (CORS), such as `https://app.example`; others get 403; may be repeated [default: pages of
-    /// localhost if --listen is on loopback, subject to the MCP server's own CORS, else any]
+    /// Origin whose pages may call and read responses (CORS), such as `https://app.example`; others get 403; may be repeated [default: pages
+    /// of localhost if --listen is on loopback, subject to the MCP server's own CORS, else any]
     #[arg(long, env = "TOLLGATE_ALLOWED_ORIGIN", value_name = "URL", value_delimiter = ',')]
     pub(super) allowed_origin: Vec<AllowedOrigin>,
 
-    /// Path beside the MCP endpoint that passes without limits and sign-in, such as /token of an OAuth server; JSON-RPC is refused there;
-    /// may be repeated
+    /// Additional path that passes without limits or authentication, such as /token of an OAuth server; JSON-RPC is refused there; may be
+    /// repeated
     #[arg(long, env = "TOLLGATE_PASS_PATH", value_name = "PATH", value_delimiter = ',')]
     pub(super) pass_path: Vec<PassPath>,
 
-    /// Network of a proxy in front whose X-Forwarded-*, Forwarded and X-Real-IP are kept, such as 10.0.0.0/8; those of others are replaced;
-    /// may be repeated
+    /// Network of proxies whose X-Forwarded-*, Forwarded and X-Real-IP headers are trusted, such as 10.0.0.0/8; headers from others are
+    /// replaced; may be repeated
     #[arg(long, env = "TOLLGATE_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
     pub(super) trusted_proxy: Vec<TrustedProxy>,
 }

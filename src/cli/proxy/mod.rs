@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub(super) fn run(args: ProxyArgs) -> anyhow::Result<Exit> {
-    // Redis and the upstream may both want the process' provider of cryptography; there is one.
+    // Redis and the upstream may both use the process' default cryptography provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?.block_on(async {
         match resolve(args).await {
@@ -58,7 +58,7 @@ async fn serve(settings: Resolved) -> anyhow::Result<Exit> {
         info!(listen = %proxy.listen, "{unchecked}");
     }
     if proxy.rejection.status == RejectStatus::Always429 {
-        warn!("with --reject-status 429, clients on the Python SDK 1.x lose their whole session at the first denial; auto avoids it");
+        warn!("with --reject-status 429, clients on the Python SDK 1.x lose their session at the first denial; auto avoids this");
     }
     let mut registry = Registry::default();
     let metrics = Arc::new(Metrics::register(&mut registry));
@@ -68,14 +68,14 @@ async fn serve(settings: Resolved) -> anyhow::Result<Exit> {
     info!(namespace = server.namespace, server = server.name, "starting");
     let scheme = if proxy.is_tls() { "https" } else { "http" };
     print(&format!(
-        "tollgate limits calls of {}/{} on {scheme}://{}{}, and passes them on to {upstream}; metrics on http://{}/metrics\n",
+        "tollgate limits calls of {}/{} on {scheme}://{}{} and forwards them to {upstream}; metrics on http://{}/metrics\n",
         server.namespace,
         server.name,
         proxy.address(),
         proxy.endpoint(),
         proxy.metrics_address(),
     ))?;
-    Ok(signals.run(|told| proxy.run(|in_force| followed.follow(in_force), told.wait())).await)
+    Ok(signals.run(|stop| proxy.run(|in_force| followed.follow(in_force), stop.wait())).await)
 }
 
 async fn open(store: StoreSettings, observer: Arc<dyn Observer>) -> anyhow::Result<Buckets> {
@@ -86,7 +86,7 @@ async fn open(store: StoreSettings, observer: Arc<dyn Observer>) -> anyhow::Resu
     let redis = Redis::new(&redis)?;
     match redis.probe().await {
         Err(error) if required => return Err(error).context("Redis is required (--require-store)"),
-        Err(error) => warn!(%error, "Redis does not answer yet"),
+        Err(error) => warn!(%error, "Redis is not reachable yet"),
         Ok(()) => {}
     }
     Ok(Buckets::Redis(Guard::new(redis, guard)))

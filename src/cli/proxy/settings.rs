@@ -1,4 +1,4 @@
-//! What `tollgate proxy` will do, from the arguments that were typed.
+//! The settings of `tollgate proxy`, resolved from its arguments.
 
 use anyhow::{Context, ensure};
 
@@ -23,7 +23,7 @@ use crate::{
     server::{ConnectionLimits, tls::Files},
 };
 
-/// Everything that `proxy` needs to know.
+/// Everything that `proxy` needs.
 pub(super) struct Resolved {
     pub(super) proxy: ProxySettings,
     pub(super) source: LimitedServer,
@@ -50,9 +50,9 @@ impl Followed {
     }
 }
 
-/// Resolves what was typed, and reads the files, or the object, that it names.
+/// Resolves the arguments, and reads the files or the object that they name.
 pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
-    // Naming every field makes a flag that nobody reads a compile error.
+    // Naming every field makes an unused flag a compile error.
     let ProxyArgs {
         from,
         which,
@@ -86,7 +86,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
     } = args;
     ensure!(
         max_buffered_bytes >= max_body,
-        "--max-buffered-bytes {max_buffered_bytes} has no room for one body of --max-body {max_body}: raise it, or lower that"
+        "--max-buffered-bytes {max_buffered_bytes} is less than --max-body {max_body}: raise it, or lower --max-body"
     );
     let access = Access { kubeconfig, context };
     let (source, followed, trust) = from.read(which, &access, object, callers.needs_issuer()).await?;
@@ -102,7 +102,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
         pass_paths: front.pass_path,
         limits: ConnectionLimits {
             connections: max_connections as usize,
-            // Sessions and their streams live as long as their clients like.
+            // Sessions and their streams last as long as their clients want.
             age: std::time::Duration::MAX,
             requests: u64::MAX,
             grace,

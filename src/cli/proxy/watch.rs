@@ -26,7 +26,7 @@ use crate::{
     proxy::follow::InForce,
 };
 
-/// For all that is asked before the proxy can begin.
+/// For all requests before the proxy can start.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// An object, as it is named on the command line: `[KIND/]NAMESPACE/NAME`.
@@ -49,9 +49,9 @@ impl FromStr for ObjectName {
             _ => bail!("too many parts: write NAMESPACE/NAME or KIND/NAMESPACE/NAME"),
         };
         for part in [namespace, name] {
-            // What the API server takes; anything else would be another path.
+            // What the API server accepts; anything else would be another path.
             let is_name = part.starts_with(is_of_name) && part.chars().all(|c| is_of_name(c) || "-.".contains(c));
-            ensure!(is_name, "{part:?} is no name of an object: lower case letters and digits, - and . between them");
+            ensure!(is_name, "{part:?} is not an object name: use lower case letters and digits, with - and . between them");
         }
         Ok(Self { kind, namespace: namespace.to_owned(), name: name.to_owned() })
     }
@@ -61,10 +61,10 @@ fn is_of_name(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit()
 }
 
-/// As kubectl takes kinds: in any case, singular or plural.
+/// As kubectl accepts kinds: in any case, singular or plural.
 fn kind_of(text: &str) -> anyhow::Result<Kind> {
     let is_meant = |kind: &Kind| text.eq_ignore_ascii_case(kind.name()) || text.eq_ignore_ascii_case(kind.plural());
-    Kind::ALL.into_iter().find(is_meant).with_context(|| format!("there is no kind {text:?} with limits: MCPServer or VirtualMCPServer"))
+    Kind::ALL.into_iter().find(is_meant).with_context(|| format!("{text:?} is not a kind with limits: use MCPServer or VirtualMCPServer"))
 }
 
 /// What was found in the cluster.
@@ -81,7 +81,7 @@ pub(super) struct Watched {
     sign_in: Option<WatchedObject>,
 }
 
-/// Finds the object, and what it names. `needs_issuer` where no flag says who issues tokens.
+/// Finds the object, and what it names. `needs_issuer` if no flag names the token issuer.
 pub(super) async fn find(named: &ObjectName, access: &Access, needs_issuer: bool) -> anyhow::Result<Found> {
     let cluster = access.find()?;
     let api_servers = api_servers(&cluster.config.cluster_url);
@@ -97,7 +97,7 @@ async fn look(client: &Client, named: &ObjectName, needs_issuer: bool) -> anyhow
     let server = the_only(client, version, named).await?;
     let source = workable(&server.label, LimitedServer::of_object(&server.value))?;
     let sign_in = match sign_in(client, version, &source).await {
-        Err(error) if needs_issuer => return Err(error.context("add --oidc-issuer URL, or let nobody sign in with --auth none")),
+        Err(error) if needs_issuer => return Err(error.context("add --oidc-issuer URL, or disable authentication with --auth none")),
         Err(error) => {
             warn!("{error:#}");
             None
@@ -152,7 +152,7 @@ fn cannot_read(plural: &str, trouble: &ClusterError) -> anyhow::Error {
 }
 
 impl Watched {
-    /// Follows for ever.
+    /// Follows the object; never returns.
     pub(super) async fn follow(mut self, mut in_force: InForce) {
         loop {
             let sign_in = async {

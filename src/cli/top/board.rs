@@ -1,4 +1,4 @@
-//! What is on the screen, before it is drawn: rows, their order, what is looked for, how far it is scrolled. Pure: the time is told.
+//! The state of the screen: rows, their order, the filter, the scroll position. Pure: the time is a parameter.
 
 use std::time::{Duration, Instant};
 
@@ -30,10 +30,10 @@ pub(super) struct Board {
 /// Which buckets come first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Those that deny, then those with the least left.
+    /// Those that deny first, then by tokens left.
     #[default]
     Drained,
-    /// Those that are drawn on most.
+    /// By tokens drawn per second.
     Drawn,
     /// By limit and user.
     Name,
@@ -43,13 +43,13 @@ pub(super) enum Order {
 #[derive(Clone, Debug)]
 pub(super) struct Row<'a> {
     pub(super) bucket: &'a BucketReport,
-    /// Calls that its limit denies each second, whoever makes them.
+    /// Calls per second that its limit denies, for all callers.
     pub(super) denied: Option<f64>,
-    /// Tokens drawn from it each second.
+    /// Tokens drawn from it per second.
     pub(super) drawn: Option<f64>,
 }
 
-/// What a key was for.
+/// The effect of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BucketsReport {
     Stay,
@@ -75,12 +75,12 @@ impl Order {
 }
 
 impl Row<'_> {
-    /// From 0, empty, to 1. What counts nothing is full.
+    /// From 0, empty, to 1. An unlimited bucket is full.
     pub(super) fn share(&self) -> f64 {
         self.bucket.level().map_or(1.0, |level| (level.tokens / f64::from(level.max_tokens.max(1))).clamp(0.0, 1.0))
     }
 
-    /// Whether a call on it would be denied.
+    /// Whether it would deny a call.
     pub(super) fn is_empty(&self) -> bool {
         self.bucket.level().is_some_and(|level| level.whole_tokens() == 0)
     }
@@ -102,17 +102,17 @@ impl Board {
         }
     }
 
-    /// Takes a sample, or why there is none.
+    /// Takes a sample, or the error in place of one.
     pub(super) fn take(&mut self, sample: Result<Live, String>, at: Instant) {
         let why = match sample {
             Err(why) => Some(why),
             Ok(live) => {
                 self.rates.take(&live, at);
                 let why = live.error.clone();
-                // What the buckets were is better than nothing; the totals are news.
+                // Old buckets are better than none; the totals are current.
                 let live = match (&self.seen, &why) {
                     (Some((seen, last)), Some(_)) => {
-                        Live { told: last.told.clone(), age_seconds: last.age_seconds + (at - *seen).as_secs_f64(), ..live }
+                        Live { report: last.report.clone(), age_seconds: last.age_seconds + (at - *seen).as_secs_f64(), ..live }
                     }
                     _ => live,
                 };
@@ -130,21 +130,21 @@ impl Board {
         Some((live, age.saturating_add(now.saturating_duration_since(*at))))
     }
 
-    /// Why there is nothing new, and for how long.
+    /// Why samples are missing, and for how long.
     pub(super) fn trouble(&self, now: Instant) -> Option<(&str, Duration)> {
         self.trouble.as_ref().map(|(since, why)| (why.as_str(), now.saturating_duration_since(*since)))
     }
 
-    /// The buckets that are looked for, in order.
+    /// The buckets that match the filter, in order.
     pub(super) fn rows(&self) -> Vec<Row<'_>> {
-        let buckets = self.seen.iter().flat_map(|(_, live)| &live.told.buckets);
+        let buckets = self.seen.iter().flat_map(|(_, live)| &live.report.buckets);
         let wanted = buckets.filter(|bucket| {
             let has = |text: &str| text.to_lowercase().contains(&self.filter.to_lowercase());
             has(&bucket.limit) || bucket.user.as_deref().is_some_and(has)
         });
         let row = |bucket| Row { bucket, denied: self.rates.denied_by(&bucket.limit), drawn: self.rates.drawn_from(bucket) };
         let mut rows: Vec<_> = wanted.map(row).collect();
-        // Stable: rows that are equal stay as they were told, by name.
+        // Stable: equal rows keep their order, by name.
         rows.sort_by(|one, other| match self.order {
             Order::Drained => {
                 let emptiest = other.is_empty().cmp(&one.is_empty());
@@ -162,7 +162,7 @@ impl Board {
         self.scrolled.min(rows.saturating_sub(page))
     }
 
-    /// Does what a key says, with a page of so many lines on the screen.
+    /// Handles a key, with `page` lines of the table on the screen.
     pub(super) fn key(&mut self, key: KeyEvent, page: usize) -> BucketsReport {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return if key.code == KeyCode::Char('c') { BucketsReport::Quit } else { BucketsReport::Stay };
@@ -310,11 +310,11 @@ mod tests {
         assert_eq!(board.trouble(later + 7 * SECOND), Some(("still gone", 7 * SECOND)), "since it began");
         assert_eq!(limits(&board).len(), 5);
         let mut away = live(vec![], Some(totals(9.0, 1, 1)));
-        away.error = Some("Redis is away\x1b[2J".to_owned());
+        away.error = Some("Redis is unavailable\x1b[2J".to_owned());
         board.take(Ok(away), later + 8 * SECOND);
-        assert_eq!(limits(&board).len(), 5, "the buckets are the last that were told");
+        assert_eq!(limits(&board).len(), 5, "the buckets are the last known");
         assert!(board.seen(later + 8 * SECOND).expect("a sample").1 > 8 * SECOND && age > 90 * SECOND);
-        assert_eq!(board.trouble(later + 8 * SECOND), Some(("Redis is away\u{fffd}[2J", 8 * SECOND)));
+        assert_eq!(board.trouble(later + 8 * SECOND), Some(("Redis is unavailable\u{fffd}[2J", 8 * SECOND)));
         board.take(Ok(live(vec![], None)), later + 9 * SECOND);
         assert_eq!((board.trouble(later), limits(&board).len()), (None, 0));
     }

@@ -22,19 +22,19 @@ use crate::{
     stores::Redis,
 };
 
-/// Until a sample is there.
+/// Timeout for a sample.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
-/// A thousand buckets with long names are far less.
+/// Far more than a thousand buckets with long names.
 const LARGEST_ANSWER: usize = 4 << 20;
 
-/// Something that can be looked at, again and again.
+/// A source that can be sampled repeatedly.
 #[derive(Debug)]
 pub(super) enum Looked {
     Proxy(Box<Proxy>),
     Redis(Limiter<Redis>),
 }
 
-/// The listener of a proxy on which its metrics are.
+/// The metrics listener of a proxy.
 #[derive(Debug)]
 pub(super) struct Proxy {
     buckets: Uri,
@@ -53,7 +53,7 @@ impl Looked {
         timeout(LOOK_WITHIN, look).await.unwrap_or_else(|_| bail!("no answer within {LOOK_WITHIN:?}"))
     }
 
-    /// As people call it.
+    /// Its name for people.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Proxy(proxy) => format!("the proxy at {}", proxy.buckets.authority().map_or("?", |authority| authority.as_str())),
@@ -66,7 +66,7 @@ impl Proxy {
     /// `http://HOST:PORT`, as `--metrics-listen` of `tollgate proxy` has it.
     pub(super) fn at(url: &str) -> anyhow::Result<Self> {
         let uri = url.parse::<Uri>().ok().filter(|uri| uri.authority().is_some());
-        let uri = uri.with_context(|| format!("--proxy {url:?} is no URL: write http://HOST:PORT, such as http://127.0.0.1:9080"))?;
+        let uri = uri.with_context(|| format!("--proxy {url:?} is not a URL: write http://HOST:PORT, such as http://127.0.0.1:9080"))?;
         ensure!(uri.scheme() == Some(&Scheme::HTTP), "--proxy {url}: that listener speaks plain HTTP: write http://HOST:PORT");
         let buckets = format!("{}/buckets", url.trim_end_matches('/')).parse().context("--proxy")?;
         let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(30)).build_http();
@@ -80,27 +80,27 @@ impl Proxy {
         })?;
         let status = response.status();
         let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
-        let told = status == StatusCode::OK || status == StatusCode::SERVICE_UNAVAILABLE;
+        let has_report = status == StatusCode::OK || status == StatusCode::SERVICE_UNAVAILABLE;
         ensure!(
-            told && is_json,
-            "{} answers {status}: it is not the metrics listener of a tollgate proxy that tells buckets",
+            has_report && is_json,
+            "{} answers {status}: it is not the metrics listener of a tollgate proxy with /buckets",
             self.buckets
         );
         let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
-        let body = body.map_err(|error| anyhow!("{} gives no whole answer: {error}", self.buckets))?.to_bytes();
-        serde_json::from_slice(&body).with_context(|| format!("{} tells no buckets", self.buckets))
+        let body = body.map_err(|error| anyhow!("the response of {} ended early: {error}", self.buckets))?.to_bytes();
+        serde_json::from_slice(&body).with_context(|| format!("{} does not return buckets", self.buckets))
     }
 }
 
-/// What is behind an error, without the layers above it: lines of a screen are short.
+/// The root cause of an error, without the layers above it: lines of a screen are short.
 fn root(error: &dyn Error) -> &dyn Error {
     std::iter::successors(Some(error), |error| (*error).source()).last().unwrap_or(error)
 }
 
 async fn in_redis(limiter: &Limiter<Redis>) -> anyhow::Result<Live> {
-    let told = BucketsReport::of(&limiter.list(Bounds::default()).await?, Users::Named);
+    let report = BucketsReport::of(&limiter.list(Bounds::default()).await?, Users::Named);
     let server = limiter.policy().server_id().clone();
-    Ok(Live { server, store: "redis".to_owned(), shadow: false, age_seconds: 0.0, error: None, told, totals: None })
+    Ok(Live { server, store: "redis".to_owned(), shadow: false, age_seconds: 0.0, error: None, report, totals: None })
 }
 
 #[cfg(test)]
@@ -108,15 +108,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_that_is_none_is_told_how_to_be_one() {
-        for (url, told) in [
+    fn a_bad_url_is_rejected_with_advice() {
+        for (url, reason) in [
             ("127.0.0.1:9080", "write http://HOST:PORT"),
             ("/buckets", "is no URL"),
             ("", "is no URL"),
             ("https://127.0.0.1:9080", "speaks plain HTTP"),
         ] {
             let error = Proxy::at(url).expect_err(url).to_string();
-            assert!(error.contains(told), "{url}: {error}");
+            assert!(error.contains(reason), "{url}: {error}");
         }
         assert_eq!(Proxy::at("http://[::1]:9080/").expect("a URL").buckets, "http://[::1]:9080/buckets");
     }

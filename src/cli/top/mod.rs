@@ -1,13 +1,13 @@
 //! `tollgate top`: the buckets of a server, live.
 //!
-//! | file | what lives there |
+//! | file | contents |
 //! |---|---|
 //! | `looking` | a sample, from a proxy or from Redis |
-//! | `rates` | from samples to what happens each second (pure) |
-//! | `board` | what is on the screen, and what keys do to it (pure) |
-//! | `view` | the screen, drawn |
-//! | `screen` | the terminal, and what happens meanwhile |
-//! | `once` | one sample as a text |
+//! | `rates` | rates, computed from samples (pure) |
+//! | `board` | the state of the screen, and the effect of keys (pure) |
+//! | `view` | drawing the screen |
+//! | `screen` | the terminal, and its events |
+//! | `once` | one sample as text |
 
 mod board;
 mod looking;
@@ -37,15 +37,16 @@ use crate::{
     stores::Redis,
 };
 
-/// Where a proxy has its metrics by default.
+/// The default metrics listener of a proxy.
 const PROXY: &str = "http://127.0.0.1:9080";
-/// Looking more often shows nothing more, and costs others.
+/// The minimum interval: a proxy samples its buckets about once a second.
 const MOST_OFTEN: Duration = Duration::from_millis(100);
 
-/// Show the buckets of a server live: what is left, who denies, how fast.
+/// Show the buckets of a server live: tokens left, denials, rates.
 ///
-/// From a running proxy, which also tells how many calls were allowed and denied and names users by digests; or with -f from Redis, which
-/// knows users and levels only. Looking takes nothing. Keys: q quit, arrows and PageUp/PageDown scroll, s order, p pause, / filter, ? help.
+/// By default from a running proxy, which also reports how many calls were allowed and denied, and shows users as digests; with -f from
+/// Redis, which has only users and levels. Read-only: no tokens are consumed. Keys: q quit, arrows and PageUp/PageDown scroll, s order,
+/// p pause, / filter, ? help.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -56,24 +57,24 @@ Examples:
   tollgate top --once --output json
       Once, for scripts
 
-Exit codes: 0 told, or stopped as told, 1 the limits cannot work, 2 the proxy or Redis does not tell, or no terminal")]
+Exit codes: 0 success, 1 the limits cannot work, 2 the proxy or Redis is unavailable, or stdout is not a terminal")]
 pub(super) struct TopArgs {
-    /// A proxy, by where its metrics are (--metrics-listen) [default: http://127.0.0.1:9080]
+    /// URL of a proxy's metrics listener (--metrics-listen) [default: http://127.0.0.1:9080]
     #[arg(long, env = "TOLLGATE_PROXY", value_name = "URL", conflicts_with = "file")]
     proxy: Option<String>,
 
-    /// Redis instead of a proxy: the resource whose limits are meant, or - for stdin
+    /// Read Redis instead of a proxy: manifest of the server, or - for stdin
     #[arg(long, short, env = "TOLLGATE_FILE", value_name = "FILE")]
     file: Option<PathBuf>,
 
     #[command(flatten)]
     which: WhichArgs,
 
-    /// How often to look
+    /// How often to refresh
     #[arg(long, env = "TOLLGATE_INTERVAL", value_name = "DURATION", default_value = "1s")]
     interval: Period,
 
-    /// Tell once and end, without a terminal
+    /// Print once and exit; needs no terminal
     #[arg(long, env = "TOLLGATE_ONCE")]
     once: bool,
 
@@ -106,7 +107,7 @@ async fn show(args: TopArgs) -> anyhow::Result<Exit> {
             let redis = Redis::new(&redis.resolve(source.storage.as_ref())?)?;
             Looked::Redis(Limiter::new(redis, Policy::new(&source.server, &source.limits)))
         }
-        None if proxy.is_none() && redis.redis_url.is_some() => bail!("--redis-url needs -f FILE: the resource whose buckets are meant"),
+        None if proxy.is_none() && redis.redis_url.is_some() => bail!("--redis-url needs -f FILE, the manifest of the server"),
         None => Looked::Proxy(Box::new(Proxy::at(proxy.as_deref().unwrap_or(PROXY))?)),
     };
     if !once {
@@ -114,13 +115,13 @@ async fn show(args: TopArgs) -> anyhow::Result<Exit> {
     }
     let live = looked.look().await?;
     if let Some(error) = &live.error {
-        bail!("{} does not know: {error}", looked.name());
+        bail!("{} cannot show the buckets: {error}", looked.name());
     }
-    print(&told(&live, output)?)?;
+    print(&rendered(&live, output)?)?;
     Ok(Exit::Clean)
 }
 
-fn told(live: &Live, output: ReportFormat) -> anyhow::Result<String> {
+fn rendered(live: &Live, output: ReportFormat) -> anyhow::Result<String> {
     Ok(match output {
         ReportFormat::Human => once::render(live),
         ReportFormat::Json => serde_json::to_string_pretty(live)? + "\n",
@@ -154,7 +155,7 @@ mod tests {
             shadow: false,
             age_seconds: 0.0,
             error: None,
-            told: BucketsReport { buckets, foreign_keys: Vec::new(), complete: true },
+            report: BucketsReport { buckets, foreign_keys: Vec::new(), complete: true },
             totals,
         }
     }

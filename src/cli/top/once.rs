@@ -1,4 +1,4 @@
-//! One sample as a text.
+//! One sample as text.
 
 use crate::{
     cli::table,
@@ -6,13 +6,13 @@ use crate::{
     proxy::live::{Live, Totals},
 };
 
-/// The buckets, and what became of calls where that is known.
+/// The buckets, and the outcome of calls if known.
 pub(super) fn render(live: &Live) -> String {
     let summary = live.totals.as_ref().map(|totals| format!(": {}", summary(totals))).unwrap_or_default();
     let shadow = if live.shadow { ", in shadow" } else { "" };
     let title = format!("{}/{}, counted in {}{shadow}{summary}", live.server.namespace, live.server.name, live.store);
-    let more = if live.told.complete { "" } else { "there are more\n" };
-    let mut text = format!("{}\n\n{}{more}", printable(&title), table::buckets(&live.told));
+    let more = if live.report.complete { "" } else { "there are more\n" };
+    let mut text = format!("{}\n\n{}{more}", printable(&title), table::buckets(&live.report));
     if let Some(totals) = &live.totals {
         let rows = totals.limits.iter().map(|of| [of.limit.clone(), of.allowed.to_string(), of.denied.to_string()]);
         text.push('\n');
@@ -21,7 +21,7 @@ pub(super) fn render(live: &Live) -> String {
     text
 }
 
-/// What became of calls, in words.
+/// The outcome of calls, in words.
 pub(super) fn summary(totals: &Totals) -> String {
     let mut text = format!("{} allowed, {} denied", totals.allowed, totals.denied);
     if totals.undecided > 0 {
@@ -58,7 +58,7 @@ global  12       3
     fn a_title_from_elsewhere_is_not_obeyed() {
         let mut live = live(vec![], None);
         (live.server.name, live.store) = ("\x1b[2J".to_owned(), "\u{9b}2J".to_owned());
-        live.told.complete = false;
+        live.report.complete = false;
         assert_eq!(render(&live), "ns/\u{fffd}[2J, counted in \u{fffd}2J\n\nno bucket was found\nthere are more\n");
     }
 }

@@ -1,9 +1,9 @@
-//! How fast things happen, from one sample to the next. Pure: the time is told.
+//! Rates from one sample to the next. Pure: the time is a parameter.
 //!
 //! | rate | from |
 //! |---|---|
 //! | calls allowed and denied, denials of a limit | a proxy's totals, over its last five seconds |
-//! | tokens drawn from a bucket | its last two levels: what was there, and came back meanwhile, and is not there now |
+//! | tokens drawn from a bucket | its last two levels: the earlier one plus refill, minus the later one |
 //!
 //! The second is an estimate in whole tokens, and too low for a bucket that was full in between. Denials draw nothing, so levels do not
 //! show them.
@@ -20,13 +20,13 @@ use crate::{
 
 /// Seconds over which a proxy's totals are compared.
 const WINDOW_SECS: f64 = 5.0;
-/// Looks that are closer together are the same one, told twice.
+/// Samples that are closer together are the same look, reported twice.
 const SAME_LOOK: Duration = Duration::from_millis(50);
 
 /// What a bucket counts: its limit, and whose calls.
 type Counts = (String, Option<String>);
 
-/// What is known of rates.
+/// What is needed to compute rates.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     totals: VecDeque<Totals>,
@@ -35,7 +35,7 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// Learns from a sample that came at a time.
+    /// Takes a sample, received at a time.
     pub(super) fn take(&mut self, live: &Live, at: Instant) {
         if let Some(totals) = &live.totals {
             self.take_totals(totals);
@@ -46,28 +46,28 @@ impl Rates {
             self.look = None;
             self.drawn.clear();
         } else if self.look.as_ref().is_none_or(|(last, _)| looked > *last + SAME_LOOK) {
-            self.take_look(looked, &live.told);
+            self.take_look(looked, &live.report);
         }
     }
 
-    /// Calls allowed and denied, each second.
+    /// Calls allowed and denied per second.
     pub(super) fn calls(&self) -> Option<(f64, f64)> {
         Some((self.rate(|totals| totals.allowed)?, self.rate(|totals| totals.denied)?))
     }
 
-    /// Calls that a limit denied, each second.
+    /// Calls per second that a limit denied.
     pub(super) fn denied_by(&self, limit: &str) -> Option<f64> {
         let denied = |totals: &Totals| totals.limits.iter().find(|of| of.limit == limit).map_or(0, |of| of.denied);
         self.rate(denied)
     }
 
-    /// Tokens drawn from a bucket, about so many each second.
+    /// Tokens drawn from a bucket per second, estimated.
     pub(super) fn drawn_from(&self, bucket: &BucketReport) -> Option<f64> {
         self.drawn.get(&counts(bucket)).copied()
     }
 
     fn take_totals(&mut self, totals: &Totals) {
-        // A proxy that has started anew counts anew.
+        // A restarted proxy counts from zero.
         if self.totals.back().is_some_and(|last| totals.up_seconds < last.up_seconds) {
             self.totals.clear();
         }
@@ -77,13 +77,13 @@ impl Rates {
         }
     }
 
-    fn take_look(&mut self, looked: Instant, told: &BucketsReport) {
+    fn take_look(&mut self, looked: Instant, report: &BucketsReport) {
         if let Some((last, before)) = &self.look {
             let (secs, before) = ((looked - *last).as_secs_f64(), Before::of(before));
-            let drawn = told.buckets.iter().filter_map(|bucket| Some((counts(bucket), before.drawn(bucket, secs)? / secs)));
+            let drawn = report.buckets.iter().filter_map(|bucket| Some((counts(bucket), before.drawn(bucket, secs)? / secs)));
             self.drawn = drawn.collect();
         }
-        self.look = Some((looked, told.clone()));
+        self.look = Some((looked, report.clone()));
     }
 
     fn rate(&self, of: impl Fn(&Totals) -> u64) -> Option<f64> {
@@ -93,16 +93,16 @@ impl Rates {
     }
 }
 
-/// The levels of the look before.
+/// The levels of the previous look.
 struct Before<'a> {
     levels: HashMap<Counts, &'a LevelReport>,
     complete: bool,
 }
 
 impl<'a> Before<'a> {
-    fn of(told: &'a BucketsReport) -> Self {
-        let levels = told.buckets.iter().filter_map(|bucket| Some((counts(bucket), bucket.level()?)));
-        Self { levels: levels.collect(), complete: told.complete }
+    fn of(report: &'a BucketsReport) -> Self {
+        let levels = report.buckets.iter().filter_map(|bucket| Some((counts(bucket), bucket.level()?)));
+        Self { levels: levels.collect(), complete: report.complete }
     }
 
     fn drawn(&self, bucket: &BucketReport, secs: f64) -> Option<f64> {
@@ -110,9 +110,9 @@ impl<'a> Before<'a> {
         let max = f64::from(now.max_tokens);
         let before = match self.levels.get(&counts(bucket)) {
             Some(before) if before.max_tokens == now.max_tokens => before.tokens,
-            // Another limit than before.
+            // The limit has changed.
             Some(_) => return None,
-            // What was not told was full, if everything was told.
+            // A bucket that was not listed was full, if the list was complete.
             None => self.complete.then_some(max)?,
         };
         let refilled = if now.full_in_seconds > 0.0 { (max - now.tokens) / now.full_in_seconds * secs } else { 0.0 };
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn calls_are_counted_over_five_seconds_of_the_proxy() {
         let sample = |up, allowed, denied| live(vec![], Some(totals(up, allowed, denied)));
-        assert_eq!(after(&[sample(1.0, 5, 5)]).calls(), None, "one sample is no rate");
+        assert_eq!(after(&[sample(1.0, 5, 5)]).calls(), None, "one sample does not give a rate");
         assert_eq!(after(&[sample(1.0, 5, 5), sample(3.0, 9, 5)]).calls(), Some((2.0, 0.0)));
         let many: Vec<_> = (0..20_u32).map(|second| sample(f64::from(second), u64::from(second) * u64::from(second), 0)).collect();
         let (allowed, _) = after(&many).calls().expect("a rate");
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_look_told_twice_is_one() {
+    fn the_same_look_reported_twice_is_one() {
         let (level, mut again) = (bucket("global", None, 3.0, 10), live(vec![bucket("global", None, 3.0, 10)], None));
         again.age_seconds = 1.0;
         let rates = after(&[live(vec![], None), live(vec![level.clone()], None), again]);
@@ -184,9 +184,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_all_told_is_not_known_to_have_been_full() {
+    fn an_incomplete_list_says_nothing_about_missing_buckets() {
         let mut part = live(vec![], None);
-        part.told.complete = false;
+        part.report.complete = false;
         let now = bucket("perUser", Some("alice"), 3.0, 10);
         assert_eq!(after(&[part, live(vec![now.clone()], None)]).drawn_from(&now), None);
     }

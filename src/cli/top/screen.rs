@@ -1,4 +1,4 @@
-//! The terminal while it is ours, and what happens meanwhile: keys, samples, signals.
+//! The terminal in raw mode, and its events: keys, samples, signals.
 
 use std::{
     io::{IsTerminal, stdout},
@@ -27,18 +27,18 @@ use crate::{
     proxy::live::Live,
 };
 
-/// A sample or why there is none, and when.
+/// A sample or an error, and its time.
 type Seen = (Result<Live, String>, Instant);
 
-/// A terminal in raw mode, on its other screen. However this ends, by a panic too, it is as it was.
+/// A terminal in raw mode, on the alternate screen. It is restored on drop, also after a panic.
 struct Screen(DefaultTerminal);
 
 impl Screen {
     fn open() -> anyhow::Result<Self> {
         if !stdout().is_terminal() {
-            bail!("stdout is no terminal: add --once for one table, or --once --output json");
+            bail!("stdout is not a terminal: add --once for one table, or --once --output json");
         }
-        Ok(Self(ratatui::try_init().inspect_err(|_| ratatui::restore()).context("the terminal cannot be drawn on: try --once")?))
+        Ok(Self(ratatui::try_init().inspect_err(|_| ratatui::restore()).context("cannot draw on the terminal: try --once")?))
     }
 
     fn draw(&mut self, board: &Board, theme: Theme) -> anyhow::Result<()> {
@@ -58,15 +58,15 @@ impl Drop for Screen {
     }
 }
 
-/// Shows what is looked at until told to end.
+/// Shows samples until a key or a signal ends it.
 pub(super) async fn run(looked: Looked, every: Duration) -> anyhow::Result<Exit> {
     let mut signals = Signals::watch()?;
     let (mut screen, mut board) = (Screen::open()?, Board::new(looked.name()));
     let theme = Theme { colors: wants_color() };
-    let (tell, mut samples) = mpsc::channel(1);
+    let (send, mut samples) = mpsc::channel(1);
     let (pause, paused) = watch::channel(false);
     let mut looking = JoinSet::new();
-    looking.spawn(keep_looking(looked, every, paused, tell));
+    looking.spawn(keep_looking(looked, every, paused, send));
     let mut events = EventStream::new();
     // Ages grow while nothing happens.
     let mut ticks = interval(Duration::from_secs(1));
@@ -74,32 +74,32 @@ pub(super) async fn run(looked: Looked, every: Duration) -> anyhow::Result<Exit>
     loop {
         screen.draw(&board, theme)?;
         tokio::select! {
-            event = events.next() => match event.context("the terminal is gone")?.context("no keys can be read")? {
+            event = events.next() => match event.context("the terminal is gone")?.context("cannot read keys")? {
                 Event::Key(key) if key.kind != KeyEventKind::Release => {
                     if board.key(key, screen.page(&board)) == BucketsReport::Quit {
                         return Ok(Exit::Clean);
                     }
                     pause.send_if_modified(|paused| std::mem::replace(paused, board.paused) != board.paused);
                 }
-                // The next drawing looks at the size.
+                // The next draw reads the size.
                 _ => {}
             },
             seen = samples.recv() => {
-                let (sample, at) = seen.context("nobody looks any more")?;
+                let (sample, at) = seen.context("sampling has stopped")?;
                 board.take(sample, at);
             }
             _ = ticks.tick() => {}
-            () = signals.told() => return Ok(Exit::Clean),
+            () = signals.received() => return Ok(Exit::Clean),
         }
     }
 }
 
-/// Looks again and again, but while paused.
-async fn keep_looking(looked: Looked, every: Duration, mut paused: watch::Receiver<bool>, tell: mpsc::Sender<Seen>) {
+/// Takes samples repeatedly, except while paused.
+async fn keep_looking(looked: Looked, every: Duration, mut paused: watch::Receiver<bool>, send: mpsc::Sender<Seen>) {
     while paused.wait_for(|paused| !paused).await.is_ok() {
         let began = Instant::now();
         let sample = looked.look().await.map_err(|error| format!("{error:#}"));
-        if tell.send((sample, Instant::now())).await.is_err() {
+        if send.send((sample, Instant::now())).await.is_err() {
             return;
         }
         sleep(every.saturating_sub(began.elapsed())).await;

@@ -20,18 +20,18 @@ use crate::{
     proxy::live::Live,
 };
 
-/// Lines that are no rows of the table: two of the head, that of the columns, and the last.
+/// Lines that are not rows of the table: two of the header, the column titles, and the last.
 const FRAME_LINES: u16 = 4;
-/// Letters of a gauge.
+/// Width of a gauge, in characters.
 const GAUGE: usize = 10;
-/// Longer names are cut: there is more to see.
+/// Longer names are truncated.
 const LONGEST_NAME: u16 = 40;
-/// Screens less wide show no gauge, and no rates.
+/// Narrower screens show no gauge and no rates.
 const WIDE: u16 = 72;
 
 const KEYS: &str = "q quit   arrows, PageUp, PageDown scroll   s order   p pause   / filter   ? less";
 
-/// How things stand out, with colours or without.
+/// How rows are highlighted, with or without colours.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Theme {
     pub(super) colors: bool,
@@ -46,7 +46,7 @@ impl Theme {
         self.fg(Color::Red).add_modifier(Modifier::BOLD)
     }
 
-    /// Empty buckets stand out, and those nearly so.
+    /// Highlights empty and nearly empty buckets.
     fn row(self, row: &Row<'_>) -> Style {
         match row.share() {
             _ if row.is_empty() || row.bucket.level().is_none() => self.trouble(),
@@ -86,12 +86,12 @@ fn title_line(board: &Board, now: Instant) -> Line<'static> {
     };
     let (server, shadow) = (&live.server, if live.shadow { ", in shadow" } else { "" });
     let server = printable(&format!("{}/{}", server.namespace, server.name));
-    let rest = format!(", counted in {}{shadow}, told by {}, {} ago", live.store, board.from, table::time(age.as_secs_f64()));
+    let rest = format!(", counted in {}{shadow}, from {}, {} ago", live.store, board.from, table::time(age.as_secs_f64()));
     let paused = Span::styled(if board.paused { "  PAUSED" } else { "" }, bold.add_modifier(Modifier::REVERSED));
     Line::from(vec![Span::styled(server, bold), Span::raw(printable(&rest)), paused])
 }
 
-/// Redis knows levels only: what is denied leaves no trace there.
+/// Redis has only levels: denials leave no trace there.
 fn calls_line(board: &Board, live: &Live) -> String {
     match (&live.totals, board.rates.calls()) {
         (Some(totals), Some((allowed, denied))) => {
@@ -99,15 +99,15 @@ fn calls_line(board: &Board, live: &Live) -> String {
         }
         (Some(totals), None) => once::summary(totals),
         (None, _) => {
-            let global = live.told.buckets.iter().find(|bucket| bucket.limit == "global");
+            let global = live.report.buckets.iter().find(|bucket| bucket.limit == "global");
             let drawn = global.and_then(|global| board.rates.drawn_from(global));
             let drawn = drawn.map(|drawn| format!("~{}/s allowed, by the level of global; ", rate(drawn))).unwrap_or_default();
-            format!("{drawn}levels show what was drawn, not what was denied")
+            format!("{drawn}levels show calls allowed, not calls denied")
         }
     }
 }
 
-/// A column: its head, its width, and what stands in it.
+/// A column: its title, its width, and its cells.
 struct Column<'a> {
     head: &'static str,
     width: u16,
@@ -135,10 +135,10 @@ fn columns<'a>(rows: &[Row<'_>], width: u16, has_totals: bool) -> Vec<Column<'a>
     columns.push(Column::of("LEFT", left, rows, left_of));
     columns.push(Column::of("WAIT", right, rows, |row| row.bucket.level().map_or(String::new(), |level| table::wait(level.wait_seconds))));
     if width >= WIDE {
-        let told = |rate_of: Option<f64>| rate_of.map_or("-".to_owned(), rate);
-        columns.push(Column::of("~DRAWN/s", right, rows, move |row| told(row.drawn)));
+        let cell = |rate_of: Option<f64>| rate_of.map_or("-".to_owned(), rate);
+        columns.push(Column::of("~DRAWN/s", right, rows, move |row| cell(row.drawn)));
         if has_totals {
-            columns.push(Column::of("DENIED/s", right, rows, move |row| told(row.denied)));
+            columns.push(Column::of("DENIED/s", right, rows, move |row| cell(row.denied)));
         }
     }
     columns
@@ -147,8 +147,8 @@ fn columns<'a>(rows: &[Row<'_>], width: u16, has_totals: bool) -> Vec<Column<'a>
 fn draw_table(frame: &mut Frame<'_>, area: Rect, rows: &[Row<'_>], board: &Board, now: Instant, theme: Theme) {
     let Some((live, _)) = board.seen(now) else { return };
     if rows.is_empty() {
-        let text = match (board.filter.is_empty(), live.error.is_none() && live.told.complete) {
-            (false, _) => "no bucket has this in its limit or user",
+        let text = match (board.filter.is_empty(), live.error.is_none() && live.report.complete) {
+            (false, _) => "no bucket matches the filter",
             (true, true) => "every bucket is full",
             (true, false) => "",
         };
@@ -176,7 +176,7 @@ fn last_line(board: &Board, rows: usize, above: usize, page: usize, theme: Theme
     Line::styled(format!("{shown} not full{filter}, by {}   ? keys   q quit", board.order.name()), theme.fg(Color::Cyan))
 }
 
-/// What is left, as a bar.
+/// The tokens left, as a bar.
 fn gauge(row: &Row<'_>) -> String {
     let full = (row.share() * GAUGE as f64).round() as usize;
     if row.bucket.level().is_some() { "█".repeat(full) + &"░".repeat(GAUGE.saturating_sub(full)) } else { String::new() }
@@ -185,12 +185,12 @@ fn gauge(row: &Row<'_>) -> String {
 fn left_of(row: &Row<'_>) -> String {
     match &row.bucket.status {
         StatusReport::Level(level) => format!("{} of {}", level.whole_tokens(), level.max_tokens),
-        StatusReport::Unlimited { .. } => "no limit any more".to_owned(),
-        StatusReport::Unusable { .. } => "no bucket: reset it".to_owned(),
+        StatusReport::Unlimited { .. } => "no longer limited".to_owned(),
+        StatusReport::Unusable { .. } => "not a bucket: reset it".to_owned(),
     }
 }
 
-/// So many a second, in few digits.
+/// A rate per second, in few digits.
 fn rate(rate: f64) -> String {
     match rate {
         rate if rate < 0.05 => "0".to_owned(),
@@ -245,7 +245,7 @@ mod tests {
         let now = now();
         let (lines, colored) = shown(&board(now), now + SECOND, (100, 9), true);
         let expected = [
-            "ns/search, counted in memory, told by the proxy at 127.0.0.1:9080, 1.0s ago",
+            "ns/search, counted in memory, from the proxy at 127.0.0.1:9080, 1.0s ago",
             "0/s allowed, 2.0/s denied; 30 allowed, 2 denied in 2.0s",
             "LIMIT    USER   LEVEL       LEFT     WAIT  ~DRAWN/s  DENIED/s",
             "global          █░░░░░░░░░  0 of 10  0.5s       1.0       2.0",
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_told_above_what_was_last_seen() {
+    fn trouble_is_shown_above_the_last_sample() {
         let now = now();
         let mut board = board(now);
         board.take(Err("cannot reach http://127.0.0.1:9080/buckets".to_owned()), now + SECOND);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_filter_pause_and_help_are_told() {
+    fn keys_filter_pause_and_help_are_shown() {
         let now = now();
         let mut board = board(now);
         for code in [KeyCode::Char('p'), KeyCode::Char('s'), KeyCode::Char('/'), KeyCode::Char('x')] {
@@ -308,7 +308,7 @@ mod tests {
         }
         let (lines, _) = shown(&board, now, (100, 8), true);
         assert!(lines[0].ends_with("  PAUSED"), "{lines:#?}");
-        assert_eq!((lines[3].as_str(), lines[7].as_str()), ("no bucket has this in its limit or user", "/x_"));
+        assert_eq!((lines[3].as_str(), lines[7].as_str()), ("no bucket matches the filter", "/x_"));
         for code in [KeyCode::Enter, KeyCode::Char('?')] {
             key(&mut board, code);
         }
@@ -322,10 +322,10 @@ mod tests {
         let (now, mut board) = (now(), Board::new("Redis".to_owned()));
         let line = |board: &Board| shown(board, now, (100, 8), true).0[1].clone();
         board.take(Ok(live(vec![], None)), now - SECOND);
-        assert_eq!(line(&board), "levels show what was drawn, not what was denied");
+        assert_eq!(line(&board), "levels show calls allowed, not calls denied");
         assert_eq!(shown(&board, now, (100, 8), true).0[3], "every bucket is full");
         board.take(Ok(live(vec![bucket("global", None, 7.0, 10)], None)), now);
-        assert_eq!(line(&board), "~3.0/s allowed, by the level of global; levels show what was drawn, not what was denied");
+        assert_eq!(line(&board), "~3.0/s allowed, by the level of global; levels show calls allowed, not calls denied");
         assert!(!shown(&board, now, (100, 8), true).0[2].contains("DENIED"));
     }
 

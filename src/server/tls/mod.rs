@@ -54,7 +54,7 @@ pub enum TlsError {
     Unreadable {
         /// Which.
         path: PathBuf,
-        /// As the system says it.
+        /// The system's error.
         error: io::Error,
     },
     /// The file holds something else.

@@ -77,7 +77,7 @@ fn named(mut manifest: Value, name: &str) -> Value {
 fn what_went_wrong_before_anybody_judged_is_found() {
     let stock = Stock::new();
     let cluster = &stock.cluster;
-    assert_eq!(stock.audit(&[]).stdout, "0 judged: nothing to check\n");
+    assert_eq!(stock.audit(&[]).stdout, "0 checked: nothing to check\n");
 
     // Dropped by a definition that knows no global.
     let lost = named(Place::Server.with("alpha", &json!({"global": bucket(10), "perUser": bucket(1)})), "lost");
@@ -112,7 +112,7 @@ fn what_went_wrong_before_anybody_judged_is_found() {
     assert_eq!(stock.found(&["--namespace", "alpha"]), alpha);
     assert_eq!(stock.found(&["--namespace", "beta", "--namespace", "alpha,beta"]), all);
 
-    let nowhere = "NAMESPACE  OBJECTS  WITH LIMITS  ERRORS  WARNINGS\nalhpa            0            0       0         0\n\n0 judged: nothing to check\n";
+    let nowhere = "NAMESPACE  OBJECTS  WITH LIMITS  ERRORS  WARNINGS\nalhpa            0            0       0         0\n\n0 checked: nothing to check\n";
     assert_eq!(stock.audit(&["--namespace", "alhpa"]).stdout, nowhere, "a slip of the pen shows");
     let ran = stock.audit(&[]);
     assert!(ran.stdout.contains(": Secret \"redis\" does not exist (yet)\n--> MCPServer alpha/outgoing\n"), "{}", ran.stdout);
@@ -121,11 +121,11 @@ NAMESPACE  OBJECTS  WITH LIMITS  ERRORS  WARNINGS
 alpha            2            2       2         1
 beta             3            2       1         3
 
-5 judged: 3 errors, 4 warnings
+5 checked: 3 errors, 4 warnings
 ";
     assert!(ran.stdout.ends_with(table), "{}", ran.stdout);
     assert!(ran.stdout.contains("the manager argocd-controller applies it (server-side): write global in that manifest"), "{}", ran.stdout);
-    assert_eq!((ran.code, ran.stderr.contains("judged, reading")), (1, false), "nobody sees progress here: {ran:?}");
+    assert_eq!((ran.code, ran.stderr.contains("checked, reading")), (1, false), "nobody sees progress here: {ran:?}");
 
     // The same from outside, by what kubectl prints.
     let kinds = "mcpservers,virtualmcpservers,mcpoidcconfigs,mcpexternalauthconfigs";
@@ -190,7 +190,7 @@ fn what_may_not_be_read_is_told() {
     let mut ran = None;
     wait_until("the role counts", || {
         let said = stock.audit(&["--kubeconfig", &kubeconfig]);
-        let counts = said.stdout.contains("1 judged");
+        let counts = said.stdout.contains("1 checked");
         ran = Some(said);
         counts
     });

@@ -67,8 +67,8 @@ fn every_command_goes_through_the_proxy_that_kubectl_uses() {
         assert!(proxy.asked().iter().all(|target| target == "api.tollgate.invalid:6443"));
         let sample = good_sample().display().to_string();
         for (args, told) in [
-            (["audit", "--namespace", "nowhere"].as_slice(), "0 judged: nothing to check"),
-            (&["check", "--crd", "cluster", &sample], "no fault"),
+            (["audit", "--namespace", "nowhere"].as_slice(), "0 checked: nothing to check"),
+            (&["check", "--crd", "cluster", &sample], "no problems"),
             (&["doctor", "--output", "json"], "keep every field of the limits"),
             (
                 &["proxy", "--watch", "default/gone", "--upstream", "http://127.0.0.1:1"],

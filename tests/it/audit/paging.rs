@@ -77,7 +77,7 @@ fn a_list_that_cannot_go_on_is_told_and_what_came_before_stays() {
         Api::start(|path| around(path).unwrap_or_else(|| if path.contains("&continue=") { expired(None) } else { page("first", "old") }));
     let ran = audit(&api, &[]);
     assert_eq!(ran.code, 2, "{ran:?}");
-    assert!(ran.stdout.contains("demo/first") && ran.stdout.contains("1 judged"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("demo/first") && ran.stdout.contains("1 checked"), "{}", ran.stdout);
     assert!(ran.stdout.contains("cannot list mcpservers: ") && ran.stdout.contains("too old"), "{}", ran.stdout);
 }
 
@@ -122,7 +122,7 @@ fn a_terminal_shows_how_far_it_is_and_is_left_clean() {
     let told = enough.clone();
     let api = Api::start(move |path| around(path).unwrap_or_else(|| page("a", if told.load(Ordering::Relaxed) { "" } else { "more" })));
     let mut terminal = OnTerminal::start(&api);
-    terminal.wait_for(" judged, reading mcpservers ...");
+    terminal.wait_for(" checked, reading mcpservers ...");
     enough.store(true, Ordering::Relaxed);
     let (code, screen) = terminal.end();
     assert_eq!(code, Some(0), "{screen}");

@@ -26,7 +26,7 @@ fn what_is_ignored_is_counted_and_not_shown() {
     {
         let folder = folder(&[(".tollgate.toml", &ignore(fields)), ("jobs/slow.yaml", SLOW)]);
         let ran = check(&folder, &["--strict", "."]);
-        assert_eq!((ran.code, ran.stdout.as_str()), (0, "1 judged: 2 ignored\n"), "{fields}");
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, "1 checked: 2 ignored\n"), "{fields}");
         let json = check(&folder, &["--output", "json", "."]).json();
         assert_eq!(json["findings"][0]["ignored"], "once a day is meant", "machines are told, with the reason");
     }
@@ -80,10 +80,10 @@ fn folders_may_be_left_out() {
         ("x/y.gen.yaml", &bad()),
         ("good.yaml", GOOD),
     ]);
-    assert_eq!(check(&folder, &["."]).stdout, "1 judged: no fault\n");
+    assert_eq!(check(&folder, &["."]).stdout, "1 checked: no problems\n");
     assert_eq!(check(&folder, &["x/y.gen.yaml"]).code, 1, "what is named is judged");
     let ran = check(&folder, &["--force-exclude", "x/y.gen.yaml", "chart/templates/a.yaml", "./good.yaml"]);
-    assert_eq!(ran.stdout, "1 judged: no fault\n", "unless told otherwise");
+    assert_eq!(ran.stdout, "1 checked: no problems\n", "unless told otherwise");
     let ran = super::tollgate(&folder, &["migrate", "--force-exclude", "chart/templates/a.yaml"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
 }
@@ -99,14 +99,14 @@ fn folders_are_excluded_however_they_are_written() {
     let ran = check(&folder, &["."]);
     assert_eq!(ran.code, 0, "{}", ran.stdout);
     assert!(ran.stdout.contains("warning[unused-ignore]: \"gone\" excludes nothing here\n --> .tollgate.toml:2:30\n"), "{}", ran.stdout);
-    assert!(ran.stdout.ends_with("1 judged: 1 warning\n"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("1 checked: 1 warning\n"), "{}", ran.stdout);
 }
 
 #[test]
 fn an_entry_for_a_file_that_is_gone_is_told_where_everything_is_judged() {
     let folder = folder(&[(".tollgate.toml", &ignore("file = \"gone.yaml\"\n")), ("sub/good.yaml", GOOD)]);
     assert!(check(&folder, &["."]).stdout.contains("warning[unused-ignore]: nothing here breaks TG104\n"));
-    assert_eq!(check(&folder, &["sub"]).stdout, "1 judged: no fault\n", "it may be about another folder");
+    assert_eq!(check(&folder, &["sub"]).stdout, "1 checked: no problems\n", "it may be about another folder");
 }
 
 #[test]

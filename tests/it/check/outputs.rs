@@ -119,7 +119,7 @@ fn pipes_get_no_colours() {
     let folder = mixed();
     let ran = check(&folder, &["."]);
     assert!(!ran.stdout.contains('\u{1b}'), "{}", ran.stdout);
-    assert!(ran.stdout.ends_with("3 judged: 1 error, 1 warning, 1 unreadable, 1 ignored\n"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("3 checked: 1 error, 1 warning, 1 unreadable, 1 ignored\n"), "{}", ran.stdout);
 }
 
 /// `script` gives a command a terminal.

@@ -27,7 +27,7 @@ fn a_folder_is_walked_and_what_is_no_manifest_is_left_alone() {
     assert_eq!((&summary["judged"], &summary["skipped"], &summary["errors"]), (&2.into(), &2.into(), &1.into()));
     assert_eq!(summary["templates"], 1);
     let ran = check(&folder, &["."]);
-    assert!(ran.stdout.ends_with("2 judged, 2 of other kinds, 1 template not looked into: 1 error\n"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("2 checked, 2 of other kinds, 1 template not checked: 1 error\n"), "{}", ran.stdout);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn texts_of_windows_shells_are_told_what_they_are() {
     let ran = check(&folder, &["plain.yaml"]);
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.stdout.contains("this is UTF-16 text without a byte order mark\n --> plain.yaml:1:1\n"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("^ save it as UTF-8") && ran.stdout.contains("0 judged: 1 unreadable"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("^ save it as UTF-8") && ran.stdout.contains("0 checked: 1 unreadable"), "{}", ran.stdout);
     let ran = super::tollgate(&folder, &["migrate", "marked.yaml"]);
     assert!(ran.code == 2 && ran.stderr.contains("this file is not UTF-8, so that it cannot be changed"), "{ran:?}");
 }
@@ -77,7 +77,7 @@ fn an_object_that_does_not_say_whose_it_is_is_told() {
         ran.stdout
     );
     assert!(ran.stdout.contains("^^^^^^^^^ write toolhive.stacklok.dev/v1beta1"), "{}", ran.stdout);
-    assert!(ran.stdout.ends_with("0 judged, 1 of other kinds: 1 warning\n"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("0 checked, 1 of other kinds: 1 warning\n"), "{}", ran.stdout);
 }
 
 #[test]
@@ -116,11 +116,11 @@ fn nothing_to_check_is_not_no_fault() {
             );
         }
     }
-    assert_eq!(check_stdin("kind: List\nitems: []\n", &[]).stdout, "0 judged: nothing to check\n");
+    assert_eq!(check_stdin("kind: List\nitems: []\n", &[]).stdout, "0 checked: nothing to check\n");
     let folder = folder(&[("values.yaml", "a: 1\n"), ("empty/notes.txt", "")]);
     assert_eq!(
         (check(&folder, &["empty"]).code, check(&folder, &["."]).stdout.as_str()),
-        (0, "0 judged, 1 of other kinds: nothing to check\n")
+        (0, "0 checked, 1 of other kinds: nothing to check\n")
     );
     let ran = check(&folder, &["--strict", "--output", "json", "."]);
     assert_eq!((ran.code, ran.findings()), (2, vec!["nothing-found - null:null".to_owned()]));
@@ -274,7 +274,7 @@ fn warnings_are_faults_when_told_so() {
 #[test]
 fn kinds_of_that_name_in_other_groups_are_not_ours() {
     let ran = check_stdin(&bad().replace("toolhive.stacklok.dev/v1beta1", "kagent.dev/v1alpha1"), &[]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "0 judged, 1 of other kinds: nothing to check\n"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "0 checked, 1 of other kinds: nothing to check\n"));
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn what_is_no_whole_object_is_counted_and_not_judged() {
         ("chart/templates/crd.yaml", crd),
     ]);
     let ran = check(&folder, &["."]);
-    let says = "1 judged, 1 of other kinds, 1 template not looked into, 3 patches not judged (check what kustomize renders): no fault\n";
+    let says = "1 checked, 1 of other kinds, 1 template not checked, 3 patches not checked (check what kustomize renders): no fault\n";
     assert_eq!((ran.code, ran.stdout.as_str()), (0, says));
     assert_eq!(check(&folder, &["overlay/own.yaml"]).code, 0, "by the kustomization beside it");
     fs::write(folder.path().join("chart/templates/server.yaml"), crd.replace("CustomResourceDefinition", "MCPServer")).expect("a file");
@@ -329,7 +329,7 @@ fn placeholders_are_not_judged_and_everything_else_is() {
         .replace("maxTokens: 0", "maxTokens: ${TOKENS}")
         .replace("refillPeriod: 1m0s", "refillPeriod: ENC[AES256_GCM,data:x,type:str]");
     let ran = check_stdin(&flux, &[]);
-    let says = "1 judged, 1 with placeholders that could not be judged (check what is applied): no fault\n";
+    let says = "1 checked, 1 with placeholders that could not be checked (check what is applied): no fault\n";
     assert_eq!((ran.code, ran.stdout.as_str()), (0, says));
     let ran = check_stdin(&flux.replace("    global:", "    perUser:"), &["--output", "json"]);
     assert_eq!(ran.findings(), ["TG002 spec.rateLimiting.perUser 9:5"], "that is wrong with any number");
@@ -346,7 +346,7 @@ fn a_named_pipe_is_refused_and_that_of_a_shell_is_read() {
     };
     let ran = shell("mkfifo pipe && timeout 20 tollgate check pipe");
     assert!(ran.code == 2 && ran.stdout.contains("is a named pipe, which may never end"), "{ran:?}");
-    assert_eq!(shell("tollgate check <(cat good.yaml)").stdout, "1 judged: no fault\n");
+    assert_eq!(shell("tollgate check <(cat good.yaml)").stdout, "1 checked: no problems\n");
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn a_file_that_is_not_there_is_named_and_cannot_tell_a_terminal_what_to_do() {
 fn a_variable_that_is_empty_is_unset() {
     let run = |variable: &str| feed(command(&folder(&[])).args(["check", "-"]).env(variable, ""), GOOD);
     for variable in ["TOLLGATE_STRICT", "TOLLGATE_OUTPUT", "TOLLGATE_CONFIG"] {
-        assert_eq!(run(variable).stdout, "1 judged: no fault\n", "{variable}");
+        assert_eq!(run(variable).stdout, "1 checked: no problems\n", "{variable}");
     }
 }
 
@@ -377,6 +377,6 @@ fn a_long_stream_needs_little_memory() {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak").trim().trim_end_matches(" kB");
     drop(stdin);
     let output = child.wait_with_output().expect("it ends");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "10000 judged: no fault\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "10000 checked: no problems\n");
     assert!(peak.parse::<u32>().expect("a number") < 40_000, "{peak} kB at the peak for {} kB in all", document.len() * 10);
 }

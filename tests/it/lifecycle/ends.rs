@@ -20,7 +20,7 @@ use crate::{
 /// Tells the server to stop and waits until it knows.
 fn terminate(server: &Serve) {
     server.signal("TERM");
-    server.wait_for_log("told to stop");
+    server.wait_for_log("stop signal received");
 }
 
 /// Waits until the server is no longer ready, which follows at once.
@@ -123,7 +123,7 @@ async fn a_second_signal_stops_at_once_with_exit_code_2() {
     assert!(server.is_running());
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(2), "{}", server.log());
-    assert!(server.log().contains("told to stop twice: stopping at once"), "{}", server.log());
+    assert!(server.log().contains("second stop signal: stopping immediately"), "{}", server.log());
 }
 
 #[tokio::test]

@@ -237,7 +237,7 @@ async fn a_folder_that_cannot_hold_certificates_is_a_failed_start() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("certs"), "a file").expect("written");
     let stderr = refusal(&folder, &["--drain", "0s"]);
-    assert!(stderr.contains("error: cannot make development certificates: cannot use certs/dev: "), "{stderr}");
+    assert!(stderr.contains("error: cannot generate development certificates: cannot use certs/dev: "), "{stderr}");
     let server = Serve::start(&[]);
     assert_eq!(get(server.metrics, "/healthz").await.text(), "ok\n");
     assert_serves(&client(&server)).await;

@@ -18,7 +18,7 @@ async fn streams_end_by_themselves_and_then_the_proxy_does() {
     let response = send_plain(proxy.address, posted(&[], call(1, "stream"))).await;
     let stream = upstream.stream().await;
     proxy.signal("TERM");
-    proxy.wait_for_log("told to stop");
+    proxy.wait_for_log("stop signal received");
     assert_eq!(get(proxy.metrics, "/readyz").await.status, 503);
     assert_passed(&ask(&proxy, &[], call(2, "search")).await, "search");
     let deadline = Instant::now() + PATIENCE;
@@ -54,7 +54,7 @@ async fn told_twice_it_stops_at_once() {
     let _response = send_plain(proxy.address, request("GET", "/mcp", &[], "")).await;
     let stream = upstream.stream().await;
     proxy.signal("TERM");
-    proxy.wait_for_log("told to stop");
+    proxy.wait_for_log("stop signal received");
     proxy.signal("TERM");
     assert_eq!(proxy.wait().code(), Some(2), "{}", proxy.log());
     stream.closed().await;

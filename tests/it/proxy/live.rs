@@ -158,7 +158,7 @@ async fn redis_that_is_away_is_said_in_time_and_totals_are_there() {
     let answer = looked(&proxy).await;
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     let told = answer.json();
-    assert_eq!((answer.status, &told["error"]), (503, &json!("the store did not tell in time")));
+    assert_eq!((answer.status, &told["error"]), (503, &json!("the store did not respond in time")));
     let totals = &told["totals"];
     assert_eq!((&told["buckets"], &totals["allowed"], &totals["failOpen"]), (&json!([]), &json!(2), &json!(1)), "{told}");
     assert_eq!(totals["limits"], json!([limit("global", 1, 0)]), "nothing counted the other");
@@ -200,6 +200,6 @@ async fn redis_that_forbids_to_search_is_said_with_the_rights_that_lack() {
     let proxy = Proxy::start(&upstream.url(), &resource(json!({"global": bucket(5)})), &["--redis-url", &url]);
     assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
     let answer = looked(&proxy).await;
-    let error = "the store does not let this proxy look: its user needs +scan and +pttl";
+    let error = "the store does not permit listing: the Redis user needs +scan and +pttl";
     assert_eq!((answer.status, &answer.json()["error"]), (503, &json!(error)));
 }

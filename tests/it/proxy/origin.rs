@@ -70,7 +70,7 @@ async fn elsewhere_nothing_is_checked_unless_names_are_given() {
     let listen = format!("{}:0", own_address());
     let open = Proxy::start_listening(&listen, &upstream.url(), &limits, &["--store", "memory"]);
     assert_passed(&called_as(&open, "any.example", Some("http://any.example")).await, "search");
-    open.wait_for_log("Host and Origin are not checked: name those that clients use with --allowed-host and --allowed-origin");
+    open.wait_for_log("Host and Origin are not checked: set --allowed-host and --allowed-origin to those that clients use");
     let names = ["--allowed-host", "mcp.example,10.0.0.7:8080", "--allowed-origin", "https://app.example"];
     let named = Proxy::start_listening(&listen, &upstream.url(), &limits, &[&["--store", "memory"][..], &names].concat());
     assert_passed(&called_as(&named, "mcp.example:8443", Some("https://app.example")).await, "search");

@@ -18,7 +18,7 @@ async fn other_limits_come_into_force_and_no_stream_ends() {
 
     let tools = json!({"tools": [{"name": "search", "global": bucket(2)}]});
     fs::write(proxy.file(), resource(tools)).expect("the folder is ours");
-    proxy.wait_for_log("other limits are in force");
+    proxy.wait_for_log("limits reloaded");
     for id in 3..=4 {
         assert_passed(&ask(&proxy, &[], call(id, "search")).await, "search");
     }
@@ -40,13 +40,13 @@ async fn limits_that_cannot_work_leave_the_old_ones_in_force() {
     let proxy = proxy(&upstream, 1, &[]);
     assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
     fs::write(proxy.file(), resource(json!({"global": {"maxTokens": 0, "refillPeriod": "1m"}}))).expect("ours");
-    proxy.wait_for_log("the old limits stay in force");
+    proxy.wait_for_log("keeping the current limits");
     assert!(proxy.log().contains("TG006 spec.rateLimiting.global.maxTokens"), "{}", proxy.log());
     assert_denied(&ask(&proxy, &[], call(2, "search")).await, 2, "global");
     fs::remove_file(proxy.file()).expect("it is there");
-    proxy.wait_for_log("cannot be read any more; the limits stay in force");
+    proxy.wait_for_log("cannot read the file; keeping the current limits");
     assert_denied(&ask(&proxy, &[], call(3, "search")).await, 3, "global");
     fs::write(proxy.file(), resource(json!({"global": bucket(50)}))).expect("ours");
-    proxy.wait_for_log("other limits are in force");
-    assert_eq!(proxy.log().matches("cannot be read any more").count(), 1, "{}", proxy.log());
+    proxy.wait_for_log("limits reloaded");
+    assert_eq!(proxy.log().matches("cannot read the file").count(), 1, "{}", proxy.log());
 }

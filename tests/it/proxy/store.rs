@@ -1,4 +1,4 @@
-//! Buckets in Redis: shared by proxies, and what becomes of calls while Redis is away.
+//! Buckets in Redis: shared by proxies, and what becomes of calls while Redis is unavailable.
 
 use std::{
     io::Read,
@@ -81,7 +81,7 @@ async fn without_redis_calls_are_refused_where_it_is_closed() {
         if answer.status == 503 {
             break answer;
         }
-        assert!(Instant::now() < deadline, "Redis is away, and the proxy ready");
+        assert!(Instant::now() < deadline, "Redis is unavailable, and the proxy ready");
         assert_eq!(ask(&proxy, &[], call(2, "search")).await.status, 503);
     };
     assert!(unready.text().contains("[-] the store answers\n"), "{}", unready.text());

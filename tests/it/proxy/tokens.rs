@@ -118,7 +118,7 @@ async fn what_nobody_verified_names_no_bucket() {
     for id in 1..=3 {
         assert_passed(&ask_as(&proxy, &signer.token_of("alice"), id).await, "search");
     }
-    proxy.wait_for_log("nobody knows who is calling, so limits per user do not apply");
+    proxy.wait_for_log("callers are not authenticated; per-user limits are disabled");
     assert!(upstream.last().header("authorization").starts_with("Bearer "), "the server behind asks for it, if anybody does");
 }
 

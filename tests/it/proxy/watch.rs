@@ -129,14 +129,14 @@ async fn a_change_in_the_cluster_comes_into_force_and_neither_streams_nor_bucket
     }
     let limits = json!({"global": bucket(3), "tools": [{"name": "costly", "global": bucket(1)}]});
     CLUSTER.apply(&with_limits(object.clone(), limits)).expect_ok();
-    proxy.wait_for_log("other limits are in force");
+    proxy.wait_for_log("limits reloaded");
     assert_passed(&ask(&proxy, &[], call(3, "costly")).await, "costly");
     assert_denied(&ask(&proxy, &[], call(4, "search")).await, 4, "global");
     stream.send("data: still here\n\n");
     assert_eq!(next(&mut client).await, "data: still here\n\n");
 
     CLUSTER.apply(&with_limits(object, json!({"tools": [{"name": "costly", "global": bucket(1)}]}))).expect_ok();
-    wait_until("the server's limit is gone", || count(&proxy, "other limits are in force") == 2);
+    wait_until("the server's limit is gone", || count(&proxy, "limits reloaded") == 2);
     let denied = ask(&proxy, &[], call(5, "costly")).await;
     assert_denied(&denied, 5, "global");
     assert_eq!(denied.json()["error"]["data"]["tool"], "costly", "its bucket is as it was");
@@ -151,7 +151,7 @@ async fn limits_that_cannot_work_leave_the_old_ones_in_force_and_are_told_once()
     let proxy = watching(&upstream, &namespace);
     assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
     CLUSTER.apply(&with_limits(object.clone(), json!({"global": {"maxTokens": 0, "refillPeriod": "1m0s"}}))).expect_ok();
-    proxy.wait_for_log("the old limits stay in force");
+    proxy.wait_for_log("keeping the current limits");
     assert!(proxy.log().contains("TG006 spec.rateLimiting.global.maxTokens"), "{}", proxy.log());
     CLUSTER.kubectl(&["annotate", "mcpservers", "demo", "-n", &namespace, "touched=yes"]).expect_ok();
     assert_denied(&ask(&proxy, &[], call(2, "search")).await, 2, "global");
@@ -159,10 +159,10 @@ async fn limits_that_cannot_work_leave_the_old_ones_in_force_and_are_told_once()
     let mut moved = with_limits(object.clone(), json!({"global": bucket(50)}));
     moved["spec"]["sessionStorage"]["address"] = json!("127.0.0.1:2");
     CLUSTER.apply(&moved).expect_ok();
-    proxy.wait_for_log("another server, Redis or sign-in needs a restart");
+    proxy.wait_for_log("a change of server, Redis or authentication needs a restart");
     CLUSTER.apply(&with_limits(object, json!({"tools": [{"name": "costly", "global": bucket(1)}]}))).expect_ok();
-    proxy.wait_for_log("other limits are in force");
-    assert_eq!(count(&proxy, "the old limits stay in force"), 2, "{}", proxy.log());
+    proxy.wait_for_log("limits reloaded");
+    assert_eq!(count(&proxy, "keeping the current limits"), 2, "{}", proxy.log());
     let metrics = get(proxy.metrics, "/metrics").await.text();
     for line in ["tollgate_proxy_reloads_total{result=\"refused\"} 2", "tollgate_proxy_reloads_total{result=\"used\"} 1"] {
         assert!(metrics.contains(line), "{line}: {metrics}");
@@ -176,10 +176,10 @@ async fn a_deleted_object_stays_in_force_until_it_is_there_again() {
     let proxy = watching(&upstream, &namespace);
     assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
     delete(&object);
-    proxy.wait_for_log("deleted in the cluster; what it said stays in force");
+    proxy.wait_for_log("deleted in the cluster; keeping its last state");
     assert_denied(&ask(&proxy, &[], call(2, "search")).await, 2, "global");
     CLUSTER.apply(&with_limits(object, json!({"tools": [{"name": "costly", "global": bucket(1)}]}))).expect_ok();
-    proxy.wait_for_log("other limits are in force");
+    proxy.wait_for_log("limits reloaded");
     assert_passed(&ask(&proxy, &[], call(3, "search")).await, "search");
 }
 
@@ -198,7 +198,7 @@ async fn a_cluster_that_is_away_is_caught_up_with() {
     // A watch that merely breaks is nothing to tell.
     link.cut();
     CLUSTER.apply(&with_limits(object.clone(), json!({"global": bucket(1), "tools": [{"name": "a", "global": bucket(1)}]}))).expect_ok();
-    proxy.wait_for_log("other limits are in force");
+    proxy.wait_for_log("limits reloaded");
     assert_eq!(count(&proxy, "lost sight"), 0, "{}", proxy.log());
 
     link.set(Flow::Refused);
@@ -209,7 +209,7 @@ async fn a_cluster_that_is_away_is_caught_up_with() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_denied(&ask(&proxy, &[], call(2, "search")).await, 2, "global");
     link.set(Flow::Free);
-    wait_until("it catches up", || count(&proxy, "other limits are in force") == 2);
+    wait_until("it catches up", || count(&proxy, "limits reloaded") == 2);
     assert_passed(&ask(&proxy, &[], call(3, "search")).await, "search");
     assert_eq!((count(&proxy, "lost sight"), count(&proxy, "seen in the cluster again")), (1, 1), "{}", proxy.log());
     let tries = ["ERROR", " kube_client::client: ", "kube_runtime"].map(|of| count(&proxy, of));
@@ -256,9 +256,9 @@ fn either_a_file_or_an_object_is_named_and_in_full() {
     }
     refused(&["--watch", "github"], &["whose namespace? Write NAMESPACE/NAME, such as default/github"]);
     refused(&["--watch", "a/b/c/d"], &["too many parts"]);
-    refused(&["--watch", "Pod/a/b"], &["there is no kind \"Pod\" with limits: MCPServer or VirtualMCPServer"]);
+    refused(&["--watch", "Pod/a/b"], &["\"Pod\" is not a kind with limits: use MCPServer or VirtualMCPServer"]);
     for bad in ["a/", "/b", "a/b?c", "a/B", "MCPServer/a/.."] {
-        refused(&["--watch", bad], &["is no name of an object: lower case letters and digits, - and . between them"]);
+        refused(&["--watch", bad], &["is not an object name: use lower case letters and digits, with - and . between them"]);
     }
 }
 
@@ -314,12 +314,12 @@ async fn callers_sign_in_as_the_object_says_by_another() {
     }
     // Other limits need no other sign-in; another sign-in needs a restart.
     CLUSTER.apply(&with_limits(object, json!({"perUser": bucket(1), "tools": [{"name": "a", "global": bucket(1)}]}))).expect_ok();
-    proxy.wait_for_log("other limits are in force");
+    proxy.wait_for_log("limits reloaded");
     delete(&config);
-    proxy.wait_for_log("deleted in the cluster; what it said stays in force");
+    proxy.wait_for_log("deleted in the cluster; keeping its last state");
     config["spec"]["inline"]["issuer"] = json!("https://elsewhere.example");
     CLUSTER.apply(&config).expect_ok();
-    proxy.wait_for_log("another server, Redis or sign-in needs a restart");
+    proxy.wait_for_log("a change of server, Redis or authentication needs a restart");
     assert_eq!(ask(&proxy, &[], call(6, "search")).await.status, 401);
 }
 
@@ -483,6 +483,6 @@ async fn the_permissions_of_the_manifests_are_enough_and_a_role_by_name_too() {
 async fn follows(upstream: &Upstream, account: &Path, named: &str, object: &Value) {
     let proxy = Proxy::watching(account, named, &upstream.url(), MEMORY);
     CLUSTER.apply(&with_limits(object.clone(), json!({"tools": [{"name": "costly", "global": bucket(1)}]}))).expect_ok();
-    proxy.wait_for_log("other limits are in force");
+    proxy.wait_for_log("limits reloaded");
     assert!(!proxy.log().contains("403"), "{}", proxy.log());
 }

@@ -87,7 +87,7 @@ impl Proxy {
         self.folder.path().join("resource.yaml")
     }
 
-    /// Where clients come in.
+    /// The address that clients connect to.
     pub fn url(&self) -> String {
         format!("http://{}/mcp", self.address)
     }

@@ -51,7 +51,7 @@ async fn a_connection_without_a_request_is_cut() {
 async fn plain(limits: ConnectionLimits) -> (watch::Sender<Phase>, conn::http1::SendRequest<Full<Bytes>>) {
     let listener = Listener::bind("127.0.0.1:0".parse().expect("an address"), None, limits).await.expect("a free port");
     let address = listener.address();
-    let (tell, phase) = watch::channel(Phase::Serving);
+    let (announce, phase) = watch::channel(Phase::Serving);
     tokio::spawn(listener.serve(axum::Router::new().fallback(|| async { "here" }), phase));
     let stream = TcpStream::connect(address).await.expect("the port is open");
     let (sender, connection) = conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
