@@ -10,7 +10,7 @@ use crate::report::Format;
 ///
 /// Applies the same rules as the webhook. Reads what kubectl reads: YAML with several documents, anchors and merge keys, JSON, and lists
 /// such as those of `kubectl get -o yaml`. Objects of other kinds are skipped and counted. In a folder, every .yaml, .yml and .json file
-/// that is not hidden is read. Patches, templates of other things and placeholders such as ${VAR} are counted and not judged.
+/// that is not hidden is read. Patches, templates of other things and placeholders such as ${VAR} are counted but not checked.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -47,7 +47,7 @@ pub(in crate::cli) struct CheckArgs {
     #[arg(long, env = "TOLLGATE_FORCE_EXCLUDE")]
     pub(super) force_exclude: bool,
 
-    /// Judge by the CRD that will be installed, too: fields that it drops, and its own rules; a file, a folder, or the word cluster; may be
+    /// Also check against a CRD: fields that it drops, and its own rules; a file, a folder, or the word cluster; may be
     /// repeated
     #[arg(long, env = "TOLLGATE_CRD", value_name = "FILE|DIR|cluster", value_delimiter = ',')]
     pub(super) crd: Vec<PathBuf>,

@@ -145,7 +145,7 @@ async fn a_body_that_comes_too_slowly_gets_408() {
     let _ = tokio::time::timeout(super::PATIENCE, reads.read_to_end(&mut told)).await.expect("the connection ends");
     dripping.abort();
     let told = String::from_utf8_lossy(&told);
-    assert!(told.starts_with("HTTP/1.1 408 ") && told.contains("the body did not come within 500ms"), "{told}");
+    assert!(told.starts_with("HTTP/1.1 408 ") && told.contains("the body was not received within 500ms"), "{told}");
     assert_undisturbed(&proxy, &upstream).await;
 }
 

@@ -75,6 +75,6 @@ async fn a_server_over_https_is_believed_only_with_a_certificate() {
         let output = command(&folder).args(args).output().expect("it runs");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(&format!("{name} is no file with CA certificates in PEM")) && said.contains(why), "{said}");
+        assert!(said.contains(&format!("{name} is not a file of CA certificates in PEM")) && said.contains(why), "{said}");
     }
 }

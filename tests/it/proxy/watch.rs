@@ -199,11 +199,11 @@ async fn a_cluster_that_is_away_is_caught_up_with() {
     link.cut();
     CLUSTER.apply(&with_limits(object.clone(), json!({"global": bucket(1), "tools": [{"name": "a", "global": bucket(1)}]}))).expect_ok();
     proxy.wait_for_log("limits reloaded");
-    assert_eq!(count(&proxy, "lost sight"), 0, "{}", proxy.log());
+    assert_eq!(count(&proxy, "cannot read the object"), 0, "{}", proxy.log());
 
     link.set(Flow::Refused);
     link.cut();
-    proxy.wait_for_log("lost sight of it in the cluster");
+    proxy.wait_for_log("cannot read the object in the cluster");
     CLUSTER.apply(&with_limits(object, json!({"tools": [{"name": "a", "global": bucket(1)}]}))).expect_ok();
     // Long enough for a second try that fails.
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -211,7 +211,7 @@ async fn a_cluster_that_is_away_is_caught_up_with() {
     link.set(Flow::Free);
     wait_until("it catches up", || count(&proxy, "limits reloaded") == 2);
     assert_passed(&ask(&proxy, &[], call(3, "search")).await, "search");
-    assert_eq!((count(&proxy, "lost sight"), count(&proxy, "seen in the cluster again")), (1, 1), "{}", proxy.log());
+    assert_eq!((count(&proxy, "cannot read the object"), count(&proxy, "seen in the cluster again")), (1, 1), "{}", proxy.log());
     let tries = ["ERROR", " kube_client::client: ", "kube_runtime"].map(|of| count(&proxy, of));
     assert_eq!(tries, [0, 0, 0], "{}", proxy.log());
 }
