@@ -314,7 +314,7 @@ fn what_is_no_whole_object_is_counted_and_not_judged() {
         ("chart/templates/crd.yaml", crd),
     ]);
     let ran = check(&folder, &["."]);
-    let says = "1 checked, 1 of other kinds, 1 template not checked, 3 patches not checked (check what kustomize renders): no fault\n";
+    let says = "1 checked, 1 of other kinds, 1 template not checked, 3 patches not checked (check what kustomize renders): no problems\n";
     assert_eq!((ran.code, ran.stdout.as_str()), (0, says));
     assert_eq!(check(&folder, &["overlay/own.yaml"]).code, 0, "by the kustomization beside it");
     fs::write(folder.path().join("chart/templates/server.yaml"), crd.replace("CustomResourceDefinition", "MCPServer")).expect("a file");
@@ -329,7 +329,7 @@ fn placeholders_are_not_judged_and_everything_else_is() {
         .replace("maxTokens: 0", "maxTokens: ${TOKENS}")
         .replace("refillPeriod: 1m0s", "refillPeriod: ENC[AES256_GCM,data:x,type:str]");
     let ran = check_stdin(&flux, &[]);
-    let says = "1 checked, 1 with placeholders that could not be checked (check what is applied): no fault\n";
+    let says = "1 checked, 1 with placeholders that could not be checked (check what is applied): no problems\n";
     assert_eq!((ran.code, ran.stdout.as_str()), (0, says));
     let ran = check_stdin(&flux.replace("    global:", "    perUser:"), &["--output", "json"]);
     assert_eq!(ran.findings(), ["TG002 spec.rateLimiting.perUser 9:5"], "that is wrong with any number");
