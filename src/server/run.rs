@@ -42,11 +42,11 @@ impl Life {
         shutdown.await;
         match self.drain {
             Some(drain) => {
-                info!(?drain, "told to stop: not ready any more, still serving");
+                info!(?drain, "stop signal received: no longer ready, still serving");
                 self.phase.send_replace(Phase::Draining);
                 sleep(drain).await;
             }
-            None => info!("told to stop"),
+            None => info!("stop signal received"),
         }
         self.phase.send_replace(Phase::Closing);
         if let Err(panic) = work.await {
