@@ -111,7 +111,7 @@ mod tests {
 
     fn lost_of(said: &Value, held: &Value) -> Vec<String> {
         let object = with_last_applied(&json!({"spec": {"rateLimiting": said}}), &json!({"rateLimiting": held}));
-        lost(Subject::new(Kind::McpServer, &object)).iter().map(Finding::told).collect()
+        lost(Subject::new(Kind::McpServer, &object)).iter().map(Finding::message_with_field).collect()
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
             })
         };
         object["metadata"]["managedFields"] = json!([entry("argocd-controller", "Apply"), entry("kubectl-edit", "Update")]);
-        let told: Vec<_> = shared_applied(Subject::new(Kind::McpServer, &object)).iter().map(Finding::told).collect();
+        let told: Vec<_> = shared_applied(Subject::new(Kind::McpServer, &object)).iter().map(Finding::message_with_field).collect();
         assert_eq!(
             told,
             [
