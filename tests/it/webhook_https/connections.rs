@@ -56,7 +56,7 @@ async fn plain(limits: ConnectionLimits) -> (watch::Sender<Phase>, conn::http1::
     let stream = TcpStream::connect(address).await.expect("the port is open");
     let (sender, connection) = conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
     tokio::spawn(connection);
-    (tell, sender)
+    (announce, sender)
 }
 
 /// What the answer to one more request on this connection says about the connection.
