@@ -334,6 +334,8 @@ mod tests {
         judge("MCPServer", json!({"rateLimiting": {}, "sessionStorage": {"provider": "redis"}}));
         judge("MCPServer", json!({"rateLimiting": {"global": bucket, "perUser": bucket, "typo": 1}}));
         judge("VirtualMCPServer", full("VirtualMCPServer", &["global"], 1)["spec"].clone());
+        // Other misplaced limits are only seen in files: an API server removes fields that the CRD does not have before it asks a webhook.
+        judge("MCPServer", json!({"config": {"rateLimiting": {"global": bucket}}}));
         let all: BTreeSet<_> = RULES.iter().map(|rule| rule.id).collect();
         assert_eq!(fired, all, "a rule without an object here may read what is not decoded");
     }

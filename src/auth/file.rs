@@ -47,11 +47,11 @@ mod tests {
         std::fs::write(&path, [b'x'; 10]).expect("written");
         assert_eq!(read(&path, 10).map(|read| read.len()), Ok(10));
         let error = read(&path, 9).expect_err("too large").to_string();
-        assert!(error.starts_with("cannot read ") && error.ends_with("/file: it is larger than 9 bytes"), "{error}");
+        assert!(error.starts_with("cannot read ") && error.ends_with("/file: the file is larger than 9 bytes"), "{error}");
         std::fs::write(&path, vec![b'x'; LARGEST]).expect("written");
         assert_eq!(read_aside(&path).await.map(|read| read.len()), Ok(LARGEST));
         std::fs::write(&path, vec![b'x'; LARGEST + 1]).expect("written");
         let error = read_aside(&path).await.expect_err("too large").to_string();
-        assert!(error.ends_with(&format!("/file: it is larger than {LARGEST} bytes")), "{error}");
+        assert!(error.ends_with(&format!("/file: the file is larger than {LARGEST} bytes")), "{error}");
     }
 }

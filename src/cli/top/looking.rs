@@ -111,8 +111,8 @@ mod tests {
     fn a_bad_url_is_rejected_with_advice() {
         for (url, reason) in [
             ("127.0.0.1:9080", "write http://HOST:PORT"),
-            ("/buckets", "is no URL"),
-            ("", "is no URL"),
+            ("/buckets", "is not a URL"),
+            ("", "is not a URL"),
             ("https://127.0.0.1:9080", "speaks plain HTTP"),
         ] {
             let error = Proxy::at(url).expect_err(url).to_string();
