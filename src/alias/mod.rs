@@ -10,7 +10,7 @@
 //!
 //! [`plan`] visits each location (the server level and each tool, matched by name) and picks a row of the table in [`Case`]. The other
 //! files of this module contain the parts: `policy` the modes, `decide` the table, `owners` the ownership, `transfer` how it moves,
-//! `last_applied` the annotation, [`edit`] the patch. Time and memory are linear in the tools and the owned fields.
+//! `last_applied` the annotation, `edit` the patch. Time and memory are linear in the tools and the owned fields.
 
 mod decide;
 mod edit;

@@ -14,7 +14,7 @@ use crate::limiter::{
     time::Micros,
 };
 
-/// Inspects the state of buckets. The keys are those of [`key`](super::key).
+/// Inspects the state of buckets. The keys are those of [`key`](crate::limiter::key).
 pub trait Inspect: Send + Sync {
     /// Reads some keys, in their order. Read-only: not even TTLs change.
     ///

@@ -57,7 +57,7 @@ impl ServerId {
         format!("{PREFIX}{{{}:{}}}:", tag_part(&self.namespace), tag_part(&self.name))
     }
 
-    /// The key that holds the key for [digests](super::digest) of users. It is not a bucket; in a cluster it is on the same node.
+    /// The key that holds the key for digests of users. It is not a bucket; in a cluster it is on the same node.
     pub fn digest_key(&self) -> String {
         format!("{DIGESTS}{{{}:{}}}:digest-key", tag_part(&self.namespace), tag_part(&self.name))
     }

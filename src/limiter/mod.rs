@@ -64,7 +64,7 @@
 //! # Costs, batches, shadow, reload
 //!
 //! A call may cost more than one token ([`Call::costing`]), and a batch takes tokens for all of its calls at once or for none
-//! ([`Limiter::decide_batch`]). A cost above a bucket's capacity is denied with [`Wait::Never`]: waiting does not help.
+//! ([`Call::batch`]). A cost above a bucket's capacity is denied with [`Wait::Never`]: waiting does not help.
 //!
 //! Shadow limits ([`Policy::shadow`], all of them or some) take tokens and report which calls they would have denied, without denying any.
 //!
