@@ -89,6 +89,7 @@ impl fmt::Display for Because {
 
 impl AliasPolicy {
     /// The mode for one object, which is never [`Mode::Auto`], and its reason.
+    #[cfg_attr(not(feature = "alias"), allow(dead_code, reason = "rules read reasons, only the alias decides"))]
     pub(crate) fn for_object(self, object: &Value, old: Option<&Value>) -> (Mode, Because) {
         if self.mode != Mode::Auto {
             return (self.mode, Because::Asked);

@@ -135,9 +135,13 @@ mod tests {
 
     #[test]
     fn what_is_not_a_load_is_rejected() {
-        for (text, reason) in
-            [("many", "not a number of calls"), ("0", "not a number of calls"), ("1/x", "not a duration"), ("1/0s", "not a duration"), ("", "not a number")]
-        {
+        for (text, reason) in [
+            ("many", "not a number of calls"),
+            ("0", "not a number of calls"),
+            ("1/x", "not a duration"),
+            ("1/0s", "not a duration"),
+            ("", "not a number"),
+        ] {
             let error = text.parse::<Load>().expect_err(text);
             assert!(error.to_string().contains(reason), "{text}: {error:#}");
         }
