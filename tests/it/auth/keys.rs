@@ -119,15 +119,15 @@ async fn settings_that_cannot_be_used_say_what_to_write() {
     fs::write(&bad, "[]").expect("written");
     let good = || VerifierSettings::new("https://issuer.test", AUDIENCE);
     let cases = [
-        (VerifierSettings::new("", AUDIENCE), "the issuer is empty: write its URL"),
-        (VerifierSettings::new("https://issuer.test", ""), "the audience is empty: write what tokens for this server have in aud"),
+        (VerifierSettings::new("", AUDIENCE), "the issuer is empty: set its URL"),
+        (VerifierSettings::new("https://issuer.test", ""), "the audience is empty: set the aud claim of tokens for this server"),
         (good().or_audience(""), "the audience is empty"),
         (VerifierSettings::new("issuer.test", AUDIENCE), "is not a URL to read keys from: use the form https://HOST"),
         (
             VerifierSettings::new("http://issuer.test", AUDIENCE),
             "uses plain HTTP, where anyone on the network path can substitute their own keys",
         ),
-        (good().jwks_url("http://issuer.test/keys"), "is plain HTTP"),
+        (good().jwks_url("http://issuer.test/keys"), "uses plain HTTP"),
         (good().jwks_url("https://me:secret@issuer.test/keys").keys(KeySource::Url("keys".to_owned())), "\"keys\" is not a URL"),
         (good().jwks_file(&missing), "missing.json: No such file"),
         (good().jwks_file(&bad), "bad.json does not contain a JWK Set: the format is {\"keys\": [..]}"),

@@ -128,11 +128,11 @@ async fn claims_and_headers_that_parsers_read_differently_are_refused_even_when_
     assert!(verifier.verify(&signer.sign_claims(&good)).await.is_ok(), "the helper signs well");
     let twice = |member: &str| good.replacen('{', &format!("{{{member},"), 1);
     for claims in [twice(r#""sub":"bob""#), twice(r#""\u0073ub":"bob""#), twice(r#""exp":1"#), format!("[{good}]"), "[".repeat(9_000)] {
-        let malformed = Rejection::Malformed("its claims are no JSON object with claims of the right types");
+        let malformed = Rejection::Malformed("its claims are not a JSON object with the right types");
         assert_eq!(rejection(&verifier, &signer.sign_claims(&claims)).await, malformed, "{claims:.80}");
     }
     for header in [r#"{"alg":"none","alg":"ES256","kid":"e"}"#, r#"{"alg":"ES256","kid":"x","kid":"e"}"#] {
-        let malformed = Rejection::Malformed("its header is no JSON object with an alg");
+        let malformed = Rejection::Malformed("its header is not a JSON object with an alg");
         assert_eq!(rejection(&verifier, &signer.sign_raw(header, &good)).await, malformed, "{header}");
     }
     // A key that the token brings along is not looked at.

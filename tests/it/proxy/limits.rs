@@ -194,7 +194,7 @@ async fn a_user_header_needs_trusted_peers() {
     assert!(said.contains("--user-header x-user needs --user-header-from") && said.contains("add loopback to trust everything"), "{said}");
     let (code, said) = refused(&["--user-header", "x-user", "--user-header-from", "gateway"]);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("clients are not asked for any: add --client-ca"), "{said}");
+    assert!(said.contains("client certificates are not enabled: add --client-ca"), "{said}");
     let (code, said) = refused(&["--user-header-from", "loopback"]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("--user-header <HEADER>"), "{said}");
