@@ -101,9 +101,9 @@ async fn digests_are_the_same_in_all_proxies_on_one_redis_and_nowhere_else() {
     let alone = start(&["--redis-url", &poor]);
     let own = digests(&alone).await;
     assert!(own.len() == 1 && own != one, "told all the same: {own:?}");
-    alone.wait_for_log("its user needs ~tollgate:* +get +set");
+    alone.wait_for_log("its Redis user needs ~tollgate:* +get +set");
     assert_eq!(digests(&alone).await, own);
-    assert_eq!(alone.log().matches("digests of users are this proxy's own").count(), 1, "{}", alone.log());
+    assert_eq!(alone.log().matches("user digests are specific to this proxy").count(), 1, "{}", alone.log());
 
     let memory = start(&["--store", "memory"]);
     assert_passed(&ask(&memory, &[("x-user", "alice")], call(2, "search")).await, "search");

@@ -65,7 +65,7 @@ async fn a_server_over_https_is_believed_only_with_a_certificate() {
     assert_passed(&ask(&of(&good), &[], call(3, "search")).await, "search");
     super::assert_refused(&ask(&of(&bad), &[], call(4, "search")).await, 502, "the MCP server cannot be reached");
     assert_eq!(upstream.seen().len(), 2);
-    for (name, text, why) in [("empty", "", "it holds none"), ("garbage", "garbage", "it holds none"), ("none", "", "No such file")] {
+    for (name, text, why) in [("empty", "", "it contains none"), ("garbage", "garbage", "it contains none"), ("none", "", "No such file")] {
         let place = folder.path().join(name);
         if name != "none" {
             fs::write(&place, text).expect("the folder is ours");

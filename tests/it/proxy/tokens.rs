@@ -241,7 +241,7 @@ async fn settings_that_leave_a_gap_are_warned_of_once() {
     let issuer = Issuer::start(&[&signer]).await;
     let (no_url, optional) = (
         "no --resource-url: clients without a token cannot discover the issuer",
-        "--auth optional: callers without a token are not counted",
+        "--auth optional: callers without a token are counted only by global limits",
     );
     let url = ["--resource-url", "https://mcp.example/mcp"];
     for (args, warned, quiet) in [
@@ -282,12 +282,12 @@ async fn opaque_tokens_are_introspected_as_the_resource_says() {
     assert!(!proxy.log().contains("confidential") && !proxy.log().contains("opaque "), "{}", proxy.log());
     issuer.set(Mood::Hangs);
     let stalled = ask_as(&proxy, "unknown", 4).await;
-    assert_refused(&stalled, 503, "the issuer's introspection service does not respond");
+    assert_refused(&stalled, 503, "the issuer's introspection service is currently unavailable");
     assert_eq!(challenge(&stalled), "", "nothing is wrong with the token");
     assert_denied(&ask_as(&proxy, "opaque", 5).await, 5, "perUser");
 
     let without = Proxy::start(&upstream.url(), &both, &["--store", "memory"]);
-    without.wait_for_log("the client's secret (--oidc-client-secret-file) is missing");
+    without.wait_for_log("needs the client's secret (--oidc-client-secret-file)");
     assert_refused(&ask_as(&without, "opaque", 6).await, 401, "the token is malformed");
 }
 

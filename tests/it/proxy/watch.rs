@@ -294,7 +294,7 @@ async fn callers_sign_in_as_the_object_says_by_another() {
     CLUSTER.apply(&object).expect_ok();
     let named = format!("{namespace}/demo");
     let says = "spec.oidcConfigRef.name names the MCPOIDCConfig \"corp\", which is not there";
-    assert_not_started(CLUSTER.kubeconfig(), &["--watch", &named], 2, &["add --oidc-issuer URL, or disable authentication with --auth none", says]);
+    assert_not_started(CLUSTER.kubeconfig(), &["--watch", &named], 2, &["add --oidc-issuer URL, or disable authentication", says]);
     let mut config = json!({
         "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPOIDCConfig",
         "metadata": {"name": "corp", "namespace": namespace},
