@@ -110,9 +110,11 @@ fn make_targets_that_are_named_exist() {
 }
 
 /// Flags of other programs that the pages name.
-const FLAGS_OF_OTHERS: [&str; 15] = [
+const FLAGS_OF_OTHERS: [&str; 21] = [
     "--action",
+    "--atomic",
     "--build-arg",
+    "--create-namespace",
     "--direction",
     "--force-conflicts",
     "--locked",
@@ -122,10 +124,14 @@ const FLAGS_OF_OTHERS: [&str; 15] = [
     "--path",
     "--platform",
     "--release",
+    "--rollback-on-failure",
     "--rules",
+    "--set",
+    "--set-file",
     "--source-ranges",
     "--target-tags",
     "--show-managed-fields",
+    "--wait",
 ];
 
 /// Every word of a text that begins as a long flag does.

@@ -14,6 +14,7 @@ mod apiserver;
 mod arrows;
 mod audit;
 mod auth;
+mod chart;
 mod check;
 mod docs;
 mod doctor_redis;

