@@ -183,7 +183,7 @@ fn what_cannot_be_explained_is_told_by_the_exit_code() {
     assert!(explain.human(&["ours.json"]).contains("ours.json: no MCPServer or VirtualMCPServer (1 other objects)"));
     for (args, told) in [
         (["TG999"].as_slice(), "TG999 is neither a rule nor a file: `tollgate explain` lists the rules"),
-        (&["tg113"], "there is neither a rule nor a file tg113: did you mean TG103?"),
+        (&["tg113"], "tg113 is neither a rule nor a file: did you mean TG103?"),
         (&["TG2"], "did you mean TG002?"),
         (&["crd-prune"], "did you mean crd-pruned?"),
         (&["absent.yaml"], "absent.yaml is neither a rule nor a file: "),
