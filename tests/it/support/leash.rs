@@ -1,7 +1,8 @@
 //! Child processes that end with this one, however it ends.
 //!
 //! A static is never dropped and a killed test drops nothing, so a child hangs on a pipe instead: a shell between it and us reads stdin, and
-//! when that ends (we dropped it, or died), kills the child and removes its folder.
+//! when that ends (we dropped it, or died), kills the child's process group and removes its folder. The group, since a program may be a
+//! script around the real one, as Debian's chromium-headless-shell is.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,10 +12,10 @@ use std::{
 const LEASH: &str = r#"
 folder=$1; shift
 trap : INT TERM HUP
-"$@" </dev/null &
+setsid "$@" </dev/null &
 child=$!
 cat >/dev/null
-kill -9 "$child" 2>/dev/null
+kill -9 "-$child" "$child" 2>/dev/null
 wait "$child" 2>/dev/null
 rm -rf "$folder"
 "#;
