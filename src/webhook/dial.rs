@@ -52,6 +52,7 @@ async fn dial(address: SocketAddr, certificate: &Arc<ServerCertificate>) -> io::
 }
 
 /// The certificates that a server shows, leaf first, whatever they are worth. Nothing is sent to it but a handshake.
+#[cfg(feature = "cli")]
 pub(crate) async fn shown_at(host: &str, port: u16) -> io::Result<Vec<CertificateDer<'static>>> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let shown = async {
