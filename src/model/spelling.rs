@@ -2,18 +2,16 @@
 
 /// The known name that is closest to a mistyped one, if it is close enough to suggest.
 pub fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    let key = key.to_lowercase();
-    let close = known.iter().map(|name| (edits(&key, &name.to_lowercase()), *name));
+    let (key, length) = (key.to_lowercase(), key.chars().count());
+    // As many edits as the lengths differ by are needed in any case. It spares most keys the table, and hostile ones of any length.
+    let may_be_close = known.iter().filter(|name| length.abs_diff(name.len()) <= name.len() / 3);
+    let close = may_be_close.map(|name| (edits(&key, &name.to_lowercase()), *name));
     close.filter(|(distance, name)| *distance <= name.len() / 3).min().map(|(_, name)| name)
 }
 
 /// The Levenshtein distance, in characters.
 fn edits(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
-    // A hostile key may be long; if the lengths differ that much, the names are not close anyway.
-    if a.chars().count() > 2 * b.len() {
-        return usize::MAX;
-    }
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (above, from) in a.chars().enumerate() {
         let mut next = vec![above + 1];
