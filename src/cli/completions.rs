@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 
-use super::{args::Args, exit::Exit, print};
+use super::{args::Args, exit::Exit, output::print};
 
 /// Print a completion script for a shell.
 #[derive(Debug, Parser)]

@@ -1,13 +1,47 @@
 //! `tollgate crds`
 
 use anyhow::Context;
+use clap::{Parser, ValueEnum};
 
-use super::{
-    args::{CrdKind, CrdOutput, CrdsArgs},
-    exit::Exit,
-    print,
-};
+use super::{exit::Exit, output::print};
 use crate::crds::{mcp_server, virtual_mcp_server};
+
+/// Print the CustomResourceDefinitions of MCPServer and VirtualMCPServer.
+///
+/// With both `global` and `shared`. Prefer ToolHive's own CRDs: these are for clusters without them. They do not validate ToolHive's
+/// other fields, and where its operator is running, `global` is not enforced, whatever the CRD: see `tollgate doctor`.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  tollgate crds | kubectl apply -f -
+      Only if ToolHive's CRDs are not installed
+  tollgate crds --kind MCPServer --output json
+
+Exit codes: 0 printed, 2 failed")]
+pub(super) struct CrdsArgs {
+    /// Only this kind
+    #[arg(long, env = "TOLLGATE_KIND", value_name = "KIND")]
+    kind: Option<CrdKind>,
+
+    /// Format
+    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "yaml")]
+    output: CrdOutput,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum CrdKind {
+    #[value(name = "MCPServer")]
+    McpServer,
+    #[value(name = "VirtualMCPServer")]
+    VirtualMcpServer,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CrdOutput {
+    Yaml,
+    Json,
+}
 
 pub(super) fn run(args: &CrdsArgs) -> anyhow::Result<Exit> {
     let kinds = [(CrdKind::McpServer, mcp_server()), (CrdKind::VirtualMcpServer, virtual_mcp_server())];

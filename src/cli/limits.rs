@@ -1,16 +1,14 @@
 //! `tollgate limits`: the buckets of a server in Redis.
 
-use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::{
     exit::Exit,
-    print,
+    output::print,
     redis::RedisArgs,
-    table,
-    target::{Read, SourceArgs, Unworkable},
-    tell_error,
+    runtime, table,
+    target::{Read, SourceArgs},
 };
 use crate::{
     inspect::{
@@ -99,16 +97,7 @@ enum Output {
 }
 
 pub(super) fn run(args: LimitsArgs) -> anyhow::Result<Exit> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let outcome =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?.block_on(answer(args.command));
-    match outcome {
-        Err(error) if error.is::<Unworkable>() => {
-            tell_error(&error);
-            Ok(Exit::Found)
-        }
-        outcome => outcome.map(|()| Exit::Clean),
-    }
+    runtime::run(answer(args.command)).map(|()| Exit::Clean)
 }
 
 async fn answer(command: LimitsCommand) -> anyhow::Result<()> {

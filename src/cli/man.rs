@@ -9,7 +9,7 @@ use clap_mangen::{
     roff::{Roff, roman},
 };
 
-use super::{args::Args, exit::Exit, print, version::VERSION};
+use super::{args::Args, exit::Exit, output::print, version::VERSION};
 
 /// Print the manual page of a command, or write the pages of all commands.
 #[derive(Debug, Parser)]

@@ -5,7 +5,6 @@
 mod args;
 mod audit;
 mod check;
-mod cluster;
 mod completions;
 mod crds;
 mod doctor;
@@ -17,31 +16,30 @@ mod limits;
 mod man;
 mod migrate;
 mod open_files;
+mod output;
 mod proxy;
 mod redis;
 mod reporter;
+mod runtime;
 mod serve;
-mod settings;
 mod signals;
-mod surroundings;
 mod table;
 mod target;
 mod telemetry;
 #[cfg(feature = "top")]
 mod top;
+mod values;
 mod version;
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{ArgAction, Command as Clap, CommandFactory, FromArgMatches, builder::BoolishValueParser};
 
 use self::{
     args::{Args, Command},
     exit::Exit,
+    output::print_error,
+    target::Unworkable,
 };
 
 /// Parses the command line, runs the command, and returns its exit code.
@@ -64,8 +62,8 @@ pub fn main() -> ExitCode {
         Command::Migrate(args) => migrate::run(args),
     };
     let exit = result.unwrap_or_else(|error| {
-        tell_error(&error);
-        Exit::Failed
+        print_error(&error);
+        if error.is::<Unworkable>() { Exit::Found } else { Exit::Failed }
     });
     exit.into()
 }
@@ -81,26 +79,4 @@ fn lenient(command: Clap) -> Clap {
         }
     };
     command.mut_args(lenient_arg).mut_subcommands(lenient)
-}
-
-#[expect(clippy::print_stderr, reason = "the one place where errors are shown")]
-fn tell_error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
-}
-
-/// Writes data to stdout. A reader that has left early, such as `head`, is not an error.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    unless_reader_left(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())).context("cannot write to stdout")
-}
-
-/// Whether the terminal shows colours and the user has nothing against them: <https://no-color.org>.
-fn wants_color() -> bool {
-    let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
-    !is_dumb && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
-}
-
-/// The result of a write; a reader that has left early is not an error.
-fn unless_reader_left(written: io::Result<()>) -> io::Result<()> {
-    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use anyhow::Context;
 
-use super::{exit::Exit, unless_reader_left};
+use super::{exit::Exit, output::unless_reader_left};
 use crate::report::{Finding, Judged, Object, Report, Severity, Summary};
 
 /// The report, and what it contains so far.

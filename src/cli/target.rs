@@ -104,7 +104,7 @@ pub(super) enum StoreSettings {
     },
 }
 
-/// Limits that cannot work: the one error with its own exit code.
+/// Limits that cannot work: the one error with an exit code of its own.
 #[derive(Debug, thiserror::Error)]
 #[error("{from}: {error}")]
 pub(super) struct Unworkable {

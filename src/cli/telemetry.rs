@@ -6,11 +6,20 @@ use std::{
     io::{self, IsTerminal, Write, stderr},
 };
 
+use clap::ValueEnum;
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::args::LogFormat;
+use super::output::wants_color;
 use crate::stores::observed::SPANS;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
 
 /// Warns about certificates that are not verified.
 const KUBE_TLS: &str = "kube_client::client::tls";
@@ -28,7 +37,7 @@ pub(super) fn init(verbose: u8, format: LogFormat) {
     // The Kubernetes client logs every failed attempt; tollgate logs the first.
     let tries = if verbose == 0 { LevelFilter::OFF } else { theirs.into() };
     let filter = filter.with_target("kube_client::client", tries).with_target("kube_runtime", tries).with_target(KUBE_TLS, theirs);
-    let is_colored = matches!(format, LogFormat::Text) && stderr().is_terminal() && super::wants_color();
+    let is_colored = matches!(format, LogFormat::Text) && stderr().is_terminal() && wants_color();
     let lines = match format {
         LogFormat::Text => fmt::layer().with_writer(move || Line { to: stderr(), is_colored }).with_ansi(is_colored).boxed(),
         // JSON escapes line ends by itself, and in its own way.

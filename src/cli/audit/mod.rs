@@ -9,7 +9,7 @@ mod watch;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 pub(super) use self::args::AuditArgs;
-use super::{check::Ignores, cluster::run as run_in_cluster, exit::Exit, inputs::Input, reporter::Reporter, wants_color};
+use super::{check::Ignores, exit::Exit, inputs::Input, output::wants_color, reporter::Reporter, runtime};
 use crate::{
     model::subject::Subject,
     report::{Finding, Object},
@@ -27,7 +27,7 @@ pub(super) fn run(args: AuditArgs) -> anyhow::Result<Exit> {
     let reporter = Reporter::new(args.findings.output.open(&mut out, colors), args.findings.strict);
     let mut audit = Audit { reporter, ignores };
     if args.inputs.is_empty() {
-        run_in_cluster(cluster::look(&args, &mut audit))?;
+        runtime::run(cluster::look(&args, &mut audit))?;
     } else {
         texts::look(&args.inputs, &mut audit);
     }

@@ -10,7 +10,7 @@ use tracing::info;
 use super::AuditArgs;
 use crate::{
     audit::watch::{Watch, WatchScope},
-    cli::{exit::Exit, print, signals::Signals},
+    cli::{exit::Exit, output::print, signals::Signals},
     cluster::{Access, Cluster, list::newest_version, openapi::documents},
     model::{
         GROUP,

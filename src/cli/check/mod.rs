@@ -20,8 +20,8 @@ use super::{
     exit::Exit,
     inputs::{Input, expand},
     kustomize::Patches,
+    output::wants_color,
     reporter::Reporter,
-    wants_color,
 };
 use crate::{cluster::Access, manifest::Raw, report::Finding};
 

@@ -33,7 +33,7 @@ use self::{
     operator::{Probe, Seen},
     report::{Notes, Report},
 };
-use super::{args::ReportFormat, cluster::run as run_in_cluster, exit::Exit, print, redis::RedisArgs};
+use super::{exit::Exit, output::print, redis::RedisArgs, runtime, values::ReportFormat};
 use crate::cluster::{Access, Cluster, ClusterError};
 
 /// Check the installed webhook and suggest fixes.
@@ -73,9 +73,7 @@ pub(super) struct DoctorArgs {
 }
 
 pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
-    // The Redis client takes the provider of the process; a second one in the tree would make it panic without this.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let report = run_in_cluster(look(args))?;
+    let report = runtime::run(look(args))?;
     print(&match args.output {
         ReportFormat::Human => report.human(),
         ReportFormat::Json => format!("{}\n", serde_json::to_string_pretty(&report)?),

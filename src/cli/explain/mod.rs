@@ -35,10 +35,10 @@ use self::{
     simulate::Simulated,
 };
 use super::{
-    args::ReportFormat,
     exit::Exit,
     inputs::{Input, expand},
-    print, tell_error,
+    output::{print, print_error},
+    values::ReportFormat,
 };
 use crate::{
     manifest::{MARK, Piece, Position, Raw, gives_ours, kind_and_version, read, template},
@@ -130,7 +130,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
         answers.extend(explain(what, args, &mut faults)?);
     }
     // What cannot be read does not take the rest along.
-    faults.iter().for_each(tell_error);
+    faults.iter().for_each(print_error);
     if let Some(name) = &args.name {
         keep_only(name, &mut answers)?;
     }

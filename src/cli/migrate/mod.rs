@@ -20,8 +20,8 @@ use super::{
     check::{Ignores, crd},
     exit::Exit,
     inputs::{Input, expand},
+    output::{unless_reader_left, wants_color},
     signals::stop_flag,
-    unless_reader_left,
 };
 use crate::{
     cluster::Access,
@@ -111,7 +111,7 @@ impl Run<'_> {
             _ => self.exit,
         };
         let mut stderr = io::stderr().lock();
-        let colors = io::stderr().is_terminal() && super::wants_color();
+        let colors = io::stderr().is_terminal() && wants_color();
         Format::Human
             .open(&mut stderr, colors)
             .judged(&Judged { source: name, object: None, findings: &[finding] })

@@ -8,8 +8,8 @@ use super::{front::FrontArgs, trust::ObjectArgs, watch::ObjectName};
 use crate::{
     auth::AuthMode,
     cli::{
-        args::Drain,
         target::{StoreArgs, WhichArgs},
+        values::DrainTime,
     },
     mcp::RejectStatus,
     model::period::Period,
@@ -147,11 +147,11 @@ pub(in crate::cli) struct ProxyArgs {
 
     /// How long to keep serving after SIGTERM, while endpoints and connections move elsewhere
     #[arg(long, env = "TOLLGATE_DRAIN", value_name = "DURATION", default_value = "0s")]
-    pub(super) drain: Drain,
+    pub(super) drain: DrainTime,
 
     /// How long open streams may continue after that
     #[arg(long, env = "TOLLGATE_GRACE", value_name = "DURATION", default_value = "30s")]
-    pub(super) grace: Drain,
+    pub(super) grace: DrainTime,
 }
 
 /// Where the limits are.

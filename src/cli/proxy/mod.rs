@@ -1,6 +1,6 @@
 //! `tollgate proxy`
 
-pub(super) mod args;
+mod args;
 mod callers;
 mod front;
 mod settings;
@@ -12,17 +12,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use tracing::{info, warn};
 
-use self::{
-    args::ProxyArgs,
-    settings::{Resolved, resolve},
-};
-use super::{
-    exit::Exit,
-    open_files, print,
-    signals::Signals,
-    target::{StoreSettings, Unworkable},
-    tell_error,
-};
+pub(super) use self::args::ProxyArgs;
+use self::settings::{Resolved, resolve};
+use super::{exit::Exit, open_files, output::print, signals::Signals, target::StoreSettings};
 use crate::{
     limiter::{Observer, Store as _},
     mcp::RejectStatus,
@@ -34,16 +26,11 @@ use crate::{
 pub(super) fn run(args: ProxyArgs) -> anyhow::Result<Exit> {
     // Redis and the upstream may both use the process' default cryptography provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?.block_on(async {
-        match resolve(args).await {
-            Ok(settings) => serve(settings).await,
-            Err(error) if error.is::<Unworkable>() => {
-                tell_error(&error);
-                Ok(Exit::Found)
-            }
-            Err(error) => Err(error),
-        }
-    })
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?
+        .block_on(async { serve(resolve(args).await?).await })
 }
 
 async fn serve(settings: Resolved) -> anyhow::Result<Exit> {

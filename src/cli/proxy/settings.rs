@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     cli::{
-        args::Drain,
         target::{Read, StoreSettings, WhichArgs},
+        values::DrainTime,
     },
     cluster::Access,
     manifest::server::LimitedServer,
@@ -81,8 +81,8 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
         body_timeout,
         upstream_timeout,
         max_connections,
-        drain: Drain(drain),
-        grace: Drain(grace),
+        drain: DrainTime(drain),
+        grace: DrainTime(grace),
     } = args;
     ensure!(
         max_buffered_bytes >= max_body,

@@ -18,17 +18,17 @@ mod view;
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::Parser;
 
 use self::looking::{Looked, Proxy};
 use super::{
-    args::ReportFormat,
     exit::Exit,
-    print,
+    output::print,
     redis::RedisArgs,
-    target::{Read, Unworkable, WhichArgs},
-    tell_error,
+    runtime,
+    target::{Read, WhichArgs},
+    values::ReportFormat,
 };
 use crate::{
     limiter::{Limiter, Policy},
@@ -87,15 +87,7 @@ pub(super) struct TopArgs {
 }
 
 pub(super) fn run(args: TopArgs) -> anyhow::Result<Exit> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    match runtime.block_on(show(args)) {
-        Err(error) if error.is::<Unworkable>() => {
-            tell_error(&error);
-            Ok(Exit::Found)
-        }
-        outcome => outcome,
-    }
+    runtime::run(show(args))
 }
 
 async fn show(args: TopArgs) -> anyhow::Result<Exit> {

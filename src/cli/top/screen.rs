@@ -23,7 +23,7 @@ use super::{
     view::{self, Theme},
 };
 use crate::{
-    cli::{exit::Exit, signals::Signals, wants_color},
+    cli::{exit::Exit, output::wants_color, signals::Signals},
     proxy::live::Live,
 };
 

@@ -17,8 +17,8 @@ use self::{
 };
 use crate::{
     cli::{
-        cluster::run,
         inputs::{Input, expand},
+        runtime::run,
     },
     cluster::Access,
     manifest::objects,

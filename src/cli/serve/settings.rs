@@ -6,11 +6,12 @@ use anyhow::Context;
 use time::OffsetDateTime;
 
 use super::{
-    args::{CrdGlobal, Drain, ServeArgs},
+    args::{CrdGlobal, ServeArgs},
     surroundings::{Surroundings, Typed},
 };
 use crate::{
     certs::{DevCerts, ensure_dev},
+    cli::values::DrainTime,
     cluster::Access,
     server::{ConnectionLimits, tls::Files},
     webhook::WebhookSettings,
@@ -57,7 +58,7 @@ pub(super) fn resolve(args: ServeArgs) -> anyhow::Result<ServeSettings> {
         deadline,
         drain,
     } = args;
-    let drain = drain.map(|Drain(time)| time);
+    let drain = drain.map(|DrainTime(time)| time);
     let named = tls_cert.zip(tls_key);
     let dev = named.is_none().then(|| dev_certs(tls_dev, listen.ip())).transpose()?;
     let (cert, key) = named.or_else(|| dev.as_ref().map(|dev| (dev.cert.clone(), dev.key.clone()))).unwrap_or_default();

@@ -1,47 +1,15 @@
-//! `tollgate serve`
+//! What `tollgate serve` prints at start: where it is, and with development certificates how to try and how to register it.
 
-use std::{fmt::Write, time::Duration};
+use std::fmt::Write;
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use tracing::info;
 
-use super::{
-    args::ServeArgs,
-    exit::Exit,
-    open_files, print,
-    settings::{ServeSettings, resolve},
-    signals::Signals,
-};
 use crate::{certs::DevCerts, manifest::objects, webhook::Server};
 
-pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
-    let settings = resolve(args)?;
-    open_files::raise(settings.server.limits.connections as u64);
-    // A thread that has handled a large review keeps its memory until it ends.
-    let keep = Duration::from_secs(1);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(keep).build().context("cannot start")?;
-    let exit = runtime.block_on(serve(settings));
-    // Not dropped: that would wait for reviews whose callers have gone.
-    runtime.shutdown_background();
-    exit
-}
-
-async fn serve(settings: ServeSettings) -> anyhow::Result<Exit> {
-    let ServeSettings { server, crd_global, operator_reads_global, surroundings, dev } = settings;
-    // Before anything is served, so that a signal is never missed.
-    let signals = Signals::watch()?;
-    let assumption = surroundings.assumption(crd_global);
-    info!(shared_alias = server.mode.name(), crd_global = assumption, cluster = %surroundings, "starting");
-    let (world, _following) = surroundings.enter(crd_global, operator_reads_global, server.tls.client_ca.is_some()).await?;
-    let server = Server::bind(server, world).await?;
-    print(&greeting(&server, dev.as_ref())?)?;
-    Ok(signals.run(|stop| server.run(stop.wait())).await)
-}
-
-/// What is printed at start: where the server is, and with development certificates how to try and how to register it.
-fn greeting(server: &Server, dev: Option<&DevCerts>) -> anyhow::Result<String> {
+/// The text. With development certificates, the registration that it refers to is written beside them.
+pub(super) fn greeting(server: &Server, dev: Option<&DevCerts>) -> anyhow::Result<String> {
     let (address, metrics) = (server.address(), server.metrics_address());
     let mut text = format!("tollgate serves POST /validate and /mutate on https://{address}, metrics on http://{metrics}/metrics\n");
     let Some(dev) = dev else { return Ok(text) };
@@ -74,7 +42,7 @@ fn example_review() -> Value {
 
 /// The configurations of `manifests/base/webhooks.yaml`, called by URL instead of through a Service.
 fn registration_by_url(url: &str, ca_bundle: &str) -> anyhow::Result<String> {
-    const WEBHOOKS: &str = include_str!("../../manifests/base/webhooks.yaml");
+    const WEBHOOKS: &str = include_str!("../../../manifests/base/webhooks.yaml");
     let mut out = String::new();
     for mut configuration in objects(WEBHOOKS).context("manifests/base/webhooks.yaml")? {
         let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
