@@ -26,6 +26,8 @@
 //!
 //! webhook  proxy  audit                  reviews over HTTPS | the MCP reverse proxy | what a cluster stores, judged once or watched
 //!
+//! doctor                                 the installed webhook, examined
+//!
 //! cli                                    arguments -> settings -> run -> exit code
 //! ```
 //!
@@ -81,6 +83,9 @@ pub mod cluster;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod crds;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod doctor;
 #[cfg(feature = "limiter")]
 pub mod inspect;
 #[cfg(feature = "limiter")]

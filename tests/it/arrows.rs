@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 21] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 22] = [
     ("model", Some(&[])),
     ("rules", Some(&["model"])),
     ("alias", Some(&["model"])),
@@ -27,6 +27,7 @@ const MAY_NAME: [(&str, Option<&[&str]>); 21] = [
     ("webhook", Some(&["admission", "cluster", "model", "rules", "server"])),
     ("proxy", Some(&["auth", "inspect", "limiter", "manifest", "mcp", "metrics", "model", "rules", "server", "stores"])),
     ("audit", Some(&["alias", "cluster", "manifest", "model", "report", "rules", "server"])),
+    ("doctor", Some(&["cluster", "limiter", "manifest", "model", "stores", "webhook"])),
     ("cli", None),
 ];
 

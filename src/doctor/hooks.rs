@@ -10,7 +10,7 @@ use crate::cluster::{
 use crate::manifest::objects;
 
 /// What `manifests/base` installs.
-const WEBHOOKS: &str = include_str!("../../../manifests/base/webhooks.yaml");
+const WEBHOOKS: &str = include_str!("../../manifests/base/webhooks.yaml");
 const INSTALL: &str = "kubectl apply -k manifests/overlays/cert-manager (or own-ca)";
 
 /// The hooks that are installed.

@@ -6,14 +6,11 @@ use serde_json::Value;
 
 use super::{
     hooks::{Endpoint, Installed},
-    report::Notes,
+    report::{Notes, VERSION},
 };
-use crate::{
-    cli::version::VERSION,
-    cluster::{
-        Cluster, ClusterError,
-        request::{items, text},
-    },
+use crate::cluster::{
+    Cluster, ClusterError,
+    request::{items, text},
 };
 
 /// What is known of each Service.

@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
-use crate::cli::{exit::Exit, version::VERSION};
+/// The version that looks.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum State {
+pub enum State {
     /// As it should be.
     Ok,
     /// Not as it should be.
@@ -18,13 +19,16 @@ pub(super) enum State {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Note {
-    state: State,
+pub struct Note {
+    /// How it is.
+    pub state: State,
     /// Which look: stable.
-    check: &'static str,
-    says: String,
+    pub check: &'static str,
+    /// What was found.
+    pub says: String,
+    /// What to do about it.
     #[serde(rename = "do", skip_serializing_if = "Option::is_none")]
-    todo: Option<String>,
+    pub todo: Option<String>,
 }
 
 /// Notes as they are taken.
@@ -60,12 +64,15 @@ impl Notes {
 
 /// All notes.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub struct Report {
     /// The version that looked.
-    tollgate: &'static str,
-    problems: usize,
-    unknown: usize,
-    notes: Vec<Note>,
+    pub tollgate: &'static str,
+    /// How many notes are problems.
+    pub problems: usize,
+    /// How many looks were in vain.
+    pub unknown: usize,
+    /// All notes, in the order of the looks.
+    pub notes: Vec<Note>,
 }
 
 impl Report {
@@ -74,15 +81,8 @@ impl Report {
         Self { tollgate: VERSION, problems: count(State::Problem), unknown: count(State::Unknown), notes }
     }
 
-    pub(super) fn exit(&self) -> Exit {
-        match (self.problems, self.unknown) {
-            (0, 0) => Exit::Clean,
-            (0, _) => Exit::Failed,
-            _ => Exit::Found,
-        }
-    }
-
-    pub(super) fn human(&self) -> String {
+    /// As text, for people.
+    pub fn human(&self) -> String {
         let mut out = String::new();
         for note in &self.notes {
             let state = match note.state {

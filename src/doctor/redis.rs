@@ -3,12 +3,12 @@
 use super::report::Notes;
 use crate::{
     limiter::Store,
-    stores::redis::{Redis, RedisSettings, facts::RedisFacts},
+    stores::redis::{Redis, RedisSettings, RedisStoreError, facts::RedisFacts},
 };
 
 const CHECK: &str = "redis";
 
-pub(super) async fn look(settings: &RedisSettings, notes: &mut Notes) -> anyhow::Result<()> {
+pub(super) async fn look(settings: &RedisSettings, notes: &mut Notes) -> Result<(), RedisStoreError> {
     // A doctor has more patience than a call that waits.
     let patience = std::time::Duration::from_secs(5);
     let store = Redis::new(&settings.clone().connect_timeout(patience).response_timeout(patience))?;
