@@ -26,7 +26,7 @@
 //!
 //! webhook  proxy  audit                  reviews over HTTPS | the MCP reverse proxy | what a cluster stores, judged once or watched
 //!
-//! doctor                                 the installed webhook, examined
+//! doctor  watch                          the installed webhook, examined | a server in a cluster, watched
 //!
 //! cli                                    arguments -> settings -> run -> exit code
 //! ```
@@ -111,6 +111,9 @@ pub mod server;
 pub mod stores;
 #[cfg(feature = "tower")]
 pub mod tower;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod watch;
 #[cfg(feature = "webhook")]
 #[doc(hidden)]
 pub mod webhook;

@@ -4,6 +4,7 @@
 
 mod args;
 mod audit;
+mod callers;
 mod check;
 mod completions;
 mod crds;
@@ -28,6 +29,7 @@ mod target;
 mod telemetry;
 #[cfg(feature = "top")]
 mod top;
+mod trust;
 mod values;
 mod version;
 

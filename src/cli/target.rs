@@ -124,7 +124,7 @@ impl WhichArgs {
     pub(super) fn read(self, file: PathBuf) -> anyhow::Result<Read> {
         let Self { name, namespace } = self;
         let text = text_of(&file)?;
-        let source = workable(&file.display(), LimitedServer::read(&text, name.as_deref(), &namespace))?;
+        let source = LimitedServer::read(&text, name.as_deref(), &namespace).map_err(|error| unworkable(&file.display(), error))?;
         let followed = (file.as_os_str() != "-").then_some(Followed { path: file, name, namespace, text });
         Ok(Read { source, followed })
     }
@@ -139,12 +139,12 @@ fn text_of(file: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// What was read, or an error that names the input.
-pub(super) fn workable(from: &dyn Display, read: Result<LimitedServer, LimitedServerError>) -> anyhow::Result<LimitedServer> {
-    read.map_err(|error| match error {
+/// The error of limits that could not be read; names the input.
+pub(super) fn unworkable(from: &dyn Display, error: LimitedServerError) -> anyhow::Error {
+    match error {
         LimitedServerError::Violations(_) => Unworkable { from: from.to_string(), error }.into(),
         error => anyhow::anyhow!("{from}: {error}"),
-    })
+    }
 }
 
 impl StoreArgs {

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 22] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 23] = [
     ("model", Some(&[])),
     ("rules", Some(&["model"])),
     ("alias", Some(&["model"])),
@@ -28,6 +28,7 @@ const MAY_NAME: [(&str, Option<&[&str]>); 22] = [
     ("proxy", Some(&["auth", "inspect", "limiter", "manifest", "mcp", "metrics", "model", "rules", "server", "stores"])),
     ("audit", Some(&["alias", "cluster", "manifest", "model", "report", "rules", "server"])),
     ("doctor", Some(&["cluster", "limiter", "manifest", "model", "stores", "webhook"])),
+    ("watch", Some(&["cluster", "manifest", "model"])),
     ("cli", None),
 ];
 

@@ -4,16 +4,18 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 
-use super::{front::FrontArgs, trust::ObjectArgs, watch::ObjectName};
+use super::front::FrontArgs;
 use crate::{
-    auth::AuthMode,
     cli::{
+        callers::CallerArgs,
         target::{StoreArgs, WhichArgs},
+        trust::ObjectArgs,
         values::DrainTime,
     },
     mcp::RejectStatus,
     model::period::Period,
     proxy::access::AccessLog,
+    watch::ObjectName,
 };
 
 /// Run an MCP reverse proxy that enforces the limits of a resource.
@@ -165,64 +167,4 @@ pub(in crate::cli) struct FromArgs {
     /// Object in a cluster whose limits apply. Give KIND (MCPServer or VirtualMCPServer) if both kinds have one of that name
     #[arg(long, env = "TOLLGATE_WATCH", value_name = "[KIND/]NAMESPACE/NAME", conflicts_with_all = ["name", "namespace"])]
     pub(super) watch: Option<ObjectName>,
-}
-
-/// How callers are authenticated.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Callers")]
-pub(in crate::cli) struct CallerArgs {
-    /// Whether callers need a token [default: required if an issuer is known, else none]
-    #[arg(long, env = "TOLLGATE_AUTH", value_name = "MODE")]
-    pub(super) auth: Option<AuthMode>,
-
-    /// Token issuer [default: the resource's]
-    #[arg(long, env = "TOLLGATE_OIDC_ISSUER", value_name = "URL")]
-    pub(super) oidc_issuer: Option<String>,
-
-    /// Audience required in tokens [default: the resource's]
-    #[arg(long, env = "TOLLGATE_OIDC_AUDIENCE", value_name = "TEXT")]
-    pub(super) oidc_audience: Option<String>,
-
-    /// URL of the issuer's keys [default: from its discovery document]
-    #[arg(long, env = "TOLLGATE_OIDC_JWKS_URL", value_name = "URL")]
-    pub(super) oidc_jwks_url: Option<String>,
-
-    /// CA of the issuer's certificate, PEM
-    #[arg(long, env = "TOLLGATE_OIDC_CA", value_name = "FILE")]
-    pub(super) oidc_ca: Option<PathBuf>,
-
-    /// Introspection endpoint of the issuer, for opaque tokens (RFC 7662) [default: the resource's]
-    #[arg(long, env = "TOLLGATE_OIDC_INTROSPECTION_URL", value_name = "URL")]
-    pub(super) oidc_introspection_url: Option<String>,
-
-    /// Client ID for introspection [default: the resource's]
-    #[arg(long, env = "TOLLGATE_OIDC_CLIENT_ID", value_name = "ID")]
-    pub(super) oidc_client_id: Option<String>,
-
-    /// File with the client secret [default: the environment variable TOLLGATE_OIDC_CLIENT_SECRET, or ToolHive's TOOLHIVE_OIDC_CLIENT_SECRET]
-    #[arg(long, env = "TOLLGATE_OIDC_CLIENT_SECRET_FILE", value_name = "FILE")]
-    pub(super) oidc_client_secret_file: Option<PathBuf>,
-
-    /// Public URL of this proxy, for clients that discover how to sign in (RFC 9728)
-    #[arg(long, env = "TOLLGATE_RESOURCE_URL", value_name = "URL")]
-    pub(super) resource_url: Option<String>,
-
-    /// Forward tokens to the MCP server, which verifies them itself
-    #[arg(long, env = "TOLLGATE_PASS_TOKEN")]
-    pub(super) pass_token: bool,
-
-    /// Header that names the user; trusted only from the peers in --user-header-from
-    #[arg(long, env = "TOLLGATE_USER_HEADER", value_name = "HEADER")]
-    pub(super) user_header: Option<String>,
-
-    /// Peer that may set the user header: loopback (everything on this machine or in this pod, port-forwards included), or the name in a client
-    /// certificate (common name or DNS name; needs --client-ca); may be repeated
-    #[arg(
-        long,
-        env = "TOLLGATE_USER_HEADER_FROM",
-        value_name = "loopback|CERTIFICATE-NAME",
-        requires = "user_header",
-        value_delimiter = ','
-    )]
-    pub(super) user_header_from: Vec<String>,
 }

@@ -1,11 +1,8 @@
 //! `tollgate proxy`
 
 mod args;
-mod callers;
 mod front;
 mod settings;
-mod trust;
-mod watch;
 
 use std::sync::Arc;
 

@@ -1,16 +1,14 @@
 //! The settings of `tollgate proxy`, resolved from its arguments.
 
 use anyhow::{Context, ensure};
+use tracing::warn;
 
-use super::{
-    args::{FromArgs, ProxyArgs},
-    callers::{self, CallerSettings},
-    trust::{ObjectArgs, Trust},
-    watch::{self, Found, Watched},
-};
+use super::args::{FromArgs, ProxyArgs};
 use crate::{
     cli::{
-        target::{Read, StoreSettings, WhichArgs},
+        callers::{self, CallerSettings},
+        target::{Read, StoreSettings, WhichArgs, unworkable},
+        trust::{ObjectArgs, Trust},
         values::DrainTime,
     },
     cluster::Access,
@@ -21,6 +19,7 @@ use crate::{
         follow::{self, InForce},
     },
     server::{ConnectionLimits, tls::Files},
+    watch::{self, Found, WatchError, Watched},
 };
 
 /// Everything that `proxy` needs.
@@ -45,8 +44,16 @@ impl Followed {
         match self {
             Self::Nothing => {}
             Self::File(file) => follow::file(file, in_force).await,
-            Self::Object(object) => object.follow(in_force).await,
+            Self::Object(object) => follow_object(*object, in_force).await,
         }
+    }
+}
+
+/// Never returns. What needs a restart is left as it was, as with a file.
+async fn follow_object(mut object: Watched, mut in_force: InForce) {
+    loop {
+        let read = object.changed().await;
+        in_force.read_again(&object.label(), read);
     }
 }
 
@@ -135,7 +142,18 @@ impl FromArgs {
         needs_issuer: bool,
     ) -> anyhow::Result<(LimitedServer, Followed, Trust)> {
         if let Some(named) = self.watch {
-            let Found { source, watched, api_servers } = watch::find(&named, access, needs_issuer).await?;
+            let found = watch::find(&named, access).await.map_err(|error| match error {
+                WatchError::Limits { label, error } => unworkable(&label, error),
+                error => error.into(),
+            });
+            let Found { source, watched, api_servers, sign_in } = found?;
+            match sign_in {
+                Err(error) if needs_issuer => {
+                    return Err(error).context("add --oidc-issuer URL, or disable authentication with --auth none");
+                }
+                Err(error) => warn!("{:#}", anyhow::Error::from(error)),
+                Ok(()) => {}
+            }
             return Ok((source, Followed::Object(Box::new(watched)), object.trust(api_servers)));
         }
         let Read { source, followed } = which.read(self.file.context("name a resource with -f or --watch")?)?;

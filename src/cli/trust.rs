@@ -9,20 +9,19 @@
 //!
 //! A file given with `-f` belongs to the operator and is not restricted.
 
-use std::{env, path::Path};
+use std::path::Path;
 
 use anyhow::ensure;
-use http::Uri;
 
+use super::redis::Address;
 use crate::{
     auth::{Secret, VerifierSettings},
-    cli::redis::Address,
     manifest::sign_in::{CLUSTER_TOKEN, SignIn},
 };
 
 /// What a watched object may do.
 #[derive(Debug, Default, clap::Args)]
-pub(in crate::cli) struct ObjectArgs {
+pub(super) struct ObjectArgs {
     /// Redis address in a watched object that may receive the password; may be repeated
     #[arg(long, env = "TOLLGATE_REDIS_PASSWORD_FOR", value_name = "HOST:PORT", conflicts_with = "file", value_delimiter = ',')]
     redis_password_for: Vec<Address>,
@@ -90,17 +89,6 @@ impl Confines {
     }
 }
 
-/// The addresses of a cluster's API server, as `HOST:PORT`: the one used here, and those that pods use.
-pub(super) fn api_servers(asked_at: &Uri) -> Vec<String> {
-    let asked_at = asked_at.host().map(|host| format!("{host}:{}", asked_at.port_u16().unwrap_or(443)));
-    let in_pod = env::var("KUBERNETES_SERVICE_HOST").ok().map(|host| {
-        let host = if host.contains(':') { format!("[{host}]") } else { host };
-        format!("{host}:{}", env::var("KUBERNETES_SERVICE_PORT").unwrap_or_else(|_| "443".to_owned()))
-    });
-    let by_name = ["kubernetes.default.svc", "kubernetes.default.svc.cluster.local"].map(|name| format!("{name}:443"));
-    asked_at.into_iter().chain(in_pod).chain(by_name).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -132,16 +120,5 @@ mod tests {
             assert!(refusal(&trust(true), other).is_some_and(|error| error.ends_with(says)), "{other}");
             assert_eq!(refusal(&Trust::Whole, other), None, "the file belongs to the operator");
         }
-    }
-
-    #[test]
-    fn an_api_server_is_known_by_its_url_and_by_the_names_in_pods() {
-        let found = api_servers(&"https://192.0.2.7:6443/prefix".parse().expect("a URL"));
-        assert_eq!(found.first().map(String::as_str), Some("192.0.2.7:6443"));
-        assert!(
-            found.ends_with(&["kubernetes.default.svc:443", "kubernetes.default.svc.cluster.local:443"].map(str::to_owned)),
-            "{found:?}"
-        );
-        assert_eq!(api_servers(&"https://[::1]".parse().expect("a URL")).first().map(String::as_str), Some("[::1]:443"));
     }
 }

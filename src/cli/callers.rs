@@ -6,12 +6,72 @@ use anyhow::{Context, bail, ensure};
 use http::HeaderName;
 use tracing::warn;
 
-use super::{args::CallerArgs, trust::Trust};
+use super::trust::Trust;
 use crate::{
     auth::{self, Auth, AuthMode, ProtectedResource, Secret, TrustedPeers, UserHeader, Verifier},
     manifest::{server::LimitedServer, sign_in::SignIn},
     proxy::callers::Callers,
 };
+
+/// How callers are authenticated.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Callers")]
+pub(super) struct CallerArgs {
+    /// Whether callers need a token [default: required if an issuer is known, else none]
+    #[arg(long, env = "TOLLGATE_AUTH", value_name = "MODE")]
+    auth: Option<AuthMode>,
+
+    /// Token issuer [default: the resource's]
+    #[arg(long, env = "TOLLGATE_OIDC_ISSUER", value_name = "URL")]
+    oidc_issuer: Option<String>,
+
+    /// Audience required in tokens [default: the resource's]
+    #[arg(long, env = "TOLLGATE_OIDC_AUDIENCE", value_name = "TEXT")]
+    oidc_audience: Option<String>,
+
+    /// URL of the issuer's keys [default: from its discovery document]
+    #[arg(long, env = "TOLLGATE_OIDC_JWKS_URL", value_name = "URL")]
+    oidc_jwks_url: Option<String>,
+
+    /// CA of the issuer's certificate, PEM
+    #[arg(long, env = "TOLLGATE_OIDC_CA", value_name = "FILE")]
+    oidc_ca: Option<PathBuf>,
+
+    /// Introspection endpoint of the issuer, for opaque tokens (RFC 7662) [default: the resource's]
+    #[arg(long, env = "TOLLGATE_OIDC_INTROSPECTION_URL", value_name = "URL")]
+    oidc_introspection_url: Option<String>,
+
+    /// Client ID for introspection [default: the resource's]
+    #[arg(long, env = "TOLLGATE_OIDC_CLIENT_ID", value_name = "ID")]
+    oidc_client_id: Option<String>,
+
+    /// File with the client secret [default: the environment variable TOLLGATE_OIDC_CLIENT_SECRET, or ToolHive's TOOLHIVE_OIDC_CLIENT_SECRET]
+    #[arg(long, env = "TOLLGATE_OIDC_CLIENT_SECRET_FILE", value_name = "FILE")]
+    oidc_client_secret_file: Option<PathBuf>,
+
+    /// Public URL of this proxy, for clients that discover how to sign in (RFC 9728)
+    #[arg(long, env = "TOLLGATE_RESOURCE_URL", value_name = "URL")]
+    resource_url: Option<String>,
+
+    /// Forward tokens to the MCP server, which verifies them itself
+    #[arg(long, env = "TOLLGATE_PASS_TOKEN")]
+    pass_token: bool,
+
+    /// Header that names the user; trusted only from the peers in --user-header-from
+    #[arg(long, env = "TOLLGATE_USER_HEADER", value_name = "HEADER")]
+    user_header: Option<String>,
+
+    /// Peer that may set the user header: loopback (everything on this machine or in this pod, port-forwards included), or the name in a client
+    /// certificate (common name or DNS name; needs --client-ca); may be repeated
+    #[arg(
+        long,
+        env = "TOLLGATE_USER_HEADER_FROM",
+        value_name = "loopback|CERTIFICATE-NAME",
+        requires = "user_header",
+        value_delimiter = ','
+    )]
+    user_header_from: Vec<String>,
+}
 
 /// How callers will be authenticated.
 #[derive(Debug)]
@@ -139,7 +199,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::proxy::trust::ObjectArgs;
+    use crate::cli::trust::ObjectArgs;
 
     fn resolved(trust: &Trust, url: Option<&str>, secret: Option<&str>) -> anyhow::Result<CallerSettings> {
         let inline = json!({"issuer": "https://i.example", "introspectionUrl": "https://evil.example", "clientId": "c"});
