@@ -26,6 +26,7 @@
 //!
 //! webhook  proxy  audit                  reviews over HTTPS | the MCP reverse proxy | what a cluster stores, judged once or watched
 //!
+//! check  migrate  explain                manifests, before they are applied | shared renamed in files | rules and limits, in words
 //! doctor  watch                          the installed webhook, examined | a server in a cluster, watched
 //!
 //! cli                                    arguments -> settings -> run -> exit code
@@ -76,6 +77,9 @@ pub mod auth;
 pub mod certs;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
+pub mod check;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 #[cfg(feature = "cluster")]
 #[doc(hidden)]
@@ -86,6 +90,9 @@ pub mod crds;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod doctor;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod explain;
 #[cfg(feature = "limiter")]
 pub mod inspect;
 #[cfg(feature = "limiter")]
@@ -96,6 +103,9 @@ pub mod manifest;
 pub mod mcp;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod migrate;
 pub mod model;
 #[cfg(feature = "proxy")]
 #[doc(hidden)]

@@ -1,9 +1,9 @@
 //! `tollgate completions`
 
-use clap::{CommandFactory, Parser};
+use clap::{Command, Parser};
 use clap_complete::Shell;
 
-use super::{args::Args, exit::Exit, output::print};
+use super::{exit::Exit, output::print};
 
 /// Print a completion script for a shell.
 #[derive(Debug, Parser)]
@@ -20,9 +20,10 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(super) fn run(args: &CompletionsArgs) -> anyhow::Result<Exit> {
+/// `tollgate` is the whole command line.
+pub(super) fn run(args: &CompletionsArgs, mut tollgate: Command) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Args::command(), "tollgate", &mut script);
+    clap_complete::generate(args.shell, &mut tollgate, "tollgate", &mut script);
     print(&String::from_utf8(script)?)?;
     Ok(Exit::Clean)
 }

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use clap::{Command, CommandFactory, Parser};
+use clap::{Command, Parser};
 use clap_mangen::{
     Man,
     roff::{Roff, roman},
 };
 
-use super::{args::Args, exit::Exit, output::print, version::VERSION};
+use super::{exit::Exit, output::print, version::VERSION};
 
 /// Print the manual page of a command, or write the pages of all commands.
 #[derive(Debug, Parser)]
@@ -31,8 +31,9 @@ pub(super) struct ManArgs {
     dir: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
-    let mut tollgate = Args::command().disable_help_subcommand(true);
+/// `tollgate` is the whole command line.
+pub(super) fn run(args: &ManArgs, tollgate: Command) -> anyhow::Result<Exit> {
+    let mut tollgate = tollgate.disable_help_subcommand(true);
     tollgate.build();
     if let Some(dir) = &args.dir {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;

@@ -7,10 +7,13 @@ mod audit;
 mod callers;
 mod check;
 mod completions;
+mod crd_files;
 mod crds;
 mod doctor;
 mod exit;
 mod explain;
+mod findings;
+mod ignores;
 mod inputs;
 mod kustomize;
 mod limits;
@@ -20,7 +23,6 @@ mod open_files;
 mod output;
 mod proxy;
 mod redis;
-mod reporter;
 mod runtime;
 mod serve;
 mod signals;
@@ -57,10 +59,10 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::run(*args),
         Command::Check(args) => check::run(args),
         Command::Crds(args) => crds::run(&args),
-        Command::Explain(args) => explain::run(&args),
+        Command::Explain(args) => explain::run(args),
         Command::Doctor(args) => doctor::run(args),
-        Command::Completions(args) => completions::run(&args),
-        Command::Man(args) => man::run(&args),
+        Command::Completions(args) => completions::run(&args, Args::command()),
+        Command::Man(args) => man::run(&args, Args::command()),
         Command::Migrate(args) => migrate::run(args),
     };
     let exit = result.unwrap_or_else(|error| {

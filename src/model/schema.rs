@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     GROUP,
@@ -214,6 +214,21 @@ fn property<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
 /// A level keeps both names if it declares both, or preserves unknown fields.
 fn keeps_global(level: &Value) -> bool {
     [ScopeKey::Global, ScopeKey::Shared].iter().all(|scope| keeps(level, scope.key()))
+}
+
+/// The versions of a CRD of ours, each with an OpenAPI document that describes it; none of another CRD.
+pub fn documents_of(crd: &Value) -> Vec<(String, Value)> {
+    let text = |pointer| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let Some(kind) = Kind::from_name(text("/spec/names/kind")).filter(|_| text("/spec/group") == GROUP) else { return Vec::new() };
+    let versions = crd.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
+    let described = versions.filter_map(|version| {
+        let (name, schema) = (version.get("name")?.as_str()?, version.pointer("/schema/openAPIV3Schema")?);
+        let mut schema = schema.clone();
+        let gvk = json!([{"group": GROUP, "version": name, "kind": kind.name()}]);
+        schema.as_object_mut()?.insert("x-kubernetes-group-version-kind".to_owned(), gvk);
+        Some((name.to_owned(), json!({"components": {"schemas": {kind.name(): schema}}})))
+    });
+    described.collect()
 }
 
 #[cfg(test)]

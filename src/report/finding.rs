@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    manifest::{Broken, MARK, Position, Span, Text, template},
-    model::path::FieldPath,
+    manifest::{Broken, MARK, Node, Position, Span, Text, template},
+    model::{path::FieldPath, subject::Kind},
     rules::{Effect, RULES, Violation},
 };
 
@@ -153,6 +153,13 @@ pub struct Object {
 }
 
 impl Object {
+    /// The kind and the names of an object in a text.
+    pub fn of(kind: Kind, node: &Node) -> Self {
+        let metadata = node.field("metadata").map(|entry| &entry.node);
+        let text = |key| metadata.and_then(|metadata| metadata.text(key)).map(str::to_owned);
+        Self { kind: kind.name().to_owned(), namespace: text("namespace"), name: text("name").or_else(|| text("generateName")) }
+    }
+
     /// `namespace/name`, as far as there are such.
     pub fn qualified_name(&self) -> String {
         let name = self.name.as_deref().unwrap_or("(no name)");
@@ -222,6 +229,21 @@ impl Finding {
     pub fn at(mut self, place: Place) -> Self {
         self.place = Some(place);
         self
+    }
+
+    /// This finding at its field in the text of its object.
+    #[must_use]
+    pub fn in_text(self, file: &Arc<str>, text: &Text, node: &Node) -> Self {
+        let Some(path) = &self.path else { return self };
+        let located = node.locate(path);
+        // A name that is wrong is pointed at itself; of other fields, the value where it fits a line.
+        let is_about_name = matches!(self.id, "TG011" | "crd-pruned");
+        let aims_at_value =
+            located.key.is_empty() || (located.is_scalar && located.is_exact && !is_about_name && !located.value.is_empty());
+        let place = |span: &Span| Place::new(file, text, span);
+        let mut at = place(if aims_at_value { &located.value } else { &located.key });
+        at.used = located.through.as_ref().map(|through| Box::new(place(through)));
+        self.at(at)
     }
 
     /// The message, after the field.

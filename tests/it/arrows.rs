@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 23] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 26] = [
     ("model", Some(&[])),
     ("rules", Some(&["model"])),
     ("alias", Some(&["model"])),
@@ -27,6 +27,9 @@ const MAY_NAME: [(&str, Option<&[&str]>); 23] = [
     ("webhook", Some(&["admission", "cluster", "model", "rules", "server"])),
     ("proxy", Some(&["auth", "inspect", "limiter", "manifest", "mcp", "metrics", "model", "rules", "server", "stores"])),
     ("audit", Some(&["alias", "cluster", "manifest", "model", "report", "rules", "server"])),
+    ("check", Some(&["manifest", "model", "report", "rules"])),
+    ("migrate", Some(&["manifest", "model", "report"])),
+    ("explain", Some(&["crds", "limiter", "manifest", "model", "report", "rules", "stores"])),
     ("doctor", Some(&["cluster", "limiter", "manifest", "model", "stores", "webhook"])),
     ("watch", Some(&["cluster", "manifest", "model"])),
     ("cli", None),

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 
-use crate::cli::check::FindingArgs;
+use crate::cli::findings::FindingArgs;
 
 /// Check the objects already in the cluster.
 ///

@@ -1,16 +1,17 @@
 //! An audit of a cluster: neighbours first, then the objects page by page, so that no more than a page of them is held.
 
+use anyhow::Context;
 use kube::Client;
 use serde_json::Value;
 use tracing::{debug, warn};
 
-use super::{Audit, AuditArgs, progress::Progress, watch::version};
+use super::{args::AuditArgs, judged::Audit, progress::Progress};
 use crate::{
     audit::{around::Neighbours, judge, rendered::SELECTOR},
     cli::inputs::Input,
     cluster::{
         Access, Cluster, ClusterError,
-        list::{Pages, Resource},
+        list::{Pages, Resource, newest_version},
         request::text,
     },
     model::{
@@ -54,6 +55,12 @@ pub(super) async fn look(args: &AuditArgs, audit: &mut Audit<'_>) -> anyhow::Res
     }
     look.progress.clear();
     Ok(())
+}
+
+/// The newest version that is served.
+pub(super) async fn version(cluster: &Cluster) -> anyhow::Result<&'static str> {
+    let version = newest_version(&cluster.client).await.with_context(|| format!("cannot ask what of {GROUP} is served"))?;
+    version.with_context(|| format!("no version of {GROUP} is served: there is nothing to audit"))
 }
 
 /// Whether limits are compared with what ToolHive's operator rendered.

@@ -2,6 +2,7 @@
 
 mod args;
 mod cluster;
+mod judged;
 mod progress;
 mod texts;
 mod watch;
@@ -9,11 +10,8 @@ mod watch;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 pub(super) use self::args::AuditArgs;
-use super::{check::Ignores, exit::Exit, inputs::Input, output::wants_color, reporter::Reporter, runtime};
-use crate::{
-    model::subject::Subject,
-    report::{Finding, Object},
-};
+use self::judged::Audit;
+use super::{exit::Exit, findings::Reporter, ignores::Ignores, output::wants_color, runtime};
 
 pub(super) fn run(args: AuditArgs) -> anyhow::Result<Exit> {
     if args.watch {
@@ -33,22 +31,3 @@ pub(super) fn run(args: AuditArgs) -> anyhow::Result<Exit> {
     }
     audit.reporter.end()
 }
-
-/// An audit, and what it has told so far.
-struct Audit<'w> {
-    reporter: Reporter<'w>,
-    ignores: Ignores,
-}
-
-impl Audit<'_> {
-    /// Tells what was found in one object, and counts it for its namespace.
-    fn judged(&mut self, source: &str, input: &Input, object: &Object, subject: Subject<'_>, mut findings: Vec<Finding>) {
-        self.ignores.apply(input, object, &mut findings);
-        let findings = self.reporter.object(source, Some(object), findings);
-        self.reporter.summary.judged += 1;
-        let namespace = object.namespace.clone().unwrap_or_else(|| NO_NAMESPACE.to_owned());
-        self.reporter.summary.namespaces.entry(namespace).or_default().count(!subject.blocks().is_empty(), &findings);
-    }
-}
-
-const NO_NAMESPACE: &str = "(none)";

@@ -2,13 +2,10 @@
 
 use std::{path::PathBuf, rc::Rc, sync::Arc};
 
-use super::Audit;
+use super::judged::Audit;
 use crate::{
     audit::{around::Neighbours, judge},
-    cli::{
-        check::judge::{identity, placed},
-        inputs::{Input, expand},
-    },
+    cli::inputs::{Input, expand},
     manifest::{Node, Piece, Raw, Text, kind_and_version, read},
     model::{
         GROUP,
@@ -32,7 +29,7 @@ pub(super) fn look(paths: &[PathBuf], audit: &mut Audit<'_>) {
     for held in &read.held {
         let value = held.node.to_value();
         let subject = Subject::new(held.kind, &value);
-        let found = judge(subject, &read.around).into_iter().map(|found| placed(&held.file, &held.text, &held.node, found));
+        let found = judge(subject, &read.around).into_iter().map(|found| found.in_text(&held.file, &held.text, &held.node));
         audit.judged(&held.file, &held.input, &held.object, subject, found.collect());
     }
 }
@@ -76,7 +73,7 @@ impl Read {
         let end = read(text.as_str(), &mut |piece| {
             let Piece::Object(node) = piece else { return };
             if let Some((kind, _)) = kind_and_version(&node) {
-                let (input, file, text, object) = (input.clone(), file.clone(), text.clone(), identity(kind, &node));
+                let (input, file, text, object) = (input.clone(), file.clone(), text.clone(), Object::of(kind, &node));
                 self.held.push(Held { input, file, text, node, kind, object });
             } else if node.text("kind") == Some("ConfigMap") {
                 self.around.add_config_map(&node.to_value());

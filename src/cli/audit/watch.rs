@@ -7,11 +7,11 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
-use super::AuditArgs;
+use super::{args::AuditArgs, cluster::version};
 use crate::{
     audit::watch::{Watch, WatchScope},
     cli::{exit::Exit, output::print, signals::Signals},
-    cluster::{Access, Cluster, list::newest_version, openapi::documents},
+    cluster::{Access, Cluster, openapi::documents},
     model::{
         GROUP,
         schema::{describes, merges_conditions},
@@ -45,12 +45,6 @@ async fn watch(args: &AuditArgs) -> anyhow::Result<Exit> {
     // Without a deadline: a watch is one answer that goes on and on.
     let client = access.find()?.client()?;
     Ok(signals.run(|told| watch.run(client, told.wait())).await)
-}
-
-/// The newest version that is served.
-pub(super) async fn version(cluster: &Cluster) -> anyhow::Result<&'static str> {
-    let version = newest_version(&cluster.client).await.with_context(|| format!("cannot ask what of {GROUP} is served"))?;
-    version.with_context(|| format!("no version of {GROUP} is served: there is nothing to audit"))
 }
 
 /// Where a CRD does not merge conditions by type, applying one would take the operator's away.

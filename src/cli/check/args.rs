@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use crate::report::Format;
+use crate::cli::findings::FindingArgs;
 
 /// Check manifests before applying them.
 ///
@@ -59,20 +59,4 @@ pub(in crate::cli) struct CheckArgs {
     /// Context of the kubeconfig [default: its current one]
     #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME")]
     pub(super) context: Option<String>,
-}
-
-/// How findings are handled.
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct FindingArgs {
-    /// Output format
-    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
-    pub(in crate::cli) output: Format,
-
-    /// Treat warnings as errors
-    #[arg(long, env = "TOLLGATE_STRICT")]
-    pub(in crate::cli) strict: bool,
-
-    /// File that lists findings to ignore, with reasons [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
-    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
-    pub(in crate::cli) config: Option<PathBuf>,
 }

@@ -1,9 +1,6 @@
 //! `tollgate check`
 
 mod args;
-pub(super) mod crd;
-mod ignores;
-pub(super) mod judge;
 
 use std::{
     io::{self, BufWriter, IsTerminal},
@@ -11,23 +8,26 @@ use std::{
     sync::Arc,
 };
 
-use self::crd::Crds;
-pub(super) use self::{
-    args::{CheckArgs, FindingArgs},
-    ignores::Ignores,
-};
+pub(super) use self::args::CheckArgs;
 use super::{
+    crd_files,
     exit::Exit,
+    findings::{FindingArgs, Reporter},
+    ignores::Ignores,
     inputs::{Input, expand},
     kustomize::Patches,
     output::wants_color,
-    reporter::Reporter,
 };
-use crate::{cluster::Access, manifest::Raw, report::Finding};
+use crate::{
+    check::{Crds, judge},
+    cluster::Access,
+    manifest::Raw,
+    report::Finding,
+};
 
 pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     let CheckArgs { mut inputs, findings: FindingArgs { output, strict, config }, force_exclude, crd, kubeconfig, context } = args;
-    let crds = (!crd.is_empty()).then(|| Crds::load(&crd, &Access { kubeconfig, context })).transpose()?;
+    let crds = (!crd.is_empty()).then(|| crd_files::crds(&crd, &Access { kubeconfig, context })).transpose()?;
     let ignores = Ignores::find(config.as_deref())?;
     if force_exclude {
         ignores.leave_out(&mut inputs);
@@ -73,7 +73,7 @@ impl Run<'_> {
     }
 
     fn document(&mut self, input: &Input, name: &Arc<str>, raw: Raw, is_patch: bool) {
-        let mut verdicts = judge::judge(name, raw, self.crds.as_ref());
+        let mut verdicts = judge(name, raw, self.crds.as_ref());
         if is_patch {
             verdicts.patches += verdicts.objects.drain(..).len();
         }

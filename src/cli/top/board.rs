@@ -51,7 +51,7 @@ pub(super) struct Row<'a> {
 
 /// The effect of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BucketsReport {
+pub(super) enum Effect {
     Stay,
     Quit,
 }
@@ -163,24 +163,24 @@ impl Board {
     }
 
     /// Handles a key, with `page` lines of the table on the screen.
-    pub(super) fn key(&mut self, key: KeyEvent, page: usize) -> BucketsReport {
+    pub(super) fn key(&mut self, key: KeyEvent, page: usize) -> Effect {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
-            return if key.code == KeyCode::Char('c') { BucketsReport::Quit } else { BucketsReport::Stay };
+            return if key.code == KeyCode::Char('c') { Effect::Quit } else { Effect::Stay };
         }
         if self.typing {
             self.type_filter(key.code);
-            return BucketsReport::Stay;
+            return Effect::Stay;
         }
         match key.code {
             KeyCode::Esc if !self.filter.is_empty() => self.filter.clear(),
-            KeyCode::Char('q') | KeyCode::Esc => return BucketsReport::Quit,
+            KeyCode::Char('q') | KeyCode::Esc => return Effect::Quit,
             KeyCode::Char('s') => self.order = self.order.next(),
             KeyCode::Char('p') => self.paused = !self.paused,
             KeyCode::Char('/') => self.typing = true,
             KeyCode::Char('?') => self.help = !self.help,
             code => self.scroll(code, page),
         }
-        BucketsReport::Stay
+        Effect::Stay
     }
 
     fn type_filter(&mut self, code: KeyCode) {
@@ -217,11 +217,11 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::top::tests::{bucket, live, totals};
+    use crate::cli::top::samples::{bucket, live, totals};
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn keys(board: &mut Board, keys: &[KeyCode]) -> BucketsReport {
+    fn keys(board: &mut Board, keys: &[KeyCode]) -> Effect {
         keys.iter().map(|code| board.key(KeyEvent::from(*code), 2)).last().expect("a key")
     }
 
@@ -270,9 +270,9 @@ mod tests {
         let mut board = board();
         keys(&mut board, &[KeyCode::Char('/'), KeyCode::Char('a'), KeyCode::Char('q'), KeyCode::Backspace, KeyCode::Char('l')]);
         assert_eq!((board.filter.as_str(), limits(&board)), ("al", vec!["d"]), "of whatever case");
-        assert_eq!(keys(&mut board, &[KeyCode::Enter, KeyCode::Esc]), BucketsReport::Stay, "the first Esc drops the filter");
+        assert_eq!(keys(&mut board, &[KeyCode::Enter, KeyCode::Esc]), Effect::Stay, "the first Esc drops the filter");
         assert_eq!(limits(&board).len(), 5);
-        assert_eq!(keys(&mut board, &[KeyCode::Esc]), BucketsReport::Quit);
+        assert_eq!(keys(&mut board, &[KeyCode::Esc]), Effect::Quit);
     }
 
     #[test]
@@ -297,7 +297,7 @@ mod tests {
     fn control_c_quits_whatever_is_typed() {
         let mut board = board();
         keys(&mut board, &[KeyCode::Char('/')]);
-        assert_eq!(board.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL), 2), BucketsReport::Quit);
+        assert_eq!(board.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL), 2), Effect::Quit);
     }
 
     #[test]

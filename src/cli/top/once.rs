@@ -36,7 +36,7 @@ pub(super) fn summary(totals: &Totals) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::top::tests::{bucket, live, totals};
+    use crate::cli::top::samples::{bucket, live, totals};
 
     #[test]
     fn everything_is_in_the_text() {

@@ -128,7 +128,7 @@ fn counts(bucket: &BucketReport) -> Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::top::tests::{bucket, live, totals};
+    use crate::cli::top::samples::{bucket, live, totals};
 
     const SECOND: Duration = Duration::from_secs(1);
 

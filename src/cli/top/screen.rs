@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    board::{Board, BucketsReport},
+    board::{Board, Effect},
     looking::Looked,
     view::{self, Theme},
 };
@@ -76,7 +76,7 @@ pub(super) async fn run(looked: Looked, every: Duration) -> anyhow::Result<Exit>
         tokio::select! {
             event = events.next() => match event.context("the terminal is gone")?.context("cannot read keys")? {
                 Event::Key(key) if key.kind != KeyEventKind::Release => {
-                    if board.key(key, screen.page(&board)) == BucketsReport::Quit {
+                    if board.key(key, screen.page(&board)) == Effect::Quit {
                         return Ok(Exit::Clean);
                     }
                     pause.send_if_modified(|paused| std::mem::replace(paused, board.paused) != board.paused);

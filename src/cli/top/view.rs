@@ -207,7 +207,7 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend, crossterm::event::KeyCode};
 
     use super::*;
-    use crate::cli::top::tests::{bucket, live, totals};
+    use crate::cli::top::samples::{bucket, live, totals};
 
     const SECOND: Duration = Duration::from_secs(1);
 

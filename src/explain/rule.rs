@@ -1,13 +1,13 @@
 //! A rule in full. What the CRDs say is read from the CRDs, and what the example breaks is found by the rules themselves.
 
-use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::Value;
+use thiserror::Error;
 
 use super::text::paragraph;
 use crate::{
-    crds::{mcp_server, virtual_mcp_server},
-    manifest::objects,
+    crds::{BadDefinition, mcp_server, virtual_mcp_server},
+    manifest::{Unreadable, objects},
     model::subject::{Kind, RefKind, Subject},
     rules::{Context, Effect, References, Rule, check},
 };
@@ -15,7 +15,7 @@ use crate::{
 /// The full explanation of a rule.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RuleExplained {
+pub struct RuleExplained {
     id: &'static str,
     level: &'static str,
     says: &'static str,
@@ -30,6 +30,21 @@ pub(super) struct RuleExplained {
     rule: &'static Rule,
 }
 
+/// Why a rule could not be explained: a fault of this program, and a test proves that there is none.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RuleError {
+    /// A CRD could not be generated.
+    #[error(transparent)]
+    Definition(#[from] BadDefinition),
+    /// An example cannot be read.
+    #[error("an example cannot be read")]
+    Unreadable(#[from] Unreadable),
+    /// An example holds no object with limits.
+    #[error("an example holds no object with limits")]
+    Example,
+}
+
 /// What the CRDs do.
 #[derive(Debug, Serialize)]
 struct Crd {
@@ -39,7 +54,7 @@ struct Crd {
 
 /// A CEL rule of a CRD.
 #[derive(Debug, Serialize)]
-pub(super) struct Cel {
+struct Cel {
     kind: &'static str,
     path: String,
     rule: String,
@@ -47,7 +62,11 @@ pub(super) struct Cel {
 }
 
 impl RuleExplained {
-    pub(super) fn new(rule: &'static Rule) -> anyhow::Result<Self> {
+    /// The explanation of a rule.
+    ///
+    /// # Errors
+    /// Never, as a test proves.
+    pub fn new(rule: &'static Rule) -> Result<Self, RuleError> {
         let breaks = rule.explanation.example.breaks();
         let mut cel = Vec::new();
         for (kind, crd) in [(Kind::McpServer, mcp_server()?), (Kind::VirtualMcpServer, virtual_mcp_server()?)] {
@@ -70,7 +89,8 @@ impl RuleExplained {
         })
     }
 
-    pub(super) fn human(&self) -> String {
+    /// As text, for people.
+    pub fn human(&self) -> String {
         let mut out = format!("{} ({}): {}\n\nWhy\n{}", self.id, self.level, self.says, paragraph(self.why, 2));
         out.push_str("\nExample: with - it breaks the rule, with + it passes\n");
         out.extend(self.rule.explanation.example.lines().map(|line| format!("  {line}\n")));
@@ -120,10 +140,10 @@ impl References for ExampleCluster {
 }
 
 /// What the rules find in an example.
-fn found(yaml: &str) -> anyhow::Result<Vec<String>> {
-    let objects = objects(yaml).context("an example")?;
-    let object = objects.first().context("an example without an object")?;
-    let kind = object.get("kind").and_then(Value::as_str).and_then(Kind::from_name).context("an example's kind")?;
+fn found(yaml: &str) -> Result<Vec<String>, RuleError> {
+    let objects = objects(yaml)?;
+    let object = objects.first().ok_or(RuleError::Example)?;
+    let kind = object.get("kind").and_then(Value::as_str).and_then(Kind::from_name).ok_or(RuleError::Example)?;
     let context = Context::new(Subject::new(kind, object)).references(Some(&ExampleCluster));
     Ok(check(&context).iter().map(ToString::to_string).collect())
 }

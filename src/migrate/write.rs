@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 ///
 /// # Errors
 /// When that cannot be done, or the file has changed since it was read; it is then as it was.
-pub(super) fn replace(path: &Path, old: &[u8], new: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> io::Result<()> {
     let target = fs::canonicalize(path)?;
     let metadata = fs::metadata(&target)?;
     if metadata.permissions().readonly() {

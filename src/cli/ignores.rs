@@ -12,8 +12,8 @@ use globset::{Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::inputs::Input;
 use crate::{
-    cli::inputs::Input,
     manifest::Text,
     model::spelling,
     report::{Finding, Object, Place, rows},
@@ -52,7 +52,7 @@ struct Entry {
 
 /// What is ignored.
 #[derive(Debug)]
-pub(in crate::cli) struct Ignores {
+pub(super) struct Ignores {
     file: Arc<str>,
     text: Text,
     /// The folder that globs are relative to.
@@ -81,7 +81,7 @@ struct Ignore {
 
 impl Ignores {
     /// From the named file, or from the nearest there is.
-    pub(in crate::cli) fn find(named: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) fn find(named: Option<&Path>) -> anyhow::Result<Self> {
         let Some(file) = named.map(Path::to_owned).or_else(nearest) else {
             return Self::parse(Path::new(NAME), String::new());
         };
@@ -107,7 +107,7 @@ impl Ignores {
     }
 
     /// Whether a file or a folder in a folder is not to be looked at.
-    pub(in crate::cli) fn excludes(&self) -> Box<dyn Fn(&Path) -> bool> {
+    pub(super) fn excludes(&self) -> Box<dyn Fn(&Path) -> bool> {
         let (exclude, excluded, folder) = (self.exclude.clone(), self.excluded.clone(), self.folder.clone());
         Box::new(move |path| {
             let matches = relative(path, &folder).filter(|_| !exclude.is_empty()).map(|path| exclude.matches(path)).unwrap_or_default();
@@ -117,13 +117,13 @@ impl Ignores {
     }
 
     /// Leaves out what lies in an excluded folder, or is an excluded file.
-    pub(in crate::cli) fn leave_out(&self, inputs: &mut Vec<PathBuf>) {
+    pub(super) fn leave_out(&self, inputs: &mut Vec<PathBuf>) {
         let excludes = self.excludes();
         inputs.retain(|path| !path.ancestors().any(&excludes));
     }
 
     /// Marks what is ignored of the findings in one object; no entry for a file speaks of stdin.
-    pub(in crate::cli) fn apply(&self, input: &Input, object: &Object, findings: &mut [Finding]) {
+    pub(super) fn apply(&self, input: &Input, object: &Object, findings: &mut [Finding]) {
         for ignore in &self.entries {
             if !ignore.covers(input, object, &self.folder) {
                 continue;

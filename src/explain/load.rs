@@ -2,13 +2,25 @@
 
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
-use anyhow::{Context, bail};
+use thiserror::Error;
 
-use crate::model::period::{Period, go_duration};
+use crate::model::period::{BadPeriod, Period, go_duration};
 
 /// A load.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Load(Vec<Part>);
+pub struct Load(Vec<Part>);
+
+/// Why a text is not a load.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BadLoad {
+    /// There is no number of calls.
+    #[error("{0:?} is not a number of calls: write N, N@TIME or N/TIME, such as 40, 10@5m or 1/s")]
+    Calls(String),
+    /// There is no duration.
+    #[error("{0:?} is not a duration")]
+    Duration(String, #[source] BadPeriod),
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
@@ -20,17 +32,17 @@ enum Part {
 
 impl Load {
     /// Calls at once, and then steadily.
-    pub(super) fn at_once_then(at_once: NonZeroU32, calls: NonZeroU32, every: Period) -> Self {
+    pub fn at_once_then(at_once: NonZeroU32, calls: NonZeroU32, every: Period) -> Self {
         Self(vec![Part::Burst { calls: at_once, at: Duration::ZERO }, Part::Steady { calls, every }])
     }
 
     /// How many calls there are before `end`.
-    pub(super) fn count(&self, end: Duration) -> u64 {
+    pub fn count(&self, end: Duration) -> u64 {
         self.0.iter().map(|part| part.count(end)).fold(0, u64::saturating_add)
     }
 
     /// The times of all calls before `end`, in order.
-    pub(super) fn times(&self, end: Duration) -> Vec<Duration> {
+    pub fn times(&self, end: Duration) -> Vec<Duration> {
         let mut times: Vec<_> = self.0.iter().flat_map(|part| (0..part.count(end)).map(|nth| part.time(nth))).collect();
         times.sort_unstable();
         times
@@ -61,26 +73,23 @@ impl Part {
 }
 
 impl FromStr for Load {
-    type Err = anyhow::Error;
+    type Err = BadLoad;
 
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        text.split(',').map(|part| part.trim().parse()).collect::<anyhow::Result<_>>().map(Self)
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>().map(Self)
     }
 }
 
 impl FromStr for Part {
-    type Err = anyhow::Error;
+    type Err = BadLoad;
 
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        let calls = |number: &str| match number.parse::<NonZeroU32>() {
-            Ok(calls) => Ok(calls),
-            Err(_) => bail!("{number:?} is not a number of calls: write N, N@TIME or N/TIME, such as 40, 10@5m or 1/s"),
-        };
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let calls = |number: &str| number.parse::<NonZeroU32>().map_err(|_| BadLoad::Calls(number.to_owned()));
         // `1/s` is `1/1s`.
         let duration = |text: &str| {
             let text =
                 if text.starts_with(|first: char| first.is_ascii_digit() || first == '.') { text.to_owned() } else { format!("1{text}") };
-            text.parse::<Period>().with_context(|| format!("{text:?} is not a duration"))
+            text.parse::<Period>().map_err(|error| BadLoad::Duration(text, error))
         };
         match (text.split_once('/'), text.split_once('@')) {
             (Some((number, every)), _) => Ok(Self::Steady { calls: calls(number)?, every: duration(every)? }),
@@ -143,7 +152,7 @@ mod tests {
             ("", "not a number"),
         ] {
             let error = text.parse::<Load>().expect_err(text);
-            assert!(error.to_string().contains(reason), "{text}: {error:#}");
+            assert!(error.to_string().contains(reason), "{text}: {error}");
         }
         assert_eq!(load("40,10@5m,1/s").to_string(), "40 at once, 10 at once after 5m0s, 1 every 1s");
     }

@@ -28,7 +28,7 @@ const STYLE: &str = "\
     .come { stroke: #9198a1 } .pass { stroke: #4493f8 } .area { fill: #4493f8 } }";
 
 /// A picture of a run.
-pub(super) fn svg(title: &str, run: &Simulated) -> String {
+pub fn svg(title: &str, run: &Simulated) -> String {
     let scale = Scale { seconds: run.duration.as_secs_f64(), calls: nice_ceiling(run.asked.max(1)) };
     let (width, height) = SIZE;
     let mut out = format!(

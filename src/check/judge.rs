@@ -4,10 +4,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use serde_json::Value;
 
-use super::crd::Crds;
+use super::crds::Crds;
 use crate::{
     manifest::{
-        MARK, Node, Piece, Raw, Span, Text, gives_ours, holds_placeholders, is_filled_in_later, is_patch, kind_and_version, misnamed, read,
+        MARK, Node, Piece, Raw, Text, gives_ours, holds_placeholders, is_filled_in_later, is_patch, kind_and_version, misnamed, read,
         template, unversioned,
     },
     model::{
@@ -15,31 +15,31 @@ use crate::{
         path::FieldPath,
         subject::{Kind, Subject},
     },
-    report::{Finding, Object, Place},
+    report::{Finding, Object},
     rules::{Context, check},
 };
 
 const TEMPLATES: &str = "judge what it gives, as in `helm template . | tollgate check -`";
 
-/// What a document gave.
+/// What was found in a document.
 #[derive(Debug, Default)]
-pub(super) struct Verdicts {
+pub struct Verdicts {
     /// Each object of our kinds, with everything found in it.
-    pub(super) objects: Vec<(Object, Vec<Finding>)>,
+    pub objects: Vec<(Object, Vec<Finding>)>,
     /// Objects of other kinds, and texts that hold none of ours.
-    pub(super) skipped: usize,
+    pub skipped: usize,
     /// Templates that give none of our kinds.
-    pub(super) templates: usize,
+    pub templates: usize,
     /// Patches of objects of our kinds.
-    pub(super) patches: usize,
+    pub patches: usize,
     /// Objects with faults that are none, or others, once a placeholder is filled in.
-    pub(super) placeholders: usize,
+    pub placeholders: usize,
     /// What there is to say of the text itself: why the rest of it could not be read, and whose an object is that does not say so.
-    pub(super) of_text: Vec<Finding>,
+    pub of_text: Vec<Finding>,
 }
 
 /// Judges every object of a document; by the CRDs too, where there are some.
-pub(super) fn judge(file: &Arc<str>, raw: Raw, crds: Option<&Crds>) -> Verdicts {
+pub fn judge(file: &Arc<str>, raw: Raw, crds: Option<&Crds>) -> Verdicts {
     let mut verdicts = Verdicts::default();
     let (text, broken) = match raw.text() {
         Ok(text) => {
@@ -50,13 +50,13 @@ pub(super) fn judge(file: &Arc<str>, raw: Raw, crds: Option<&Crds>) -> Verdicts 
                     Some((kind, version)) => {
                         let (found, are_all) = findings(kind, version, &node, crds);
                         verdicts.placeholders += usize::from(!are_all);
-                        let found = found.into_iter().map(|found| placed(file, &text, &node, found)).collect();
-                        verdicts.objects.push((identity(kind, &node), found));
+                        let found = found.into_iter().map(|found| found.in_text(file, &text, &node)).collect();
+                        verdicts.objects.push((Object::of(kind, &node), found));
                     }
                     None => match misnamed(&node) {
                         Some((kind, field, message)) => {
                             let found = Finding::new("TG012", message).on(FieldPath::new([field]));
-                            verdicts.objects.push((identity(kind, &node), vec![placed(file, &text, &node, found)]));
+                            verdicts.objects.push((Object::of(kind, &node), vec![found.in_text(file, &text, &node)]));
                         }
                         None => {
                             verdicts.skipped += 1;
@@ -87,14 +87,7 @@ pub(super) fn judge(file: &Arc<str>, raw: Raw, crds: Option<&Crds>) -> Verdicts 
 /// An object that does not say whose it is.
 fn nobodys(kind: Kind, file: &Arc<str>, text: &Text, node: &Node) -> Finding {
     let message = format!("this {} has no apiVersion, and is not judged: write {GROUP}/{}", kind.name(), VERSIONS[0]);
-    Finding { path: None, ..placed(file, text, node, Finding::new("no-version", message).on(FieldPath::new(["kind"]))) }
-}
-
-/// The kind and the names of an object of ours.
-pub(in crate::cli) fn identity(kind: Kind, node: &Node) -> Object {
-    let metadata = node.field("metadata").map(|entry| &entry.node);
-    let text = |key| metadata.and_then(|metadata| metadata.text(key)).map(str::to_owned);
-    Object { kind: kind.name().to_owned(), namespace: text("namespace"), name: text("name").or_else(|| text("generateName")) }
+    Finding { path: None, ..Finding::new("no-version", message).on(FieldPath::new(["kind"])).in_text(file, text, node) }
 }
 
 /// What is found in an object, and whether that is all: what a placeholder will be, nobody can judge.
@@ -143,17 +136,4 @@ fn all_findings(kind: Kind, version: &str, object: &Value, crds: Option<&Crds>) 
     };
     found.extend(crds.judge(kind, version, object).into_iter().filter(|by_crd| !is_told(by_crd)));
     found
-}
-
-/// The finding at its field in the text.
-pub(in crate::cli) fn placed(file: &Arc<str>, text: &Text, node: &Node, found: Finding) -> Finding {
-    let Some(path) = &found.path else { return found };
-    let located = node.locate(path);
-    // A name that is wrong is pointed at itself; of other fields, the value where it fits a line.
-    let is_about_name = matches!(found.id, "TG011" | "crd-pruned");
-    let aims_at_value = located.key.is_empty() || (located.is_scalar && located.is_exact && !is_about_name && !located.value.is_empty());
-    let place = |span: &Span| Place::new(file, text, span);
-    let mut at = place(if aims_at_value { &located.value } else { &located.key });
-    at.used = located.through.as_ref().map(|through| Box::new(place(through)));
-    found.at(at)
 }

@@ -9,7 +9,7 @@ use std::{
 use similar::TextDiff;
 
 /// The change of one file.
-pub(super) fn patch(path: &Path, old: &str, new: &str) -> String {
+pub fn patch(path: &Path, old: &str, new: &str) -> String {
     let name = name(path);
     let (old, new) = (with_end_marked(old), with_end_marked(new));
     let lines = |text| str::split_inclusive(text, '\n').collect::<Vec<_>>();

@@ -18,16 +18,19 @@ use crate::{
 
 /// The explanation of an object.
 #[derive(Debug, Serialize)]
-pub(super) struct Explained {
+pub struct Explained {
     kind: &'static str,
     namespace: String,
-    pub(super) name: String,
+    /// `metadata.name`
+    pub name: String,
+    /// The effect of the limits.
     #[serde(flatten)]
     pub(super) outcome: Outcome,
     /// What the rules say, warnings included.
     found: Vec<Found>,
+    /// Calls, as the limiter decides them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) simulated: Option<Simulated>,
+    pub simulated: Option<Simulated>,
 }
 
 /// The effect of the limits.
@@ -44,7 +47,9 @@ pub(super) enum Outcome {
         place: String,
         /// The server's own, then those of the tools.
         levels: Vec<LevelExplained>,
+        /// The keys that they need.
         redis: Keys,
+        /// The limits themselves.
         #[serde(skip)]
         limits: Limits,
     },
@@ -96,7 +101,8 @@ struct Found {
 }
 
 impl Explained {
-    pub(super) fn new(subject: Subject<'_>, users: u32) -> Self {
+    /// The explanation of an object, with the keys that so many users need in Redis.
+    pub fn new(subject: Subject<'_>, users: u32) -> Self {
         let text = |key: &str| FieldPath::new(["metadata", key]).find(subject.object).and_then(Value::as_str).map(str::to_owned);
         let outcome = match Limits::of(subject) {
             Err(_) => Outcome::Denied {},
@@ -118,23 +124,28 @@ impl Explained {
         }
     }
 
-    pub(super) fn limits(&self) -> Option<&Limits> {
+    /// The limits, if they apply.
+    pub fn limits(&self) -> Option<&Limits> {
         if let Outcome::Limited { limits, .. } = &self.outcome { Some(limits) } else { None }
     }
 
-    pub(super) fn server(&self) -> ServerId {
+    /// The server that they limit.
+    pub fn server(&self) -> ServerId {
         ServerId::new(&self.namespace, &self.name)
     }
 
-    pub(super) fn qualified_name(&self) -> String {
+    /// `namespace/name`
+    pub fn qualified_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    pub(super) fn title(&self) -> String {
+    /// The kind and the name.
+    pub fn title(&self) -> String {
         format!("{} {}", self.kind, self.qualified_name())
     }
 
-    pub(super) fn human(&self) -> String {
+    /// As text, for people.
+    pub fn human(&self) -> String {
         let title = self.title();
         let mut out = match &self.outcome {
             Outcome::Denied {} => format!("{title}: a rule denies the limits\n"),

@@ -1,11 +1,27 @@
-//! Reports findings as they arrive, and then the summary and the exit code.
+//! How findings are reported: the flags, each finding as it arrives, and then the summary and the exit code.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use anyhow::Context;
 
 use super::{exit::Exit, output::unless_reader_left};
-use crate::report::{Finding, Judged, Object, Report, Severity, Summary};
+use crate::report::{Finding, Format, Judged, Object, Report, Severity, Summary};
+
+/// How findings are handled.
+#[derive(Debug, clap::Args)]
+pub(super) struct FindingArgs {
+    /// Output format
+    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
+    pub(super) output: Format,
+
+    /// Treat warnings as errors
+    #[arg(long, env = "TOLLGATE_STRICT")]
+    pub(super) strict: bool,
+
+    /// File that lists findings to ignore, with reasons [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
+    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
 
 /// The report, and what it contains so far.
 pub(super) struct Reporter<'w> {

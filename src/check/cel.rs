@@ -33,11 +33,13 @@ mod with_cel {
     #[derive(Debug)]
     pub(in super::super) struct Judge(Validator);
 
-    impl Judge {
-        pub(in super::super) fn new() -> Self {
+    impl Default for Judge {
+        fn default() -> Self {
             Self(Validator::new())
         }
+    }
 
+    impl Judge {
         /// Every rule that the object breaks.
         pub(in super::super) fn broken(&self, rules: &Rules, kind: Kind, version: &str, object: &Value) -> Vec<Finding> {
             let context =
@@ -99,14 +101,10 @@ mod without_cel {
         }
     }
 
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub(in super::super) struct Judge;
 
     impl Judge {
-        pub(in super::super) fn new() -> Self {
-            Self
-        }
-
         pub(in super::super) fn broken(&self, _: &Rules, _: Kind, _: &str, _: &Value) -> Vec<Finding> {
             Vec::new()
         }

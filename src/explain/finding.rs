@@ -10,7 +10,7 @@ use crate::{
 
 /// A finding that is not a rule.
 #[derive(Debug, Serialize)]
-pub(super) struct FindingExplained {
+pub struct FindingExplained {
     id: &'static str,
     level: &'static str,
     says: &'static str,
@@ -24,13 +24,14 @@ impl From<&'static Row> for FindingExplained {
 }
 
 impl FindingExplained {
-    pub(super) fn human(&self) -> String {
+    /// As text, for people.
+    pub fn human(&self) -> String {
         format!("{} ({}): {}\n\nWhy\n{}", self.id, self.level, self.says, paragraph(self.why, 2))
     }
 }
 
 /// The rule that was probably meant.
-pub(super) fn meant(what: &str) -> String {
+pub fn meant(what: &str) -> String {
     let ids: Vec<_> = rows().map(|row| row.id).collect();
     // TG2 is TG002.
     let number = what.get(2..).and_then(|number| number.parse::<u16>().ok());

@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
 use serde::{Serialize, Serializer};
+use thiserror::Error;
 
-use super::{ExplainArgs, load::Load, text::thousands};
+use super::{load::Load, text::thousands};
 use crate::{
     limiter::{Call, Decision, Limit, Micros, Policy, Scope, ServerId},
     model::{
@@ -29,16 +29,52 @@ const MOST_CALLS: u64 = 1_000_000;
 /// Points of the curve.
 const POINTS: u32 = 600;
 
+/// The calls to simulate.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    /// The tool that is called; `None` for the first with limits of its own.
+    pub tool: Option<String>,
+    /// When calls are made; `None` for twice what the tightest limit allows.
+    pub load: Option<Load>,
+    /// For how long; `None` for three times the tightest limit's period.
+    pub duration: Option<Duration>,
+    /// How many users make them in turn.
+    pub callers: NonZeroU32,
+}
+
+/// Why calls were not simulated.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SimulationError {
+    /// Every call would pass.
+    #[error("no limit counts calls of this tool")]
+    NoLimit,
+    /// There are more calls than a simulation makes.
+    #[error("{load} for {} is {} calls, more than {}: choose fewer, or a shorter --for", short(*.duration), thousands(*.calls), thousands(MOST_CALLS))]
+    TooMany {
+        /// The load.
+        load: Load,
+        /// For how long.
+        duration: Duration,
+        /// How many calls that is.
+        calls: u64,
+    },
+}
+
 /// The outcome of the calls.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Simulated {
+pub struct Simulated {
+    /// What calls were made, in words.
     pub(super) load: String,
+    /// The tool that was called.
     pub(super) tool: String,
     pub(super) callers: NonZeroU32,
     #[serde(rename = "durationSeconds", serialize_with = "seconds")]
     pub(super) duration: Duration,
+    /// Calls made.
     pub(super) asked: u64,
+    /// Calls allowed.
     pub(super) admitted: u64,
     /// By the limit that denied, most calls first.
     pub(super) denied: Vec<Denied>,
@@ -51,7 +87,9 @@ pub(super) struct Simulated {
 /// What one limit denied.
 #[derive(Debug, Serialize)]
 pub(super) struct Denied {
+    /// The limit, as a path.
     pub(super) limit: String,
+    /// Calls that it denied.
     pub(super) calls: u64,
     /// The rate of the limit.
     pub(super) pace: String,
@@ -60,6 +98,7 @@ pub(super) struct Denied {
 /// Calls until a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Point {
+    /// The time since the start.
     pub(super) at: Duration,
     pub(super) asked: u64,
     pub(super) admitted: u64,
@@ -71,21 +110,24 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 
 impl Simulated {
     /// Makes the calls that were asked for, or as many as show what the limits do.
-    pub(super) fn run(server: &ServerId, limits: &Limits, args: &ExplainArgs) -> anyhow::Result<Self> {
-        let tool = args.tool.clone().or_else(|| limits.tools.keys().next().cloned()).unwrap_or_else(|| "any".to_owned());
-        let tightest = tightest(limits, &tool).context("no limit counts calls of this tool")?;
-        let duration = args.duration.map_or_else(|| tightest.refill_period.as_duration().saturating_mul(3), |period| period.as_duration());
+    ///
+    /// # Errors
+    /// When no limit counts them, or they are too many.
+    pub fn run(server: &ServerId, limits: &Limits, calls: Calls) -> Result<Self, SimulationError> {
+        let Calls { tool, load, duration, callers } = calls;
+        let tool = tool.or_else(|| limits.tools.keys().next().cloned()).unwrap_or_else(|| "any".to_owned());
+        let tightest = tightest(limits, &tool).ok_or(SimulationError::NoLimit)?;
+        let duration = duration.unwrap_or_else(|| tightest.refill_period.as_duration().saturating_mul(3));
         let twice = tightest.max_tokens.saturating_mul(NonZeroU32::MIN.saturating_add(1));
-        let load = args.load.clone().unwrap_or_else(|| Load::at_once_then(twice, twice, tightest.refill_period));
-        let count = load.count(duration);
-        if count > MOST_CALLS {
-            let (count, most) = (thousands(count), thousands(MOST_CALLS));
-            bail!("{load} for {} is {count} calls, more than {most}: choose fewer, or a shorter --for", short(duration));
+        let load = load.unwrap_or_else(|| Load::at_once_then(twice, twice, tightest.refill_period));
+        let calls = load.count(duration);
+        if calls > MOST_CALLS {
+            return Err(SimulationError::TooMany { load, duration, calls });
         }
         let mut run = Self {
             load: load.to_string(),
             tool,
-            callers: args.callers,
+            callers,
             duration,
             asked: 0,
             admitted: 0,
@@ -135,7 +177,8 @@ impl Simulated {
         }
     }
 
-    pub(super) fn human(&self) -> String {
+    /// As text, for people.
+    pub fn human(&self) -> String {
         let mut out = format!("  Calls of {} {}, {}, for {}:\n", self.tool, self.by(), self.load, short(self.duration));
         out.push_str(&format!("    {} of {} pass", thousands(self.admitted), thousands(self.asked)));
         if !self.denied.is_empty() {
