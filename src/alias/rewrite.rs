@@ -1,7 +1,7 @@
 //! Collects the changes of a plan: values, managed fields, the last-applied annotation; and turns them into one patch.
 
 use json_patch::PatchOperation;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     Change, Request, Write,
@@ -123,9 +123,4 @@ impl<'e, 'a> Rewrite<'e, 'a> {
         edits.extend(self.owned.map(Table::into_edits).unwrap_or_default());
         edits
     }
-}
-
-/// A map, or the empty one.
-pub(super) fn map_of(value: Option<&Value>) -> Map<String, Value> {
-    value.and_then(Value::as_object).cloned().unwrap_or_default()
 }

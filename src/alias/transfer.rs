@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::LazyLock};
 use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
-use super::{edit, rewrite::map_of};
+use super::edit;
 use crate::model::{
     owners::{self, Entry, Owners, scope_key},
     path::FieldPath,
@@ -276,7 +276,7 @@ const SELF: &str = ".";
 
 /// A node with all owned fields as members: one without members owns itself, and is marked so only if there are others.
 fn opened(node: &Value) -> Map<String, Value> {
-    let mut members = map_of(Some(node));
+    let mut members = node.as_object().cloned().unwrap_or_default();
     if members.is_empty() {
         members.insert(SELF.to_owned(), Value::Object(Map::new()));
     }

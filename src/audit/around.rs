@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::rendered::{Of, Rendered};
+use super::{
+    Around,
+    rendered::{Of, Rendered},
+};
 use crate::{
     model::{
         bucket::quoted,
@@ -17,15 +20,6 @@ use crate::{
     report::Finding,
     rules::References,
 };
-
-/// What is known of the objects around one.
-pub trait Around: References {
-    /// `spec.type` of an MCPExternalAuthConfig, where it is known.
-    fn external_auth_type(&self, namespace: &str, name: &str) -> Option<String>;
-
-    /// What ToolHive's operator rendered for an object, where it did and that is known.
-    fn rendered(&self, of: &Of) -> Option<Rendered>;
-}
 
 /// The types of MCPExternalAuthConfig by which a server signs in elsewhere, and no caller signs in to the server.
 /// `embeddedAuthServer` is the one that is left out; a type that tollgate does not know is taken for one that signs callers in.

@@ -30,12 +30,21 @@ pub mod rendered;
 pub mod stored;
 pub mod watch;
 
-use self::around::Around;
+use self::rendered::{Of, Rendered};
 use crate::{
     model::subject::Subject,
     report::Finding,
-    rules::{Context, check},
+    rules::{Context, References, check},
 };
+
+/// What is known of the objects around one.
+pub trait Around: References {
+    /// `spec.type` of an MCPExternalAuthConfig, where it is known.
+    fn external_auth_type(&self, namespace: &str, name: &str) -> Option<String>;
+
+    /// What ToolHive's operator rendered for an object, where it did and that is known.
+    fn rendered(&self, of: &Of) -> Option<Rendered>;
+}
 
 /// Everything found in a stored object, sorted by path, then by id.
 pub fn judge(subject: Subject<'_>, around: &dyn Around) -> Vec<Finding> {

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::around::Around;
+use super::Around;
 use crate::{
     manifest::objects,
     model::{

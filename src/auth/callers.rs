@@ -21,7 +21,7 @@ use super::{
     Caller,
     peer::{PeerIdentity, UserHeader},
     rejection::Rejection,
-    settings::VerifierSettingsError,
+    settings_error::VerifierSettingsError,
     verifier::Verifier,
 };
 

@@ -14,7 +14,7 @@ use std::fmt::Write;
 use http::Uri;
 use serde_json::json;
 
-use super::{rejection::Rejection, settings::VerifierSettingsError};
+use super::{rejection::Rejection, settings_error::VerifierSettingsError};
 
 /// RFC 9728's path prefix of the metadata; the resource's own path follows.
 pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";

@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
 
-use super::{file, settings::VerifierSettingsError, web::percent_encoded};
+use super::{file, settings_error::VerifierSettingsError, url::percent_encoded};
 
 /// A client registered at the issuer, which may introspect tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,18 +3,18 @@
 //! Redirects are not followed: only the settings and the issuer's discovery document decide where keys come from.
 
 use std::{
-    error::Error,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::Deserialize;
-use thiserror::Error as ThisError;
 
 use super::{
+    fetch_error::{FetchError, answer},
     file,
     keys::KeySet,
-    settings::{KeySource, VerifierSettings, VerifierSettingsError},
+    settings::{KeySource, VerifierSettings},
+    settings_error::VerifierSettingsError,
     token::object,
     url::{KeyUrl, PlainHttp, well_known},
     web::{Document, Web},
@@ -38,25 +38,6 @@ pub(super) enum Source {
 pub(super) struct Fetched {
     pub(super) keys: KeySet,
     pub(super) fresh_for: Option<Duration>,
-}
-
-/// Why the keys could not be read. For the log.
-#[derive(Debug, ThisError)]
-pub(super) enum FetchError {
-    /// The server does not respond.
-    #[error("{url} does not respond: {why}")]
-    Silent { url: String, why: String },
-    /// The server responds with something unexpected.
-    #[error("{url} {why}")]
-    Answer { url: String, why: String },
-    #[error("{url} describes the issuer {said:?}: configure that issuer if it is the intended one")]
-    OtherIssuer { url: String, said: String },
-    #[error("the issuer's jwks_uri cannot be used: {0}")]
-    JwksUri(VerifierSettingsError),
-    #[error("{0}")]
-    File(VerifierSettingsError),
-    #[error("the keys were not read within {0:?}")]
-    Late(Duration),
 }
 
 #[derive(Deserialize)]
@@ -143,21 +124,6 @@ async fn key_set(url: &KeyUrl, web: &Web) -> Result<Fetched, FetchError> {
     let Document { body, fresh_for } = web.read(url).await?;
     let keys = KeySet::parse(&body).ok_or_else(|| answer(url, "does not return a JWK Set"))?;
     Ok(Fetched { keys, fresh_for })
-}
-
-pub(super) fn answer(url: &KeyUrl, why: impl Into<String>) -> FetchError {
-    FetchError::Answer { url: url.to_string(), why: why.into() }
-}
-
-/// An error and its causes, in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn in_file(path: &Path, document: &[u8]) -> Result<KeySet, VerifierSettingsError> {

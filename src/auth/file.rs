@@ -8,7 +8,7 @@ use std::{
 
 use tokio::task::spawn_blocking;
 
-use super::settings::VerifierSettingsError;
+use super::settings_error::VerifierSettingsError;
 
 /// The largest document that is read, in bytes.
 pub(super) const LARGEST: usize = 256 * 1024;

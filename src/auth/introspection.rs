@@ -27,13 +27,14 @@ use super::{
     Caller,
     claims::{Claims, Expected},
     credentials::Credentials,
-    fetch::{FetchError, answer},
+    fetch_error::{FetchError, answer},
     rejection::Rejection,
     remembered::{Fingerprint, Known, Now, Remembered},
-    settings::{VerifierSettings, VerifierSettingsError},
+    settings::VerifierSettings,
+    settings_error::VerifierSettingsError,
     token::object,
-    url::{KeyUrl, PlainHttp},
-    web::{Document, Web, percent_encoded},
+    url::{KeyUrl, PlainHttp, percent_encoded},
+    web::{Document, Web},
 };
 
 /// Deadline for a response.

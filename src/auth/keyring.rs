@@ -36,7 +36,8 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    fetch::{FetchError, Fetched, Source},
+    fetch::{Fetched, Source},
+    fetch_error::FetchError,
     keys::KeySet,
     rejection::Rejection,
     settings::VerifierSettings,

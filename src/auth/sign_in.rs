@@ -5,7 +5,8 @@ use thiserror::Error;
 use super::{
     credentials::{Credentials, Secret},
     file,
-    settings::{VerifierSettings, VerifierSettingsError},
+    settings::VerifierSettings,
+    settings_error::VerifierSettingsError,
 };
 use crate::{
     manifest::sign_in::{Elsewhere, SignIn},

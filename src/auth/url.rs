@@ -1,10 +1,13 @@
 //! The URLs that keys are read from, and which of them are allowed.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt::{self, Write as _},
+    net::IpAddr,
+};
 
 use http::{Uri, uri::Authority};
 
-use super::settings::VerifierSettingsError;
+use super::settings_error::VerifierSettingsError;
 
 /// An absolute URL for reading keys: `https`, or `http` where allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +90,20 @@ pub(super) fn well_known(issuer: &str) -> [String; 2] {
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Encodes text for a form or a client's credentials: all but RFC 3986's unreserved characters are percent-encoded.
+pub(super) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 #[cfg(test)]

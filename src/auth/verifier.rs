@@ -16,7 +16,8 @@ use super::{
     keyring::Keyring,
     rejection::Rejection,
     remembered::{Fingerprint, Known, Now, Remembered},
-    settings::{VerifierSettings, VerifierSettingsError},
+    settings::VerifierSettings,
+    settings_error::VerifierSettingsError,
     token::{Token, is_opaque},
 };
 

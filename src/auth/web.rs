@@ -1,7 +1,7 @@
 //! The HTTP client that reads an issuer's documents: HTTP/1.1, no redirects, no connection reuse.
 
 use std::{
-    fmt::{self, Write as _},
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -26,9 +26,10 @@ use rustls::{
 
 use super::{
     credentials::Credentials,
-    fetch::{FetchError, answer, chain},
+    fetch_error::{FetchError, answer, chain},
     file::{self, LARGEST},
-    settings::{VerifierSettings, VerifierSettingsError},
+    settings::VerifierSettings,
+    settings_error::VerifierSettingsError,
     url::{KeyUrl, PlainHttp},
 };
 
@@ -142,20 +143,6 @@ async fn bearer(path: &Path) -> Result<HeaderValue, VerifierSettingsError> {
     let mut value = HeaderValue::try_from(value).map_err(|_| VerifierSettingsError::Bearer(path.to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// Encodes text for a form or a client's credentials: all but RFC 3986's unreserved characters are percent-encoded.
-pub(super) fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }
 
 /// Reads `Cache-Control`; a response that must not be stored is fresh for zero seconds.

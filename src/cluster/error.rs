@@ -1,10 +1,10 @@
-//! Why a cluster gives no answer.
+//! Why a cluster does not answer.
 
 use thiserror::Error;
 
-use super::client::Origin;
+use super::origin::Origin;
 
-/// Why there is no way into a cluster, or no answer from its API server.
+/// Why a cluster cannot be reached, or its API server does not answer.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ClusterError {

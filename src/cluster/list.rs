@@ -2,7 +2,7 @@
 //!
 //! A page is asked for with `limit`, the next with the `continue` token of the one before it. A token lives about five minutes; when it has
 //! expired, the API server's answer (410) holds one that goes on from the same place in a newer state of the cluster, which is all that an
-//! audit needs: each object is told as it was when its page was read.
+//! audit needs: each object is reported as it was when its page was read.
 
 use std::fmt;
 

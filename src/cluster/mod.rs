@@ -16,8 +16,9 @@ mod error;
 pub mod list;
 pub mod openapi;
 pub mod operator;
+mod origin;
 pub mod references;
 pub mod request;
 pub mod watch;
 
-pub use self::{client::Access, error::ClusterError, request::Cluster};
+pub use self::{client::Access, error::ClusterError, origin::Origin, request::Cluster};

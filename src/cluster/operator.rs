@@ -94,7 +94,7 @@ fn report(operator: Operator) {
         }
         Operator::Absent | Operator::ReadsGlobal => info!("no ToolHive operator is at work: --shared-alias auto renames shared to global"),
         Operator::Unknown => warn!(
-            "cannot tell whether ToolHive's operator is at work, so --shared-alias auto keeps shared and global equal: grant list and \
+            "cannot determine whether ToolHive's operator is at work, so --shared-alias auto keeps shared and global equal: grant list and \
              watch on mcpservers, mcpoidcconfigs and mcpexternalauthconfigs"
         ),
     }

@@ -184,7 +184,7 @@ fn refused(error: watcher::Error) -> ClusterError {
     }
 }
 
-/// An object that is no JSON would be as good as none.
+/// An object that is not JSON counts as missing.
 fn json(object: &DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }

@@ -24,6 +24,7 @@
 //! # Ok::<(), tollgate::manifest::Broken>(())
 //! ```
 
+mod broken;
 mod clean;
 mod decode;
 mod fields;
@@ -46,11 +47,12 @@ mod text;
 use std::ops::Range;
 
 pub use self::{
-    node::{Content, Entry, Located, Node},
+    broken::Broken,
+    node::{Content, Entry, Located, Node, Piece},
     object::{kind_and_version, misnamed, unversioned},
     objects::{Unreadable, objects},
     partial::{holds_placeholders, is_filled_in_later, is_patch},
-    read::{Broken, Piece, read},
+    read::read,
     split::{Raw, Splitter},
     template::{gives_ours, template},
     text::{Position, Text},

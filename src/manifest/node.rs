@@ -23,7 +23,7 @@ pub struct Node {
 /// What a node is.
 #[derive(Debug)]
 pub enum Content {
-    /// Anything that is no collection.
+    /// Anything that is not a collection.
     Scalar(Value),
     /// A list; each entry has an empty key.
     List(Vec<Entry>),
@@ -57,6 +57,15 @@ pub struct Located {
     pub is_exact: bool,
     /// The alias or merge nearest to the root that brought it in.
     pub through: Option<Span>,
+}
+
+/// What a document gives.
+#[derive(Debug)]
+pub enum Piece {
+    /// A document, or an entry of the `items` of a list such as `kubectl get -o yaml` prints.
+    Object(Rc<Node>),
+    /// A document that had `items`, without them.
+    List(Rc<Node>),
 }
 
 impl Node {

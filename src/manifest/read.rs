@@ -4,38 +4,12 @@ use std::{collections::HashMap, rc::Rc};
 
 use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, StrInput, Tag, options};
 use serde_json::Value;
-use thiserror::Error;
 
-use super::{Content, Entry, Node, Span, clean::Clean, fields::Fields, items, json, scalar};
+use super::{Broken, Content, Entry, Node, Piece, Span, clean::Clean, fields::Fields, items, json, scalar};
 
 /// Aliases may not blow a document up to more than this, nor nest it deeper.
 const MOST_NODES: usize = 1_000_000;
 const MOST_LEVELS: usize = 300;
-
-/// What a document gives.
-#[derive(Debug)]
-pub enum Piece {
-    /// A document, or an entry of the `items` of a list such as `kubectl get -o yaml` prints.
-    Object(Rc<Node>),
-    /// A document that had `items`, without them.
-    List(Rc<Node>),
-}
-
-/// Why a text could not be read, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{message}")]
-pub struct Broken {
-    /// Bytes into the text.
-    pub at: usize,
-    /// What is wrong, and what to write instead.
-    pub message: String,
-}
-
-impl Broken {
-    pub(super) fn new(at: usize, message: impl Into<String>) -> Self {
-        Self { at, message: message.into() }
-    }
-}
 
 /// Reads every document of a text; each object goes to `sink` as soon as it is complete, and is not kept.
 ///
@@ -254,7 +228,7 @@ fn value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
     match tag.map(|tag| tag.core_suffix()) {
         Some(Some("str")) => Value::String(text.to_owned()),
         Some(Some(_)) => scalar::plain(text),
-        // A tag of somebody's own makes text.
+        // A custom tag makes text.
         Some(None) => Value::String(text.to_owned()),
         None if is_plain => scalar::plain(text),
         None => Value::String(text.to_owned()),

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::{
     envelope::Id,
     members::{is_variant, string},
-    reader::id_of,
+    refusal::{Fault, Refusal},
 };
 
 const NAMES: [&str; 4] = ["id", "method", "result", "error"];
@@ -173,6 +173,22 @@ impl IdScan {
         let was_escaped = self.is_escaped;
         self.is_escaped = byte == b'\\' && !was_escaped;
         byte == b'"' && !was_escaped
+    }
+}
+
+/// An id as it appears in the text. Parsers disagree about values other than MCP's strings and numbers, but null is common.
+pub(super) fn id_of(raw: &RawValue) -> Result<Id, Fault> {
+    match raw.get().bytes().next() {
+        Some(b'"' | b'-' | b'0'..=b'9' | b'n') => Ok(Id::new(raw)),
+        _ => Err(Fault::NotJsonRpc("the id is neither a string nor a number")),
+    }
+}
+
+impl Refusal {
+    /// With the id of the message, if it is certain although the message is rejected.
+    pub(super) fn with_id_from(self, body: &[u8]) -> Self {
+        let id = self.id.or_else(|| if self.fault.leaves_id() { IdScan::of(body) } else { None });
+        Self { id, ..self }
     }
 }
 

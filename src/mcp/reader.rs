@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::{
     envelope::{Envelope, Id, Message, Part},
     headers::Headers,
+    id_scan::id_of,
     members::{for_each, not_json, pick, string},
     refusal::{Fault, Refusal, clip},
     text,
@@ -218,12 +219,4 @@ fn decode_header(value: &str) -> Result<String, Fault> {
         found: format!("is {:?}, which is not base64 of UTF-8", clip(value)),
         body: "another text".to_owned(),
     })
-}
-
-/// An id as it appears in the text. Parsers disagree about values other than MCP's strings and numbers, but null is common.
-pub(super) fn id_of(raw: &RawValue) -> Result<Id, Fault> {
-    match raw.get().bytes().next() {
-        Some(b'"' | b'-' | b'0'..=b'9' | b'n') => Ok(Id::new(raw)),
-        _ => Err(Fault::NotJsonRpc("the id is neither a string nor a number")),
-    }
 }

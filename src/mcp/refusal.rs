@@ -11,17 +11,12 @@
 //! | headers that disagree with the body, from 2026-07-28 | 400 | -32020 |
 //! | a message at a path that is not MCP's | 400 | -32600 |
 //!
-//! Rejections for reasons other than the body get their code from [`Reply::refused`]. If the id is known, a session up to 2025-11-25 gets
+//! Rejections for reasons other than the body get their code from [`Reply::refused`](super::Reply::refused). If the id is known, a session up to 2025-11-25 gets
 //! its rejection over HTTP 200, by [`DenialForm::refused`](super::DenialForm::refused).
 
 use thiserror::Error;
 
-use super::{
-    envelope::Id,
-    id_scan::IdScan,
-    reply::{Reply, error_reply},
-    revision::Revision,
-};
+use super::{envelope::Id, revision::Revision};
 
 /// A request that must not be forwarded.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -119,7 +114,7 @@ pub enum Fault {
 
 impl Fault {
     /// Whether the body is text in which an id can still be certain. JSON-RPC requires none if the body is not JSON.
-    fn leaves_id(&self) -> bool {
+    pub(super) fn leaves_id(&self) -> bool {
         matches!(
             self,
             Self::LoneSurrogate { .. }
@@ -155,12 +150,6 @@ impl Fault {
 }
 
 impl Refusal {
-    /// With the id of the message, if it is certain although the message is rejected.
-    pub(super) fn with_id_from(self, body: &[u8]) -> Self {
-        let id = self.id.or_else(|| if self.fault.leaves_id() { IdScan::of(body) } else { None });
-        Self { id, ..self }
-    }
-
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.fault.row().0
@@ -169,11 +158,6 @@ impl Refusal {
     /// The JSON-RPC error code.
     pub fn code(&self) -> i64 {
         self.fault.row().1
-    }
-
-    /// The response to send.
-    pub fn reply(&self) -> Reply {
-        error_reply(self.status(), self.id.as_ref(), self.code(), &self.to_string())
     }
 }
 

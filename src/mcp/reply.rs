@@ -292,3 +292,10 @@ impl fmt::Display for RejectStatus {
         f.write_str(self.name())
     }
 }
+
+impl Refusal {
+    /// The response to send.
+    pub fn reply(&self) -> Reply {
+        error_reply(self.status(), self.id.as_ref(), self.code(), &self.to_string())
+    }
+}

@@ -29,9 +29,9 @@ use http::{StatusCode, Uri, header};
 use hyper::body::{Body as HttpBody, Frame};
 
 use super::{
+    clean::is_clean,
     events::{Events, open_to},
     location::Origin,
-    paths::is_clean,
 };
 
 /// The maximum number of remembered paths of closed streams.

@@ -11,8 +11,8 @@ use http::{Method, request::Parts};
 
 use super::{
     Gateway,
-    front::{Turned, method_not_allowed, reply, unread},
     paths::Route,
+    responses::{Turned, method_not_allowed, reply, unread},
 };
 use crate::{
     mcp::{Refusal, beside::no_message, http::headers},

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
 
-use super::front::{Turned, plain};
+use super::responses::{Turned, plain};
 use crate::{
     auth::{Auth, Caller, PeerIdentity, ProtectedResource, Rejection, challenge},
     server::Peer,

@@ -18,7 +18,7 @@ use axum::{
 use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::mpsc;
 
-use super::front;
+use super::responses;
 use crate::mcp::Reply;
 
 /// The maximum number of responses queued for a stream.
@@ -46,13 +46,13 @@ impl Answers {
     /// Delivers a reply, and returns the response to the POST.
     pub(super) fn give(&self, reply: Reply) -> Response {
         match self {
-            Self::Here => front::reply(reply),
+            Self::Here => responses::reply(reply),
             Self::Stream(Some(events)) if reply.is_awaited && events.send(&reply.body) => {
                 let headers = reply.headers.into_iter().filter(|(name, _)| *name != "content-type").collect();
-                front::reply(Reply { status: 202, headers, body: Vec::new(), ..reply })
+                responses::reply(Reply { status: 202, headers, body: Vec::new(), ..reply })
             }
             // The client ignores a JSON-RPC error here.
-            Self::Stream(_) => front::reply(Reply { status: reply.cause, ..reply }),
+            Self::Stream(_) => responses::reply(Reply { status: reply.cause, ..reply }),
         }
     }
 }

@@ -28,8 +28,8 @@
 //! | `front` | one request, from its head to its response |
 //! | `bodies` | request bodies in memory, within a budget |
 //! | [`origin`] | which hosts and origins are served, and what browsers may read |
-//! | [`paths`], `beside`, `announced` | which paths are reachable, and which pass without limits |
-//! | `events` | the proxy's own responses on streams of the older transport |
+//! | [`paths`], `clean`, `beside`, `announced` | which paths are reachable, and which pass without limits |
+//! | `responses`, `events` | the proxy's own responses, also on streams of the older transport |
 //! | [`callers`] | authentication of callers |
 //! | `upstream`, `sending`, `hop` | the MCP server, retries, and hop-by-hop headers |
 //! | [`forwarded`], `location` | forwarded headers of requests, and URLs in responses |
@@ -43,6 +43,7 @@ mod announced;
 mod beside;
 mod bodies;
 pub mod callers;
+mod clean;
 mod digests;
 mod events;
 pub mod follow;
@@ -55,6 +56,7 @@ mod metrics;
 mod operations;
 pub mod origin;
 pub mod paths;
+mod responses;
 mod sending;
 pub mod store;
 mod tally;

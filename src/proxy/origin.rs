@@ -33,7 +33,7 @@ use thiserror::Error;
 
 use super::{
     forwarded,
-    front::{Turned, plain},
+    responses::{Turned, plain},
 };
 
 /// Headers of tollgate and MCP that scripts need and that browsers hide by default.

@@ -18,8 +18,9 @@ use thiserror::Error;
 
 use super::{
     announced::Announced,
+    clean::is_clean,
     events::Answers,
-    front::{Turned, plain},
+    responses::{Turned, plain},
 };
 
 const WELL_KNOWN: &str = "/.well-known/";
@@ -123,16 +124,6 @@ impl Paths {
 
 fn bare(path: &str) -> &str {
     path.strip_suffix('/').unwrap_or(path)
-}
-
-/// Whether a path is unambiguous: after decoding, no segment is `..` or contains a slash.
-pub(super) fn is_clean(path: &str) -> bool {
-    let Some(rest) = path.strip_prefix('/') else { return false };
-    let is_pathlike = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@/%".contains(&byte);
-    let lower = path.to_ascii_lowercase();
-    let hides = ["%2e", "%2f", "%5c", "%25", "%00"].iter().any(|hidden| lower.contains(hidden));
-    let leads_back = rest.split('/').any(|segment| matches!(segment, "." | ".."));
-    path.bytes().all(is_pathlike) && !hides && !leads_back && !path.contains("//")
 }
 
 #[cfg(test)]

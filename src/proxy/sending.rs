@@ -18,13 +18,20 @@ use std::{
 };
 
 use axum::body::Bytes;
+use http::{HeaderMap, Method, Uri};
 use http_body::{Body, Frame, SizeHint};
-
-use super::upstream::Head;
 
 /// Bodies go out in pieces of at most this size. A TLS connection copies each piece and keeps the buffer; one piece for the whole body
 /// would leave a buffer of its size with every connection.
 const PIECE: usize = 64 * 1024;
+
+/// A request's head, as it is forwarded.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) headers: HeaderMap,
+}
 
 /// The body of a request in flight.
 #[derive(Debug)]

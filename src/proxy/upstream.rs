@@ -13,7 +13,7 @@ use std::{
 };
 
 use axum::body::{Body, Bytes};
-use http::{HeaderMap, Method, Request, Response, Uri, Version, uri};
+use http::{Request, Response, Uri, Version, uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
@@ -32,7 +32,7 @@ use tokio::time::timeout;
 use super::{
     hop,
     location::Origin,
-    sending::{Sending, was_never_taken},
+    sending::{Head, Sending, was_never_taken},
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -180,14 +180,6 @@ impl Upstream {
         parts.path_and_query = path_and_query.or_else(|| Some(uri::PathAndQuery::from_static("/")));
         Uri::from_parts(parts).unwrap_or_default()
     }
-}
-
-/// A request's head, as it is forwarded.
-#[derive(Clone, Debug)]
-pub(super) struct Head {
-    pub(super) method: Method,
-    pub(super) uri: Uri,
-    pub(super) headers: HeaderMap,
 }
 
 fn tls(ca: Option<&Path>, is_https: bool) -> Result<ClientConfig, UpstreamError> {

@@ -26,7 +26,7 @@ use tower::Service;
 
 use super::{
     ConnectionLimits, Phase,
-    leftover::Received,
+    leftover::{Received, UnderWay},
     meter::{Due, Meter, Metered},
     names::names,
     places::{Holder, Place},
@@ -109,7 +109,7 @@ impl Connection {
         let builder = if is_http2 { self.builder.clone().http2_only() } else { self.builder.clone().http1_only() };
         let mut served = pin!(builder.serve_connection(TokioIo::new(Metered { stream, meter: meter.clone(), is_http2 }), service));
         let mut phase = self.phase.clone();
-        // GOAWAY tells an HTTP/2 client which of its requests count, so it may go out at once; HTTP/1.1 has no such word.
+        // GOAWAY tells an HTTP/2 client which of its requests count, so it may go out at once; HTTP/1.1 has no counterpart.
         let farewell_at = if is_http2 { Phase::Draining } else { Phase::Closing };
         let mut ticks = interval((self.limits.head.min(self.limits.first) / 4).min(Duration::from_secs(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -168,7 +168,7 @@ async fn answer(mut router: Router, connection: Arc<Answering>, request: Request
             }))
         });
     }
-    // HTTP/1.1 has no other word for the end of a connection: a client that is not told sends its next request into a closed one.
+    // HTTP/1.1 has no other way to announce the end of a connection: an unaware client sends its next request into a closed one.
     if is_http1 && (*connection.phase.borrow() != Phase::Serving || connection.meter.is_worn_out(Instant::now(), &connection.limits)) {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }
@@ -184,27 +184,11 @@ pub struct Peer {
     pub certificate_names: Arc<[String]>,
 }
 
-/// A request that the meter knows of until it is answered and its body is dealt with, also when its client leaves and the future is dropped.
-pub(super) struct UnderWay(Meter);
-
-impl UnderWay {
-    fn begin(meter: Meter) -> Self {
-        meter.request_began();
-        Self(meter)
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.request_ended(Instant::now());
-    }
-}
-
 async fn plain_http(mut stream: TcpStream) -> Ended {
     let body = "This port speaks HTTPS: use https:// in the URL.\n";
     let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n";
     let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
-    // The client is in the wrong place; whether it hears so does not matter to anybody else.
+    // The client is in the wrong place; whether it learns of it does not matter to other clients.
     let _ = stream.write_all(answer.as_bytes()).await;
     let _ = stream.shutdown().await;
     Ended::PlainHttp

@@ -1,6 +1,6 @@
 //! What is left of a request's body once its answer is known.
 //!
-//! A connection that ends while its client still sends takes the answer with it: the system resets what nobody reads, and the client sees a
+//! A connection that ends while its client still sends takes the answer with it: the system resets what is not read, and the client sees a
 //! broken pipe where it should have seen a 413 and why. So the rest is read and thrown away, for as long and as much as is reasonable.
 
 use std::{
@@ -13,13 +13,32 @@ use std::{
 use axum::body::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 
-use super::connection::UnderWay;
+use super::meter::Meter;
 
-/// A client reads its answer in this time, or does not care for it.
+/// A client reads its answer in this time, or does not want it.
 const LONGEST: Duration = Duration::from_secs(2);
 const LARGEST: usize = 64 * 1024 * 1024;
+
+/// A request that the meter knows of until it is answered and its body is dealt with, also when its client leaves and the future is dropped.
+pub(super) struct UnderWay(Meter);
+
+impl UnderWay {
+    pub(super) fn begin(meter: Meter) -> Self {
+        meter.request_began();
+        Self(meter)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.request_ended(Instant::now());
+    }
+}
 
 /// A request's body, whose rest is thrown away when it is dropped before its end.
 pub(super) struct Received {

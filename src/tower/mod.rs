@@ -73,6 +73,7 @@
 
 pub mod classify;
 mod future;
+mod gate;
 mod layer;
 pub mod mcp;
 pub mod response;

@@ -9,7 +9,7 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{Body, classify::Classify, future::ResponseFuture, layer::Gate, response::Respond};
+use super::{Body, classify::Classify, future::ResponseFuture, gate::Gate, response::Respond};
 use crate::limiter::Store;
 
 /// A service behind a limiter, created by [`McpLimitLayer`](super::McpLimitLayer).

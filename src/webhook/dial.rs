@@ -26,7 +26,7 @@ use crate::server::tls::ServerCertificate;
 const EVERY: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// Dials until told to stop, and tells the health how it went.
+/// Dials until it is stopped, and reports the outcome to the health.
 pub(super) async fn keep_dialing(address: SocketAddr, certificate: Arc<ServerCertificate>, health: Arc<Health>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -63,7 +63,7 @@ pub(crate) async fn shown_at(host: &str, port: u16) -> io::Result<Vec<Certificat
     timeout(DEADLINE, shown).await.unwrap_or_else(|late| Err(late.into()))
 }
 
-/// A client that takes the leaf certificates that it is told to.
+/// A client that accepts certain leaf certificates.
 fn config(takes: impl Fn(&CertificateDer<'_>) -> bool + Send + Sync + 'static) -> io::Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
     let pinned = Arc::new(Pinned { takes: Box::new(takes), provider: provider.clone() });

@@ -1,7 +1,7 @@
 //! Bodies on their way in: how many, how many bytes of them, and which gives way when there are too many.
 //!
 //! Small ones have places and bytes of their own, so that large ones, which are rare, never keep them out. Where there is no room, the body
-//! that has been on its way for the longest gives way; where all have just begun, the newcomer is refused, and told when to try again.
+//! that has been on its way for the longest gives way; where all have just begun, the newcomer is refused with a Retry-After.
 
 use std::{
     pin::pin,
@@ -16,7 +16,7 @@ use axum::body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::{Instant, timeout};
 
-use super::routes::Refusal;
+use super::refusal::Refusal;
 use crate::server::{
     budget::{Budget, Charge},
     places::{Holder, Idle, Place, Places},

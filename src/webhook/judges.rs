@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    /// Work that says when it begins, and ends when it is told to.
+    /// Work that says when it begins, and ends when it is released.
     fn begin(judges: &Arc<Judges>, client: &'static str, owned: Arc<()>) -> (JoinHandle<Result<(), Ending>>, Receiver<()>, Sender<()>) {
         let ((begins, begun), (end, ends)) = (channel(), channel());
         let judges = judges.clone();

@@ -9,6 +9,7 @@ mod intake;
 mod judges;
 mod metrics;
 mod namespace;
+mod refusal;
 mod routes;
 pub mod world;
 
@@ -46,7 +47,7 @@ pub struct WebhookSettings {
     pub max_in_flight: usize,
     /// For a whole review, unless the caller asks for less with `?timeout=`.
     pub deadline: Duration,
-    /// How long everything is still served after the server was told to stop.
+    /// How long everything is still served after a stop signal.
     pub drain: Duration,
 }
 

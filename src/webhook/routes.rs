@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::post,
@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
-use super::{Shared, intake::Intake, judges::Judges, namespace::namespace};
+use super::{Shared, intake::Intake, judges::Judges, namespace::namespace, refusal::Refusal};
 use crate::{
     admission::{Answer, Ending, Hook, review},
     model::period::parse_go_duration,
@@ -44,7 +44,7 @@ pub(super) fn router(shared: Arc<Shared>, max_in_flight: usize, deadline: Durati
         .layer(middleware::from_fn_with_state(shared, catch_panics))
 }
 
-/// A panic is no verdict: 500 leaves the decision to the webhook's failurePolicy, and the connection lives.
+/// A panic is not a verdict: 500 leaves the decision to the webhook's failurePolicy, and the connection lives.
 async fn catch_panics(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
@@ -53,35 +53,6 @@ async fn catch_panics(State(shared): State<Arc<Shared>>, request: Request, next:
             error!("a handler panicked");
             (StatusCode::INTERNAL_SERVER_ERROR, "tollgate failed on this review; its log says where\n").into_response()
         }
-    }
-}
-
-/// Why a request does not get as far as a review.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    Overloaded,
-    NotJson,
-    BadTimeout,
-    TooLarge,
-    Cut,
-    Late,
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let (status, text) = match self {
-            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "too many reviews at once; try again\n"),
-            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "reviews are sent as Content-Type: application/json\n"),
-            Self::BadTimeout => (StatusCode::BAD_REQUEST, "timeout is a Go duration above zero, such as 10s\n"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "reviews have at most 7 MiB\n"),
-            Self::Cut => (StatusCode::BAD_REQUEST, "the body is incomplete\n"),
-            Self::Late => (StatusCode::GATEWAY_TIMEOUT, "the review was not finished in time\n"),
-        };
-        let mut response = (status, text).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
     }
 }
 
@@ -132,7 +103,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.trim().eq_ignore_ascii_case("application/json")
 }
 
-/// The API server tells how long it will wait: `?timeout=2s`.
+/// The API server says how long it will wait: `?timeout=2s`.
 fn asked_timeout(query: Option<&str>) -> Result<Option<Duration>, Refusal> {
     let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("timeout="));
     let Some(asked) = asked else { return Ok(None) };
@@ -195,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_a_500_and_is_counted() {
-        let (_folder, shared) = shared(World::told(Schema::assuming(true), Operator::Absent));
+        let (_folder, shared) = shared(World::assumed(Schema::assuming(true), Operator::Absent));
         async fn panics() -> &'static str {
             panic!("as a bug would")
         }
@@ -217,7 +188,7 @@ mod tests {
         }
     }
 
-    /// References that take their time for objects of the namespace "slow": until told to answer.
+    /// References that take their time for objects of the namespace "slow": until they are released.
     #[derive(Debug)]
     struct Slow {
         begins: Mutex<Sender<()>>,
@@ -234,11 +205,12 @@ mod tests {
         }
     }
 
-    /// A router whose reviews of the namespace "slow" take until told to end, and counters of those that have begun.
+    /// A router whose reviews of the namespace "slow" take until they are released, and counters of those that have begun.
     fn router_with_slow_reviews(max_in_flight: usize) -> (TempDir, Router, Receiver<()>, Sender<()>) {
         let ((begins, begun), (end, may_end)) = (channel(), channel());
         let slow = Slow { begins: Mutex::new(begins), may_end: Mutex::new(may_end) };
-        let (folder, shared) = shared(World { references: Some(Arc::new(slow)), ..World::told(Schema::assuming(true), Operator::Absent) });
+        let (folder, shared) =
+            shared(World { references: Some(Arc::new(slow)), ..World::assumed(Schema::assuming(true), Operator::Absent) });
         (folder, router(shared, max_in_flight, Duration::from_secs(30)), begun, end)
     }
 

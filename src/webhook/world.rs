@@ -36,7 +36,7 @@ pub struct World {
 
 impl World {
     /// A world without a cluster.
-    pub fn told(schema: Schema, operator: Operator) -> Self {
+    pub fn assumed(schema: Schema, operator: Operator) -> Self {
         let (_, schema_answered) = watch::channel(true);
         let (_, operator) = watch::channel(operator);
         Self { schema: Arc::new(ArcSwap::from_pointee(schema)), schema_answered, operator, references: None }
@@ -48,7 +48,7 @@ impl World {
 pub struct ClusterSettings {
     /// The cluster.
     pub cluster: Found,
-    /// The namespaces in which Secrets may be listed (names only), for TG106. Warnings show which exist to everybody who may send reviews.
+    /// The namespaces in which Secrets may be listed (names only), for TG106. Warnings reveal which exist to anyone who may send reviews.
     pub secrets_in: Vec<String>,
     /// Whether ToolHive's operator is known to read `global`, so that it is not looked for.
     pub operator_reads_global: bool,
@@ -60,17 +60,17 @@ pub struct ClusterSettings {
 #[derive(Debug)]
 pub struct Following(#[expect(dead_code, reason = "held for its drop, which ends the tasks")] JoinSet<()>);
 
-/// Begins to follow a cluster. Asks nothing yet: a cluster that is away is no error, it is waited for.
+/// Begins to follow a cluster. Asks nothing yet: an unreachable cluster is not an error but waited for.
 ///
 /// # Errors
 /// When the configuration cannot be used.
-pub async fn follow(settings: ClusterSettings, told: Option<Schema>) -> Result<(World, Following), ClusterError> {
+pub async fn follow(settings: ClusterSettings, assumed: Option<Schema>) -> Result<(World, Following), ClusterError> {
     let ClusterSettings { cluster, secrets_in, operator_reads_global, schema_poll } = settings;
     let unnamed = cluster.is_implicit().then(|| cluster.origin.to_string());
     let client = cluster.client_in_time().await?;
     let mut tasks = JoinSet::new();
-    let asks = told.is_none();
-    let schema = Arc::new(ArcSwap::from_pointee(told.unwrap_or_else(Schema::unread)));
+    let asks = assumed.is_none();
+    let schema = Arc::new(ArcSwap::from_pointee(assumed.unwrap_or_else(Schema::unread)));
     let (answered, schema_answered) = watch::channel(!asks);
     let (operator, operator_asked) = if operator_reads_global {
         (watch::channel(Operator::ReadsGlobal).1, watch::channel(true).1)

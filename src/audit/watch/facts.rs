@@ -23,7 +23,7 @@ use tracing::{debug, info, warn};
 use super::WatchScope;
 use crate::{
     audit::{
-        around::Around,
+        Around,
         rendered::{Of, Rendered, SELECTOR},
     },
     cluster::watch::{api, core, ours},
@@ -59,7 +59,7 @@ struct List {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the list was had, or refused: until then nobody should judge.
+    /// Whether the list was received, or refused: until then no object should be checked.
     answered: AtomicBool,
     /// Whether the list is whole.
     complete: AtomicBool,

@@ -16,7 +16,7 @@ use crate::{
 pub(super) enum Surroundings {
     /// It is followed.
     Cluster(Box<ClusterSettings>),
-    /// There is none: why.
+    /// There is no cluster, and why.
     None(String),
     /// A kubeconfig that the user did not name cannot be used: why. There is a cluster, and nothing is known of it.
     Unusable(String),
@@ -99,10 +99,10 @@ impl Surroundings {
         if let Some(error) = unusable {
             warn!(error, "the cluster cannot be used: shared is not renamed unless --crd-global is yes; --no-cluster starts without one");
         }
-        Ok((World::told(assumed.unwrap_or_else(Schema::unread), operator), None))
+        Ok((World::assumed(assumed.unwrap_or_else(Schema::unread), operator), None))
     }
 
-    /// A warning that a Secret is not there is an answer to whoever asks, so the API server has to be the only one who can.
+    /// A warning that a Secret is missing reveals that to any client, so only the API server may be able to ask.
     fn forget_secrets_unless(&mut self, asks_clients: bool) {
         if let Self::Cluster(settings) = self
             && !asks_clients

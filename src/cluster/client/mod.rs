@@ -8,7 +8,7 @@ mod proxies;
 use std::{
     env,
     ffi::OsString,
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,7 +25,7 @@ use rustls::{
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
 use self::proxies::Environment;
-use super::ClusterError;
+use super::{ClusterError, origin::Origin};
 
 /// How long a cluster that the user did not name may hold up the start.
 pub const PATIENCE: Duration = Duration::from_secs(3);
@@ -37,26 +37,6 @@ pub struct Access {
     pub kubeconfig: Option<PathBuf>,
     /// A context of it; without one, its current context.
     pub context: Option<String>,
-}
-
-/// Who named a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The user, by `--kubeconfig` or `--context`.
-    Named(String),
-    /// A kubeconfig that is there for kubectl.
-    Implicit(String),
-    /// The pod that this process runs in.
-    Pod,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Named(files) | Self::Implicit(files) => f.write_str(files),
-            Self::Pod => f.write_str("the service account"),
-        }
-    }
 }
 
 /// A cluster that was found. Nothing was asked of it yet.
@@ -95,16 +75,16 @@ impl Found {
         if !self.is_implicit() {
             return self.client();
         }
-        // The plugin may wait for somebody to sign in. On a thread of its own, since the runtime waits for its own at the end.
+        // The plugin may wait for someone to sign in. On a thread of its own, since the runtime waits for its own at the end.
         let origin = self.origin.clone();
-        let (tell, told) = oneshot::channel();
+        let (send, received) = oneshot::channel();
         let runtime = Handle::current();
         std::thread::spawn(move || {
             let _in_runtime = runtime.enter();
-            let _ = tell.send(self.client());
+            let _ = send.send(self.client());
         });
         let late = |error| ClusterError::Client { origin, error };
-        match timeout(PATIENCE, told).await {
+        match timeout(PATIENCE, received).await {
             Ok(Ok(client)) => client,
             Ok(Err(_)) => Err(late("the credential plugin failed".to_owned())),
             Err(_) => Err(late(format!("the credential plugin has not finished within {PATIENCE:?}"))),
@@ -193,7 +173,7 @@ fn config(kubeconfig: Kubeconfig, context: Option<&str>) -> Result<Config, Strin
     let server = cluster.server.as_deref().filter(|server| !server.is_empty());
     let server = server.ok_or_else(|| format!("cluster {:?} has no server", context.cluster))?;
     let url: Uri = server.parse().map_err(|error| format!("server {server:?} is not a URL: {error}"))?;
-    // A user that is missing is nobody, as for kubectl.
+    // A missing user is anonymous, as for kubectl.
     let user = auth_infos.into_iter().find(|user| Some(&user.name) == context.user.as_ref());
     let mut user = user.and_then(|user| user.auth_info).unwrap_or_default();
     let described = ExecAuthCluster::try_from(&cluster).map_err(|error| error.to_string())?;

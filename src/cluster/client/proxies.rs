@@ -180,8 +180,8 @@ mod tests {
         }
         for (text, error) in [("ftp://proxy:21", "not ftp"), ("http://", "proxy's URL"), ("http://user:s3cret@pro xy", "cannot be parsed")]
         {
-            let told = parse(text).expect_err("it is no proxy's URL");
-            assert!(told.contains(error) && !told.contains("s3cret"), "{text}: {told}");
+            let found = parse(text).expect_err("it is no proxy's URL");
+            assert!(found.contains(error) && !found.contains("s3cret"), "{text}: {found}");
         }
     }
 }

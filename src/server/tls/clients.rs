@@ -16,7 +16,7 @@ use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use super::{
     TlsError,
-    load::{broken, certificates},
+    pem::{broken, certificates},
 };
 
 /// Takes clients' certificates from the CAs in `pem`; with `names`, only those that have one of them.

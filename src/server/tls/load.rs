@@ -1,7 +1,6 @@
 //! Certificates and keys as they are in files, and why they cannot be used.
 
 use std::{
-    fmt,
     hash::{DefaultHasher, Hash, Hasher},
     path::Path,
     sync::Arc,
@@ -16,7 +15,11 @@ use rustls::{
 };
 use x509_parser::{parse_x509_certificate, x509::X509Version};
 
-use super::{Files, Loaded, TlsError, clients, key, validity::Validity};
+use super::{
+    Files, Loaded, TlsError, clients, key,
+    pem::{broken, certificates},
+    validity::Validity,
+};
 
 /// The files' bytes.
 #[derive(Hash)]
@@ -56,14 +59,6 @@ impl Contents {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Loaded { config: Arc::new(config), leaf, validity })
     }
-}
-
-pub(super) fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|error| broken(path, error))?;
-    if chain.is_empty() {
-        return Err(TlsError::Missing { path: path.to_owned(), what: "certificate (BEGIN CERTIFICATE)" });
-    }
-    Ok(chain)
 }
 
 fn certified_key(
@@ -109,13 +104,9 @@ fn inspect(leaf: &CertificateDer<'_>) -> Result<Validity, String> {
     Ok(Validity { not_before: validity.not_before.timestamp(), not_after: validity.not_after.timestamp() })
 }
 
-/// As PKCS#8, or as OpenSSL's older form, whose headers are no base64.
+/// As PKCS#8, or as OpenSSL's older form, whose headers are not base64.
 fn is_encrypted(pem: &[u8]) -> bool {
     let text = String::from_utf8_lossy(pem);
     text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
         || text.lines().any(|line| line.starts_with("Proc-Type:") && line.contains("ENCRYPTED"))
-}
-
-pub(super) fn broken(path: &Path, why: impl fmt::Display) -> TlsError {
-    TlsError::Broken { path: path.to_owned(), why: why.to_string() }
 }

@@ -7,6 +7,7 @@
 mod clients;
 mod key;
 mod load;
+mod pem;
 mod validity;
 
 use std::{
@@ -97,7 +98,7 @@ pub struct ServerCertificate {
     current: ArcSwap<Loaded>,
     /// What is in the files, when that is good but not better than the pair in use: it may be later.
     waiting: Mutex<Option<Loaded>>,
-    /// Of the contents last looked at, good or bad, so that a change is told once.
+    /// Of the contents last looked at, good or bad, so that a change is logged once.
     seen: AtomicU64,
 }
 

@@ -254,7 +254,7 @@ fn a_run_that_is_told_to_stop_leaves_nothing_beside_the_files() {
     };
     // On a busy machine a run may be over before it is stopped; then it is tried again.
     let ran = (0..20).map(|_| run()).find(|ran| ran.code != 0).expect("a run that was stopped in time");
-    assert_eq!((ran.code, ran.stderr.as_str()), (2, "error: told to stop: some files are written, the others are as they were\n"));
+    assert_eq!((ran.code, ran.stderr.as_str()), (2, "error: stopped by a signal: some files are written, the others are as they were\n"));
     assert_eq!(read(&folder, &format!("{:04}.yaml", count - 1)), old, "it did not go on");
     let entries = fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("an entry").file_name());
     assert!(entries.into_iter().all(|name| name.to_string_lossy().ends_with(".yaml")), "something is left behind");
