@@ -8,6 +8,7 @@ use super::{exit::Exit, output::print, redis::RedisArgs, runtime, values::Report
 use crate::{
     cluster::Access,
     doctor::{Report, examine},
+    model::DEFAULT_NAMESPACE,
 };
 
 /// Check the installed webhook and suggest fixes.
@@ -34,7 +35,7 @@ pub(super) struct DoctorArgs {
     context: Option<String>,
 
     /// Namespace for the dry-run creates; the webhooks must apply to it
-    #[arg(long, short, env = "TOLLGATE_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
+    #[arg(long, short, env = "TOLLGATE_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     namespace: String,
 
     /// Checked if a URL is given.

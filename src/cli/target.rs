@@ -4,6 +4,7 @@ use std::{
     fmt::Display,
     io::Read as _,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use anyhow::Context;
@@ -12,10 +13,16 @@ use clap::ValueEnum;
 use super::redis::{Address, RedisArgs};
 use crate::{
     manifest::server::{LimitedServer, LimitedServerError, Storage},
-    model::period::Period,
+    model::{
+        DEFAULT_NAMESPACE,
+        period::{Period, go_duration},
+    },
     proxy::follow::Followed,
-    stores::{GuardSettings, OnStoreError, redis},
+    stores::{GuardSettings, OnStoreError, guard::DEADLINE, redis},
 };
+
+/// The default of `--store-deadline`.
+static DEADLINE_TEXT: LazyLock<String> = LazyLock::new(|| go_duration(DEADLINE.as_nanos() as u64));
 
 /// Which server.
 #[derive(Debug, clap::Args)]
@@ -36,7 +43,7 @@ pub(super) struct WhichArgs {
     name: Option<String>,
 
     /// Namespace, if the manifest does not set one
-    #[arg(long, env = "TOLLGATE_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
+    #[arg(long, env = "TOLLGATE_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     namespace: String,
 }
 
@@ -56,7 +63,7 @@ pub(super) struct StoreArgs {
     on_store_error: OnStoreErrorArg,
 
     /// Maximum time that a call waits for Redis
-    #[arg(long, env = "TOLLGATE_STORE_DEADLINE", value_name = "DURATION", default_value = "100ms")]
+    #[arg(long, env = "TOLLGATE_STORE_DEADLINE", value_name = "DURATION", default_value = DEADLINE_TEXT.as_str())]
     store_deadline: Period,
 
     /// Fail to start if Redis is unavailable

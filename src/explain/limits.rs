@@ -7,6 +7,7 @@ use super::{simulate::Simulated, text::thousands};
 use crate::{
     limiter::{Scope, ServerId},
     model::{
+        DEFAULT_NAMESPACE,
         bucket::Bucket,
         limits::Limits,
         path::FieldPath,
@@ -116,7 +117,7 @@ impl Explained {
         };
         Self {
             kind: subject.kind.name(),
-            namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
+            namespace: text("namespace").unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
             name: text("name").unwrap_or_else(|| "(no name)".to_owned()),
             outcome,
             found: check(&Context::new(subject)).into_iter().map(Found::from).collect(),

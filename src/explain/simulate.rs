@@ -16,11 +16,7 @@ use thiserror::Error;
 use super::{load::Load, text::thousands};
 use crate::{
     limiter::{Call, Decision, Limit, Micros, Policy, Scope, ServerId},
-    model::{
-        bucket::Bucket,
-        limits::{Limits, ToolLimits},
-        period::go_duration,
-    },
+    model::{bucket::Bucket, limits::Limits, period::go_duration},
     stores::Memory,
 };
 
@@ -206,7 +202,7 @@ impl Simulated {
 impl Denied {
     fn new(limit: &Limit, calls: u64, limits: &Limits) -> Self {
         let level = match &limit.tool {
-            None => Some(ToolLimits { global: limits.global, per_user: limits.per_user }),
+            None => Some(limits.own()),
             Some(tool) => limits.tools.get(&**tool).copied(),
         };
         let bucket = level.and_then(|level| match limit.scope {

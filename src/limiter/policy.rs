@@ -92,7 +92,7 @@ impl fmt::Display for Limit {
 impl Policy {
     /// Builds the limits of a server, all enforced.
     pub fn new(server: &ServerId, limits: &Limits) -> Self {
-        let level = ToolLimits { global: limits.global, per_user: limits.per_user };
+        let level = limits.own();
         let tools = limits.tools.iter().map(|(name, level)| {
             let name: Arc<str> = name.as_str().into();
             (Arc::clone(&name), Counters::of(level, Some(name), server))

@@ -11,7 +11,7 @@ use crate::{
     limiter::ServerId,
     manifest::{Unreadable, objects, sign_in::SignIn},
     model::{
-        GROUP,
+        DEFAULT_NAMESPACE, GROUP,
         limits::Limits,
         path::FieldPath,
         subject::{Kind, Subject, storage_path},
@@ -120,7 +120,7 @@ impl LimitedServer {
     /// # Errors
     /// As [`LimitedServer::read`].
     pub fn of_object(object: &Value) -> Result<Self, LimitedServerError> {
-        Self::of(object, "default").ok_or(LimitedServerError::Nothing)?.map_err(|(_, fault)| fault)
+        Self::of(object, DEFAULT_NAMESPACE).ok_or(LimitedServerError::Nothing)?.map_err(|(_, fault)| fault)
     }
 
     /// Fills in how callers sign in from an object that the resource names, in its own namespace; any other object is ignored.

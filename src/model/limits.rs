@@ -45,25 +45,16 @@ impl Limits {
         Self::default()
     }
 
-    /// Adds a bucket for all calls of the server.
-    #[must_use]
-    pub fn global(mut self, bucket: Bucket) -> Self {
-        self.global = Some(bucket);
-        self
-    }
-
-    /// Adds a bucket for the calls of each caller.
-    #[must_use]
-    pub fn per_user(mut self, bucket: Bucket) -> Self {
-        self.per_user = Some(bucket);
-        self
-    }
-
     /// Sets further limits for a tool, replacing any that it had.
     #[must_use]
     pub fn tool(mut self, name: impl Into<String>, limits: ToolLimits) -> Self {
         self.tools.insert(name.into(), limits);
         self
+    }
+
+    /// The server's own limits, without those of its tools.
+    pub(crate) fn own(&self) -> ToolLimits {
+        ToolLimits { global: self.global, per_user: self.per_user }
     }
 
     /// Whether any limit counts callers separately.
@@ -89,21 +80,31 @@ impl ToolLimits {
     pub fn new() -> Self {
         Self::default()
     }
-
-    /// Adds a bucket for all calls of the tool.
-    #[must_use]
-    pub fn global(mut self, bucket: Bucket) -> Self {
-        self.global = Some(bucket);
-        self
-    }
-
-    /// Adds a bucket for the calls of the tool by each caller.
-    #[must_use]
-    pub fn per_user(mut self, bucket: Bucket) -> Self {
-        self.per_user = Some(bucket);
-        self
-    }
 }
+
+/// What the limits of a server and of a tool have in common.
+macro_rules! bucket_builders {
+    ($limits:ty, $whose:literal) => {
+        impl $limits {
+            #[doc = concat!("Adds a bucket for all calls of the ", $whose, ".")]
+            #[must_use]
+            pub fn global(mut self, bucket: Bucket) -> Self {
+                self.global = Some(bucket);
+                self
+            }
+
+            #[doc = concat!("Adds a bucket for the calls of the ", $whose, " by each caller.")]
+            #[must_use]
+            pub fn per_user(mut self, bucket: Bucket) -> Self {
+                self.per_user = Some(bucket);
+                self
+            }
+        }
+    };
+}
+
+bucket_builders!(Limits, "server");
+bucket_builders!(ToolLimits, "tool");
 
 fn read_level(level: &LevelOf<'_>) -> ToolLimits {
     let read = |value: Option<&Value>| value.and_then(|value| Bucket::read(value).ok());

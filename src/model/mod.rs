@@ -30,6 +30,9 @@ mod serde;
 pub mod spelling;
 pub mod subject;
 
+/// The namespace of objects that name none, as for kubectl.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
 /// The API group of the resources.
 pub const GROUP: &str = "toolhive.stacklok.dev";
 

@@ -3,12 +3,12 @@
 //! What each connection has to keep to is in [`ConnectionLimits`]. A client that never speaks, stops in the middle of a handshake or of a request
 //! head, or stays forever loses its connection, and no one else does. When there are as many connections as allowed, a new one gets the
 //! place of the one that has been idle for the longest; those that have never sent a request go first. HTTP/1.1 and HTTP/2 by ALPN; plain HTTP where no [`tls::ServerCertificate`] is
-//! given, and a plain-text answer for whoever speaks HTTP to the TLS port.
+//! given, and a plain-text answer for clients that speak HTTP to the TLS port.
 //!
 //! An HTTP/1.1 connection ends with an answer that says `Connection: close`, an HTTP/2 connection with GOAWAY, so that the client does not
 //! lose a request to it.
 //!
-//! The end, as told through [`Phase`]: while *draining*, new connections and requests are still served, and every HTTP/1.1 answer says
+//! The end, announced through [`Phase`]: while *draining*, new connections and requests are still served, and every HTTP/1.1 answer says
 //! `Connection: close`, so that clients go elsewhere by themselves; when *closing*, nothing new is accepted, idle connections end and
 //! requests under way are finished.
 
@@ -71,7 +71,7 @@ pub struct ConnectionLimits {
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
-            connections: 1024,
+            connections: usize::from(CONNECTIONS),
             handshake: Duration::from_secs(5),
             first: Duration::from_secs(10),
             head: Duration::from_secs(10),
@@ -83,6 +83,9 @@ impl Default for ConnectionLimits {
     }
 }
 
+/// The default of [`ConnectionLimits::connections`].
+pub const CONNECTIONS: u16 = 1024;
+
 /// A connection that has been idle for less keeps its place: between two requests of a burst, each is idle for a moment.
 const SPARED: Duration = Duration::from_millis(100);
 
@@ -91,7 +94,7 @@ const SPARED: Duration = Duration::from_millis(100);
 pub enum Phase {
     /// Not begun.
     Serving,
-    /// Clients are told to go; everything is still served.
+    /// Clients are asked to leave; everything is still served.
     Draining,
     /// Nothing new; what is under way is finished.
     Closing,
@@ -193,7 +196,7 @@ const WINDOW: u32 = 128 * 1024;
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // Heads and idle connections are watched by `meter`, for both protocols alike; hyper's own timer cannot tell the two apart.
+    // Heads and idle connections are watched by `meter`, for both protocols alike; hyper's own timer cannot distinguish the two.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(64 * 1024);
     builder
         .http2()

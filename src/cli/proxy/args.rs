@@ -15,6 +15,7 @@ use crate::{
     mcp::RejectStatus,
     model::period::Period,
     proxy::access::AccessLog,
+    tower::mcp::MOST_BYTES,
     watch::ObjectName,
 };
 
@@ -70,6 +71,45 @@ pub(in crate::cli) struct ProxyArgs {
     #[arg(long, env = "TOLLGATE_UPSTREAM_CA", value_name = "FILE")]
     pub(super) upstream_ca: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(super) listen: ListenArgs,
+
+    #[command(flatten)]
+    pub(super) front: FrontArgs,
+
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+
+    #[command(flatten)]
+    pub(super) callers: CallerArgs,
+
+    #[command(flatten)]
+    pub(super) denials: DenialArgs,
+
+    /// Which requests to log
+    #[arg(long, env = "TOLLGATE_ACCESS_LOG", value_name = "WHICH", default_value = "denials")]
+    pub(super) access_log: AccessLog,
+
+    #[command(flatten)]
+    pub(super) bounds: BoundArgs,
+}
+
+/// Where the limits are.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(in crate::cli) struct FromArgs {
+    /// Manifest of the server whose limits apply, or - for stdin
+    #[arg(long, short, env = "TOLLGATE_FILE", value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+
+    /// Object in a cluster whose limits apply. Give KIND (MCPServer or VirtualMCPServer) if both kinds have one of that name
+    #[arg(long, env = "TOLLGATE_WATCH", value_name = "[KIND/]NAMESPACE/NAME", conflicts_with_all = ["name", "namespace"])]
+    pub(super) watch: Option<ObjectName>,
+}
+
+/// Where the proxy listens.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ListenArgs {
     /// Address to listen on for MCP clients
     #[arg(long, env = "TOLLGATE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub(super) listen: SocketAddr,
@@ -93,16 +133,11 @@ pub(in crate::cli) struct ProxyArgs {
     /// Name required in a client's certificate (common name or DNS name); may be repeated
     #[arg(long, env = "TOLLGATE_CLIENT_NAME", value_name = "NAME", requires = "client_ca", value_delimiter = ',')]
     pub(super) client_name: Vec<String>,
+}
 
-    #[command(flatten)]
-    pub(super) front: FrontArgs,
-
-    #[command(flatten)]
-    pub(super) store: StoreArgs,
-
-    #[command(flatten)]
-    pub(super) callers: CallerArgs,
-
+/// How limits are enforced.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct DenialArgs {
     /// How a denial is reported: as an HTTP status, or as the tool's own result
     #[arg(long, env = "TOLLGATE_REJECT_STATUS", value_name = "MODE", default_value = "auto")]
     pub(super) reject_status: RejectStatus,
@@ -122,13 +157,13 @@ pub(in crate::cli) struct ProxyArgs {
     /// Count call_tool under its inner tool_name (or name, as in FastMCP's tool search), regardless of the resource
     #[arg(long, env = "TOLLGATE_OPTIMIZER")]
     pub(super) optimizer: bool,
+}
 
-    /// Which requests to log
-    #[arg(long, env = "TOLLGATE_ACCESS_LOG", value_name = "WHICH", default_value = "denials")]
-    pub(super) access_log: AccessLog,
-
+/// What a client, the MCP server and the end of the proxy may take.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct BoundArgs {
     /// Maximum size of a request body, in bytes
-    #[arg(long, env = "TOLLGATE_MAX_BODY", value_name = "BYTES", default_value_t = 4 * 1024 * 1024)]
+    #[arg(long, env = "TOLLGATE_MAX_BODY", value_name = "BYTES", default_value_t = MOST_BYTES as u32)]
     pub(super) max_body: u32,
 
     /// Memory for all request bodies together, in bytes; requests beyond it wait, then get 503
@@ -154,17 +189,4 @@ pub(in crate::cli) struct ProxyArgs {
     /// How long open streams may continue after that
     #[arg(long, env = "TOLLGATE_GRACE", value_name = "DURATION", default_value = "30s")]
     pub(super) grace: DrainTime,
-}
-
-/// Where the limits are.
-#[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-pub(in crate::cli) struct FromArgs {
-    /// Manifest of the server whose limits apply, or - for stdin
-    #[arg(long, short, env = "TOLLGATE_FILE", value_name = "FILE")]
-    pub(super) file: Option<PathBuf>,
-
-    /// Object in a cluster whose limits apply. Give KIND (MCPServer or VirtualMCPServer) if both kinds have one of that name
-    #[arg(long, env = "TOLLGATE_WATCH", value_name = "[KIND/]NAMESPACE/NAME", conflicts_with_all = ["name", "namespace"])]
-    pub(super) watch: Option<ObjectName>,
 }

@@ -1,21 +1,26 @@
 //! The settings of `tollgate proxy`, resolved from its arguments.
 
+use std::{path::PathBuf, time::Duration};
+
 use anyhow::{Context, ensure};
 use tracing::warn;
 
-use super::args::{FromArgs, ProxyArgs};
+use super::{
+    args::{BoundArgs, DenialArgs, FromArgs, ListenArgs, ProxyArgs},
+    front::FrontArgs,
+};
 use crate::{
     cli::{
         callers::{self, CallerSettings},
         target::{Read, StoreSettings, WhichArgs, unworkable},
         trust::{ObjectArgs, Trust},
-        values::DrainTime,
     },
     cluster::Access,
     manifest::server::LimitedServer,
     mcp::DenialForm,
     proxy::{
         ProxySettings,
+        access::AccessLog,
         follow::{self, InForce},
     },
     server::{ConnectionLimits, tls::Files},
@@ -59,7 +64,7 @@ async fn follow_object(mut object: Watched, mut in_force: InForce) {
 
 /// Resolves the arguments, and reads the files or the object that they name.
 pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
-    // Naming every field makes an unused flag a compile error.
+    // Naming every field, here and below, makes an unused flag a compile error.
     let ProxyArgs {
         from,
         which,
@@ -69,52 +74,46 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
         upstream,
         upstream_ca,
         listen,
-        metrics_listen,
-        tls_cert,
-        tls_key,
-        client_ca,
-        client_name,
         front,
         store,
         callers,
-        reject_status,
-        reject_code,
-        rate_limit_fields,
-        shadow,
-        optimizer,
+        denials,
         access_log,
-        max_body,
-        max_buffered_bytes,
-        body_timeout,
-        upstream_timeout,
-        max_connections,
-        drain: DrainTime(drain),
-        grace: DrainTime(grace),
+        bounds,
     } = args;
+    let (source, followed, trust) = from.read(which, &Access { kubeconfig, context }, object, callers.needs_issuer()).await?;
+    let store = store.resolve(source.storage.as_ref(), trust.redis_password_for())?;
+    let callers = callers::resolve(callers, &source, &trust, listen.client_ca.is_some())?;
+    let needs_store = matches!(store, StoreSettings::Redis { is_needed: true, .. });
+    let proxy = settings(listen, front, denials, bounds, Rest { upstream, upstream_ca, access_log, needs_store })?;
+    Ok(Resolved { proxy, source, followed, store, callers })
+}
+
+/// What belongs to no group of flags.
+struct Rest {
+    upstream: String,
+    upstream_ca: Option<PathBuf>,
+    access_log: AccessLog,
+    needs_store: bool,
+}
+
+fn settings(listen: ListenArgs, front: FrontArgs, denials: DenialArgs, bounds: BoundArgs, rest: Rest) -> anyhow::Result<ProxySettings> {
+    let ListenArgs { listen, metrics_listen, tls_cert, tls_key, client_ca, client_name } = listen;
+    let DenialArgs { reject_status, reject_code, rate_limit_fields, shadow, optimizer } = denials;
+    let BoundArgs { max_body, max_buffered_bytes, body_timeout, upstream_timeout, max_connections, drain, grace } = bounds;
+    let Rest { upstream, upstream_ca, access_log, needs_store } = rest;
     ensure!(
         max_buffered_bytes >= max_body,
         "--max-buffered-bytes {max_buffered_bytes} is less than --max-body {max_body}: raise it, or lower --max-body"
     );
-    let access = Access { kubeconfig, context };
-    let (source, followed, trust) = from.read(which, &access, object, callers.needs_issuer()).await?;
-    let store = store.resolve(source.storage.as_ref(), trust.redis_password_for())?;
-    let callers = callers::resolve(callers, &source, &trust, client_ca.is_some())?;
-    let needs_store = matches!(store, StoreSettings::Redis { is_needed: true, .. });
-    let proxy = ProxySettings {
+    Ok(ProxySettings {
         listen,
         tls: tls_cert.zip(tls_key).map(|(cert, key)| Files { cert, key, client_ca, client_names: client_name }),
         metrics_listen,
         origins: front.origins(listen.ip()),
         trusted_proxies: front.trusted_proxy,
         pass_paths: front.pass_path,
-        limits: ConnectionLimits {
-            connections: max_connections as usize,
-            // Sessions and their streams last as long as their clients want.
-            age: std::time::Duration::MAX,
-            requests: u64::MAX,
-            grace,
-            ..ConnectionLimits::default()
-        },
+        limits: connection_limits(max_connections, grace.0),
         upstream,
         upstream_ca,
         answer_within: upstream_timeout.as_duration(),
@@ -127,9 +126,13 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
         optimizer,
         needs_store,
         access_log,
-        drain,
-    };
-    Ok(Resolved { proxy, source, followed, store, callers })
+        drain: drain.0,
+    })
+}
+
+/// Sessions and their streams last as long as their clients want.
+fn connection_limits(connections: u32, grace: Duration) -> ConnectionLimits {
+    ConnectionLimits { connections: connections as usize, age: Duration::MAX, requests: u64::MAX, grace, ..ConnectionLimits::default() }
 }
 
 impl FromArgs {

@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 use crate::{
     cli::values::DrainTime,
     model::{alias::Mode, period::Period},
+    server::CONNECTIONS,
 };
 
 /// Serve the admission webhook over HTTPS.
@@ -94,7 +95,7 @@ pub(in crate::cli) struct ServeArgs {
     pub(super) max_in_flight: u16,
 
     /// Maximum number of concurrent connections
-    #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", value_name = "N", default_value_t = CONNECTIONS, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) max_connections: u16,
 
     /// Maximum time for a review, unless the API server asks for less

@@ -30,7 +30,7 @@ fn example_review() -> Value {
     json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": {
-            "uid": "try-it", "operation": "CREATE", "namespace": "default", "name": "fetch",
+            "uid": "try-it", "operation": "CREATE", "namespace": crate::model::DEFAULT_NAMESPACE, "name": "fetch",
             "kind": {"group": crate::model::GROUP, "version": crate::model::VERSIONS[0], "kind": "MCPServer"},
             "object": {"spec": {
                 "sessionStorage": {"provider": "redis", "address": "redis:6379"},
