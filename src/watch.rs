@@ -55,7 +55,7 @@ pub enum BadObjectName {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WatchError {
-    /// There is no way into the cluster.
+    /// The cluster cannot be reached.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// The cluster is too slow.

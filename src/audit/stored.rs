@@ -1,4 +1,4 @@
-//! What an object's metadata tells of its past: who applies `shared`, and which limits were applied and lost.
+//! What an object's metadata says about its past: who applies `shared`, and which limits were applied and lost.
 
 use std::collections::HashMap;
 
@@ -29,11 +29,11 @@ pub fn shared_applied(subject: Subject<'_>) -> Vec<Finding> {
     let client_side = said.filter(|level| level.bucket(ScopeKey::Shared).is_some());
     let client_side =
         client_side.map(|level| (level.path.key(ScopeKey::Shared.key()), "kubectl applied it (last-applied-configuration)".to_owned()));
-    let told = |(path, who): (FieldPath, String)| found("shared-applied", path, format!("{who}: write global in that manifest"));
-    server_side.chain(client_side).map(told).collect()
+    let to_finding = |(path, who): (FieldPath, String)| found("shared-applied", path, format!("{who}: write global in that manifest"));
+    server_side.chain(client_side).map(to_finding).collect()
 }
 
-/// Limits that kubectl applied and the object does not hold. The nearest field that is missing is told, not what was in it.
+/// Limits that kubectl applied and the object lacks. The nearest missing field is reported, not what was in it.
 pub fn lost(subject: Subject<'_>) -> Vec<Finding> {
     let Some(manifest) = last_applied::manifest(subject.object) else { return Vec::new() };
     let said = Subject::new(subject.kind, &manifest);
@@ -44,17 +44,17 @@ pub fn lost(subject: Subject<'_>) -> Vec<Finding> {
     if missing.is_empty() {
         return Vec::new();
     }
-    // What is no field of limits at all was a slip of the pen.
+    // A field that limits do not have was a typo.
     let typos = check(&Context::new(said)).into_iter().filter(|violation| violation.rule == "TG011");
     let typos: HashMap<_, _> = typos.map(|typo| (typo.path.clone(), typo)).collect();
-    let told = |path: FieldPath| {
+    let to_finding = |path: FieldPath| {
         let why = typos.get(&path).map_or_else(|| LOST.to_owned(), |typo| format!("was applied, and {}", typo.message));
         found("limits-lost", path, why)
     };
-    missing.into_iter().map(told).collect()
+    missing.into_iter().map(to_finding).collect()
 }
 
-const LOST: &str = "was applied, and is not stored: the CRD dropped it, or somebody removed it since: upgrade the CRD and apply it again";
+const LOST: &str = "was applied, and is not stored: the CRD dropped it, or someone removed it since: upgrade the CRD and apply it again";
 
 fn gather(said: &Value, held: Option<&Value>, path: FieldPath, missing: &mut Vec<FieldPath>) {
     match (said, held) {

@@ -32,7 +32,7 @@ pub struct Verdicts {
     pub templates: usize,
     /// Patches of objects of our kinds.
     pub patches: usize,
-    /// Objects with faults that are none, or others, once a placeholder is filled in.
+    /// Objects with findings that depend on a placeholder.
     pub placeholders: usize,
     /// What there is to say of the text itself: why the rest of it could not be read, and whose an object is that does not say so.
     pub of_text: Vec<Finding>,
@@ -60,7 +60,7 @@ pub fn judge(file: &Arc<str>, raw: Raw, crds: Option<&Crds>) -> Verdicts {
                         }
                         None => {
                             verdicts.skipped += 1;
-                            verdicts.of_text.extend(unversioned(&node).map(|kind| nobodys(kind, file, &text, &node)));
+                            verdicts.of_text.extend(unversioned(&node).map(|kind| without_version(kind, file, &text, &node)));
                         }
                     },
                 }
@@ -74,7 +74,7 @@ pub fn judge(file: &Arc<str>, raw: Raw, crds: Option<&Crds>) -> Verdicts {
     match broken {
         None => {}
         Some(broken) if may_be_ours => verdicts.of_text.push(Finding::unreadable(file, &text, &broken, TEMPLATES)),
-        // A chart has many of them, and most are somebody else's.
+        // A chart has many of them, and most are of other kinds.
         Some(_) if is_template => verdicts.templates += 1,
         Some(broken) => {
             verdicts.skipped += 1;
@@ -84,13 +84,13 @@ pub fn judge(file: &Arc<str>, raw: Raw, crds: Option<&Crds>) -> Verdicts {
     verdicts
 }
 
-/// An object that does not say whose it is.
-fn nobodys(kind: Kind, file: &Arc<str>, text: &Text, node: &Node) -> Finding {
+/// An object without apiVersion.
+fn without_version(kind: Kind, file: &Arc<str>, text: &Text, node: &Node) -> Finding {
     let message = format!("this {} has no apiVersion, and is not judged: write {GROUP}/{}", kind.name(), VERSIONS[0]);
     Finding { path: None, ..Finding::new("no-version", message).on(FieldPath::new(["kind"])).in_text(file, text, node) }
 }
 
-/// What is found in an object, and whether that is all: what a placeholder will be, nobody can judge.
+/// What is found in an object, and whether that is all: the value of a placeholder is not known yet.
 fn findings(kind: Kind, version: &str, node: &Node, crds: Option<&Crds>) -> (Vec<Finding>, bool) {
     let object = node.to_value();
     let mut found = all_findings(kind, version, &object, crds);
@@ -126,14 +126,14 @@ fn all_findings(kind: Kind, version: &str, object: &Value, crds: Option<&Crds>) 
         // Where the CRD lacks global, shared is the name to write.
         keep_global != Some(false)
     });
-    // The CRDs that tollgate prints say the same with the same ids; a field that is unknown to everybody is told once.
-    let ids: HashSet<_> = found.iter().map(|told| told.id).collect();
+    // The CRDs that tollgate prints say the same with the same ids; a field that both lack is reported once.
+    let ids: HashSet<_> = found.iter().map(|found| found.id).collect();
     let unknown: HashSet<_> =
-        found.iter().filter(|told| matches!(told.id, "TG011" | "TG012")).filter_map(|told| told.path.clone()).collect();
-    let is_told = |by_crd: &Finding| match by_crd.id {
+        found.iter().filter(|found| matches!(found.id, "TG011" | "TG012")).filter_map(|found| found.path.clone()).collect();
+    let is_reported = |by_crd: &Finding| match by_crd.id {
         "crd-rule" => ids.iter().any(|id| by_crd.message.starts_with(id)),
         _ => by_crd.path.as_ref().is_some_and(|path| unknown.contains(path)),
     };
-    found.extend(crds.judge(kind, version, object).into_iter().filter(|by_crd| !is_told(by_crd)));
+    found.extend(crds.judge(kind, version, object).into_iter().filter(|by_crd| !is_reported(by_crd)));
     found
 }

@@ -56,7 +56,7 @@ fn documents(name: &PathBuf, access: &Access) -> anyhow::Result<Vec<Value>> {
     let mut found = Vec::new();
     for input in expand(std::slice::from_ref(name), &|_| false) {
         match input {
-            // Beside CRDs there may be anything, and a CRD in a template is none.
+            // A folder of CRDs may hold other files too; a template of a CRD is skipped.
             Ok(Input::File(file)) => found.extend(from_file(&file).unwrap_or_default()),
             Ok(Input::Stdin) => {}
             Err(missing) => bail!("{}: {}", missing.name, missing.message),

@@ -122,7 +122,7 @@ impl Ignores {
         inputs.retain(|path| !path.ancestors().any(&excludes));
     }
 
-    /// Marks what is ignored of the findings in one object; no entry for a file speaks of stdin.
+    /// Marks the findings of one object that are ignored; entries for a file do not apply to stdin.
     pub(super) fn apply(&self, input: &Input, object: &Object, findings: &mut [Finding]) {
         for ignore in &self.entries {
             if !ignore.covers(input, object, &self.folder) {
@@ -145,10 +145,10 @@ impl Ignores {
         let excluded = self.excluded.iter().filter(|excluded| is_all && !excluded.used.get());
         let spans: Vec<_> = excluded.map(|excluded| (excluded.glob.span(), excluded.glob.get_ref())).collect();
         let excluded = spans.iter().map(|(at, glob)| (at, format!("{glob:?} excludes nothing here: remove it, or correct it")));
-        let told = unused.chain(excluded).map(|(at, message)| {
+        let findings = unused.chain(excluded).map(|(at, message)| {
             (self.file.to_string(), Finding::new("unused-ignore", message).at(Place::new(&self.file, &self.text, at)))
         });
-        told.collect()
+        findings.collect()
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) enum Input {
     File(PathBuf),
 }
 
-/// A text that cannot be had.
+/// A text that cannot be read.
 #[derive(Debug)]
 pub(super) struct Missing {
     pub(super) name: String,
@@ -55,7 +55,7 @@ impl Input {
             line.clear();
         }
         if matches!(self, Self::Stdin) && !splitter.has_content() {
-            let message = "nothing came in: did the command that writes to it fail?";
+            let message = "stdin is empty: did the command that writes to it fail?";
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
         document(splitter.end());
@@ -93,7 +93,7 @@ pub(super) fn expand<'a>(paths: &'a [PathBuf], skips: &'a dyn Fn(&Path) -> bool)
     })
 }
 
-/// Whether opening a path may wait for ever. The pipes of a shell's process substitution have somebody at the other end.
+/// Whether opening a path may block forever. The pipes of a shell's process substitution have a writer.
 fn would_wait(path: &Path) -> bool {
     let is_of_shell = ["/dev/fd", "/proc"].iter().any(|folder| path.starts_with(folder));
     !is_of_shell && path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())

@@ -58,16 +58,18 @@ pub(super) async fn look(cluster: &Cluster, hook: &Hook, workloads: &Workloads, 
 
 /// The certificates in caBundle; `None` when there is nothing to compare with.
 fn ca_bundle(hook: &Hook, endpoint: &Endpoint, notes: &mut Notes) -> Option<Chain> {
-    let told = text(&hook.entry, "/clientConfig/caBundle");
+    let encoded = text(&hook.entry, "/clientConfig/caBundle");
     let of = format!("caBundle of {}", hook.name());
-    if told.is_empty() {
+    if encoded.is_empty() {
         match endpoint {
-            Endpoint::Service { .. } => notes.problem("ca-bundle", format!("{of} is empty: the API server trusts nobody there"), INJECT),
+            Endpoint::Service { .. } => {
+                notes.problem("ca-bundle", format!("{of} is empty: the API server trusts no certificate there"), INJECT)
+            }
             Endpoint::Url(_) => notes.ok("ca-bundle", format!("{of} is empty: the API server's own roots count")),
         }
         return None;
     }
-    let pem = STANDARD.decode(told).unwrap_or_default();
+    let pem = STANDARD.decode(encoded).unwrap_or_default();
     let roots = CertificateDer::pem_slice_iter(&pem).collect::<Result<Chain, _>>().unwrap_or_default();
     // Of an old and a new CA, the newer one has to last.
     match roots.iter().filter_map(end_of).max() {
@@ -82,7 +84,7 @@ async fn served(cluster: &Cluster, endpoint: &Endpoint, workloads: &Workloads) -
     match endpoint {
         Endpoint::Url(url) => {
             let (host, port) =
-                host_and_port(url).ok_or_else(|| (format!("{url} is no https URL"), "correct clientConfig.url".to_owned()))?;
+                host_and_port(url).ok_or_else(|| (format!("{url} is not an https URL"), "correct clientConfig.url".to_owned()))?;
             let shown = dial::shown_at(&host, port).await;
             shown
                 .map(|chain| (chain, format!("the one at {host}:{port}")))

@@ -5,7 +5,7 @@
 //! one that says shared and is otherwise good                                        it must come back saying global
 //! ```
 //!
-//! The first is no proof when a CRD's schema refuses it, so its fault is none that a schema or CEL rule has.
+//! The first proves nothing if a CRD's schema refuses it, so its fault is one that no schema or CEL rule knows.
 
 use serde_json::{Value, json};
 
@@ -27,9 +27,9 @@ const MUTATE: &str = "mutate.tollgate.dev";
 
 /// What the API server says of a hook that it cannot call, and what to do then.
 const CAUSES: [(&str, &str); 7] = [
-    ("x509", "see what is told of ca-bundle and certificate"),
-    ("no endpoints available", "see what is told of endpoints"),
-    ("not found", "see what is told of service"),
+    ("x509", "see the notes on ca-bundle and certificate"),
+    ("no endpoints available", "see the notes on endpoints"),
+    ("not found", "see the notes on service"),
     ("connection refused", "see whether the pods listen on the port that the Service targets"),
     ("no such host", "correct clientConfig.url, or the control plane's DNS"),
     (
@@ -52,14 +52,14 @@ pub(super) async fn look(cluster: &Cluster, namespace: &str, version: Option<&st
     let mut is_asked = false;
     match cluster.create(&path, &probe(version, "redis://tollgate-doctor")).await {
         Ok(answer) => is_asked = judge_refusal(&answer, namespace, notes),
-        Err(trouble) => untold(VALIDATE, &trouble, notes),
+        Err(trouble) => unanswered(VALIDATE, &trouble, notes),
     }
     if !is_asked {
         return notes.unknown(CHECK, format!("whether {MUTATE} is: {VALIDATE} has to answer first"), "do the above, and ask again");
     }
     match cluster.create(&path, &probe(version, "tollgate-doctor.invalid:6379")).await {
         Ok(answer) => judge_rename(&answer, notes),
-        Err(trouble) => untold(MUTATE, &trouble, notes),
+        Err(trouble) => unanswered(MUTATE, &trouble, notes),
     }
 }
 
@@ -75,12 +75,12 @@ fn probe(version: &str, address: &str) -> Value {
     })
 }
 
-fn untold(hook: &str, trouble: &ClusterError, notes: &mut Notes) {
+fn unanswered(hook: &str, trouble: &ClusterError, notes: &mut Notes) {
     let todo = trouble.advice(format!("grant create on {}; it is asked for with dryRun only", Kind::McpServer.plural()));
     notes.unknown(CHECK, format!("whether {hook} is: {trouble}"), todo);
 }
 
-/// What the answer to the faulty create tells; whether /validate was asked.
+/// Interprets the answer to the faulty create; returns whether /validate was asked.
 fn judge_refusal(answer: &Created, namespace: &str, notes: &mut Notes) -> bool {
     let message = text(&answer.body, "/message");
     // Where the webhook refuses, the causes' reasons are rules; where a schema does, they are Kubernetes' own words.
@@ -104,12 +104,12 @@ fn judge_refusal(answer: &Created, namespace: &str, notes: &mut Notes) -> bool {
         403 if !message.contains("denied the request") => {
             unknown(&format!("grant create on {} in {namespace}; it is asked for with dryRun only", Kind::McpServer.plural()));
         }
-        _ => unknown("somebody else refused the create before tollgate was asked: choose another namespace with --namespace"),
+        _ => unknown("something else refused the create before tollgate was asked: choose another namespace with --namespace"),
     }
     false
 }
 
-/// What the answer to the good create tells.
+/// Interprets the answer to the good create.
 fn judge_rename(answer: &Created, notes: &mut Notes) {
     let limits = answer.body.pointer("/spec/rateLimiting");
     let says = |scope: ScopeKey| limits.and_then(|limits| limits.get(scope.key())).is_some();
@@ -121,7 +121,7 @@ fn judge_rename(answer: &Created, notes: &mut Notes) {
         200..300 if answer.warnings.contains("renamed to global") => notes.problem(
             CHECK,
             format!("{MUTATE} turns shared into global, and the CRD drops it: limits are lost"),
-            "let tollgate serve read the installed CRDs (its service account, or --kubeconfig), or tell it --crd-global no",
+            "let tollgate serve read the installed CRDs (its service account, or --kubeconfig), or set --crd-global no",
         ),
         200..300 if answer.warnings.contains("did not run") || !answer.warnings.contains("TG101") => notes.problem(
             CHECK,
@@ -137,15 +137,15 @@ fn judge_rename(answer: &Created, notes: &mut Notes) {
         _ => notes.unknown(
             CHECK,
             format!("whether {MUTATE} is: {}", shortened(message)),
-            "somebody else refused the create: choose another namespace",
+            "something else refused the create: choose another namespace",
         ),
     }
 }
 
 /// Why `shared` stays, as TG101 says in parentheses.
 fn reason(warnings: &str) -> &str {
-    let told = warnings.split_once("TG101").and_then(|(_, rest)| rest.split_once('('));
-    told.and_then(|(_, rest)| rest.split_once(')')).map_or("no reason is told", |(reason, _)| reason)
+    let reason = warnings.split_once("TG101").and_then(|(_, rest)| rest.split_once('('));
+    reason.and_then(|(_, rest)| rest.split_once(')')).map_or("no reason is given", |(reason, _)| reason)
 }
 
 /// A message without the part that says which webhook was called how.

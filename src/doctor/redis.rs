@@ -21,8 +21,8 @@ pub(super) async fn look(settings: &RedisSettings, notes: &mut Notes) -> Result<
         return Ok(());
     }
     match store.facts().await {
-        Err(error) => notes.unknown(CHECK, format!("it answers, but tells nothing of itself: {error}"), "let the ACL user call +info"),
-        Ok(servers) if servers.is_empty() => notes.unknown(CHECK, "it answers, but tells nothing of itself", "ask whoever runs it"),
+        Err(error) => notes.unknown(CHECK, format!("it answers, but reports nothing about itself: {error}"), "let the ACL user call +info"),
+        Ok(servers) if servers.is_empty() => notes.unknown(CHECK, "it answers, but reports nothing about itself", "ask its administrator"),
         Ok(servers) => servers.iter().for_each(|facts| look_at(facts, notes)),
     }
     Ok(())

@@ -13,7 +13,7 @@ pub enum State {
     Ok,
     /// Not as it should be.
     Problem,
-    /// Nobody could tell.
+    /// It could not be determined.
     Unknown,
 }
 
@@ -69,7 +69,7 @@ pub struct Report {
     pub tollgate: &'static str,
     /// How many notes are problems.
     pub problems: usize,
-    /// How many looks were in vain.
+    /// How many notes are unknown.
     pub unknown: usize,
     /// All notes, in the order of the looks.
     pub notes: Vec<Note>,

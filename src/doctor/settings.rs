@@ -1,4 +1,4 @@
-//! The settings of a hook, all of them, compared with those that `manifests/base` installs: is it asked about everything, by everybody, and
+//! The settings of a hook, all of them, compared with those that `manifests/base` installs: is it asked about everything, for every client, and
 //! about no more?
 
 use std::collections::BTreeSet;
@@ -73,7 +73,7 @@ fn timeout(hook: &Hook) -> Vec<Problem> {
 fn selectors(hook: &Hook) -> Vec<Problem> {
     let mut problems = Vec::new();
     if hook.entry.get("objectSelector").is_some_and(|selector| selector.as_object().is_some_and(|keys| !keys.is_empty())) {
-        let says = "an objectSelector lets whoever may label an object step around the rules";
+        let says = "an objectSelector lets anyone who may label an object bypass the rules";
         problems.push((says.to_owned(), "remove objectSelector"));
     }
     let mut left_out: BTreeSet<_> = names(items(&hook.shipped, "/namespaceSelector/matchExpressions"), "/values").collect();

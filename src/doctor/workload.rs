@@ -80,14 +80,14 @@ async fn look_at_endpoints(cluster: &Cluster, namespace: &str, name: &str, notes
         }
     };
     let endpoints = slices.iter().flat_map(|slice| items(slice, "/endpoints"));
-    // Ready unless it says otherwise, as for everybody who reads slices.
+    // Ready unless it says otherwise, as the API defines it.
     let (ready, waiting): (Vec<_>, Vec<_>) =
         endpoints.partition(|endpoint| endpoint.pointer("/conditions/ready").and_then(Value::as_bool) != Some(false));
     match (ready.len(), waiting.len()) {
         (0, waiting) => notes.problem(
             "endpoints",
             format!("no pod behind {namespace}/{name} is ready ({waiting} are not)"),
-            format!("kubectl get pods -n {namespace}; a pod's /readyz tells what it waits for"),
+            format!("kubectl get pods -n {namespace}; a pod's /readyz reports what it waits for"),
         ),
         (ready, _) => notes.ok("endpoints", format!("{ready} ready behind {namespace}/{name}")),
     }
@@ -126,7 +126,7 @@ impl Workload {
     fn add(&mut self, pod: &Value) {
         let secrets = items(pod, "/volumes").iter().map(|volume| text(volume, "/secret/secretName")).filter(|name| !name.is_empty());
         self.secrets.extend(secrets.map(str::to_owned));
-        // A sidecar is none of ours.
+        // Sidecars do not matter.
         let containers = items(pod, "/containers");
         let ours = containers.iter().find(|container| text(container, "/name") == "tollgate").or(containers.first());
         self.images.extend(ours.map(|container| text(container, "/image").to_owned()));
@@ -139,11 +139,11 @@ fn look_at_images(workload: &Workload, notes: &mut Notes) {
     let images = || workload.images.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     match versions.iter().copied().collect::<Vec<_>>().as_slice() {
         [] if workload.images.is_empty() => {}
-        [] => notes.ok("version", format!("{}: no tag that tells a version", images())),
+        [] => notes.ok("version", format!("{}: no tag with a version", images())),
         [VERSION] => notes.ok("version", format!("{VERSION}, as this tollgate")),
         [other] => notes.problem(
             "version",
-            format!("{other} runs, and this is tollgate {VERSION}: what is told here may not be what is judged there"),
+            format!("{other} runs, and this is tollgate {VERSION}: the checks here may differ from those there"),
             format!("use tollgate {other} here, or roll out {VERSION}"),
         ),
         _ => notes.problem("version", format!("several versions run at once: {}", images()), "see whether a rollout is stuck"),
@@ -161,7 +161,7 @@ fn reads_global(container: &Value) -> bool {
             .any(|variable| text(variable, "/value") == "true")
 }
 
-/// The version that an image's tag tells: `registry:5000/tollgate:v1.2.3@sha256:...`.
+/// The version in an image's tag: `registry:5000/tollgate:v1.2.3@sha256:...`.
 pub(super) fn version_of(image: &str) -> Option<&str> {
     let (_, tag) = image.split('@').next()?.rsplit('/').next()?.split_once(':')?;
     let version = tag.strip_prefix('v').unwrap_or(tag);
@@ -177,8 +177,8 @@ mod tests {
     fn versions_are_read_from_tags() {
         assert_eq!(version_of("tollgate:0.1.0"), Some("0.1.0"));
         assert_eq!(version_of("registry.example.com:5000/team/tollgate:v1.2.3-rc.1@sha256:abc"), Some("1.2.3-rc.1"));
-        for untold in ["tollgate", "registry:5000/tollgate", "tollgate:latest", "tollgate:1.2", "tollgate@sha256:abc"] {
-            assert_eq!(version_of(untold), None, "{untold}");
+        for unversioned in ["tollgate", "registry:5000/tollgate", "tollgate:latest", "tollgate:1.2", "tollgate@sha256:abc"] {
+            assert_eq!(version_of(unversioned), None, "{unversioned}");
         }
     }
 }

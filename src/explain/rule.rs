@@ -30,7 +30,7 @@ pub struct RuleExplained {
     rule: &'static Rule,
 }
 
-/// Why a rule could not be explained: a fault of this program, and a test proves that there is none.
+/// Why a rule could not be explained: a fault of this program, which a test excludes.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RuleError {

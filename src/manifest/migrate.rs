@@ -58,7 +58,7 @@ pub struct Left {
     pub span: Span,
     /// Why, and what to write instead.
     pub message: String,
-    /// Whether somebody wants it so: its object opts out.
+    /// Whether that is intended: its object opts out.
     pub is_wanted: bool,
 }
 
@@ -154,7 +154,7 @@ struct Spot {
 #[derive(PartialEq)]
 enum Action {
     Rename,
-    /// These bytes, unless that cannot be told.
+    /// These bytes, if they can be determined.
     Remove(Option<Span>),
     Leave {
         rule: &'static str,
@@ -228,7 +228,7 @@ impl Spot {
             },
             Action::Remove(span) => {
                 let span = span.clone().filter(|span| !text.get(span.clone()).unwrap_or_default().contains(['#', '&']));
-                let by_hand = "says the same as global, and cannot be told apart from what is around it: remove it by hand";
+                let by_hand = "equals global, and its text cannot be separated from what is around it: remove it by hand";
                 span.map(|span| Edit { span, with: String::new() }).ok_or_else(|| self.left(by_hand))
             }
         }

@@ -33,7 +33,7 @@ impl Default for Splitter {
     }
 }
 
-/// A piece as it came in, not known to be text.
+/// A piece as received, not known to be text.
 #[derive(Clone, Debug)]
 pub struct Raw {
     /// The bytes.
@@ -48,7 +48,7 @@ impl Raw {
     /// The piece as text.
     ///
     /// # Errors
-    /// When the bytes are not UTF-8: what can be shown of them, and why they are no text.
+    /// When the bytes are not UTF-8: what can be shown of them, and why they are not text.
     pub fn text(self) -> Result<Text, (Text, Broken)> {
         let Self { bytes, first_line, offset } = self;
         match decode(bytes) {

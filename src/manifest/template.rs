@@ -1,8 +1,8 @@
-//! Texts that give manifests, and are none themselves.
+//! Templates: texts that manifests are rendered from.
 
 use crate::model::subject::Kind;
 
-/// Where a text that is no YAML shows that it is a template of Go's, as Helm has them: at its first `{{` outside of quotes and comments.
+/// Where a text that is not YAML proves to be a Go template, as in Helm charts: at its first `{{` outside of quotes and comments.
 pub fn template(text: &str) -> Option<usize> {
     let mut start = 0;
     for line in text.split_inclusive('\n') {

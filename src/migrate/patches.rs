@@ -12,7 +12,7 @@ use crate::{
     report::{Finding, Place, Severity},
 };
 
-/// Where a text patches a `shared` and is no object of ours: the paths of JSON patches, and patches in the text of a kustomization. Once the base
+/// Where a text that is not an object of ours patches a `shared`: the paths of JSON patches, and patches in the text of a kustomization. Once the base
 /// is renamed, they lead nowhere, or set the old name again.
 pub(super) fn patched_places(file: &Arc<str>, text: &Text, schema: Option<&Schema>) -> Vec<Finding> {
     if schema.is_some_and(|schema| !keeps_global_somewhere(schema)) {

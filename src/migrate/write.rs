@@ -1,4 +1,4 @@
-//! Puts a file in another's place in one step: whoever looks sees the old one or the new one, whole. Only a file with several names, or one
+//! Puts a file in another's place in one step: readers see the old one or the new one, whole. Only a file with several names, or one
 //! whose owner cannot be kept, is written itself.
 
 use std::{
@@ -28,7 +28,7 @@ pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> io::Result<()> {
     let mut file = tempfile::Builder::new().prefix(".tollgate-").tempfile_in(folder)?;
     file.write_all(new)?;
     if keep(&file, &metadata).is_err() {
-        // Whoever may write a file of another owner may not give one away.
+        // A process that may write another owner's file may not give one away.
         return in_place(&target, old, new);
     }
     file.as_file().sync_all()?;

@@ -218,7 +218,7 @@ mod tests {
             assert_eq!(meter.due(opened + limits.first - SECOND, &limits, is_http2, None), Due::Nothing);
             assert_eq!(meter.due(opened + limits.first, &limits, is_http2, None), Due::Cut("no request in time"));
         }
-        // A head that has begun has the time of heads; what HTTP/2 sends before its first request is none.
+        // A head that has begun has the time of heads; what HTTP/2 sends before its first request does not count.
         let meter = Meter::new(start);
         meter.bytes_came(start + limits.first - SECOND);
         assert_eq!(meter.due(start + limits.first, &limits, false, None), Due::Nothing);

@@ -1,6 +1,6 @@
 //! A bounded number of places. When all are taken, a newcomer gets the place of the holder that has been idle for the longest.
 //!
-//! Without that, whoever takes all places and then does nothing keeps everyone else out until a deadline ends it, and can begin again at
+//! Without that, a client that takes all places and then does nothing keeps everyone else out until a deadline ends it, and can begin again at
 //! once. Holders that have never done anything useful go first.
 
 use std::{

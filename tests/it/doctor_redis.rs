@@ -48,7 +48,7 @@ async fn redis_that_keeps_to_itself_is_told_without_its_password(brand: Brand) {
         (":hunter2@", "ok", "answers, maxmemory-policy noeviction", ""),
         ("", "problem", "it does not answer", "credentials"),
         (":hunter3@", "problem", "it does not answer", "credentials"),
-        ("reader:secret@", "unknown", "it answers, but tells nothing of itself", "+info"),
+        ("reader:secret@", "unknown", "it answers, but reports nothing about itself", "+info"),
     ] {
         let said = as_user(user);
         assert!(said.has(state, "redis", words, todo), "{user}: {said:?}");

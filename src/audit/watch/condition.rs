@@ -22,7 +22,7 @@ const LONGEST_MESSAGE: usize = 32_768;
 /// What is true of an object's limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// Whether there is no fault; warnings are none.
+    /// Whether there is no error; warnings do not count.
     pub is_valid: bool,
     /// One word, for programs.
     pub reason: &'static str,
@@ -31,14 +31,14 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// From everything found in an object. The reason is that of the first fault, the message tells all of them.
+    /// From everything found in an object. The reason is that of the first fault, the message lists all of them.
     pub fn of(subject: Subject<'_>, findings: &[Finding]) -> Self {
         let faults: Vec<_> = findings.iter().filter(|found| found.severity > Severity::Warning).collect();
         let valid = |reason, message: &str| Self { is_valid: true, reason, message: message.to_owned() };
         match faults.first() {
             Some(first) => {
-                let told: Vec<_> = faults.iter().map(|found| format!("{} {}", found.id, found.message_with_field())).collect();
-                Self { is_valid: false, reason: reason(first.id), message: cut(told.join("; ")) }
+                let listed: Vec<_> = faults.iter().map(|found| format!("{} {}", found.id, found.message_with_field())).collect();
+                Self { is_valid: false, reason: reason(first.id), message: cut(listed.join("; ")) }
             }
             None if subject.blocks().is_empty() => valid(NOT_APPLICABLE, "no limits are set"),
             None => valid(VALID, "the limits break no rule"),

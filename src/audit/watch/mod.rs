@@ -1,12 +1,12 @@
 //! `tollgate audit --watch`: a small controller that judges objects whenever they, or what they refer to, change.
 //!
-//! It follows lists (no polling), exports what it finds as metrics, and where told so keeps the condition `RateLimitConfigValid` of each
+//! It follows lists (no polling), exports what it finds as metrics, and on request maintains the condition `RateLimitConfigValid` of each
 //! object by server-side apply of the status subresource. Replicas need no leader:
 //!
 //! - a verdict depends on the object and its neighbours alone, so that replicas of one version agree;
 //! - nothing is written that stands already;
 //! - a write names the resourceVersion that was judged: of two replicas one writes, the other is refused and finds the condition done;
-//! - a write is not forced. Where somebody else (ToolHive's operator writes the same condition of `MCPServer`) owns it with another value,
+//! - a write is not forced. Where another manager (ToolHive's operator writes the same condition of `MCPServer`) owns it with another value,
 //!   it stays theirs: two controllers that overrule each other would never rest. Such writes are counted.
 //!
 //! | file | what lives there |
@@ -116,7 +116,7 @@ impl Watch {
             controllers.spawn(async move {
                 // Who judges by half the facts takes back what he wrote.
                 look.facts.answered().await;
-                controller.run(reconcile, retry, look).for_each(|result| async move { tell(result) }).await;
+                controller.run(reconcile, retry, look).for_each(|result| async move { log(result) }).await;
             });
         }
         let stores = Arc::new(stores);
@@ -173,7 +173,10 @@ impl Look {
                 let mut causes = status.details.iter().flat_map(|details| &details.causes);
                 match causes.find(|cause| cause.reason == "FieldManagerConflict") {
                     Some(cause) => {
-                        debug!(kind = self.kind.name(), namespace, name, cause.message, "the condition is somebody else's, and stays so");
+                        debug!(
+                            kind = self.kind.name(),
+                            namespace, name, cause.message, "another manager owns the condition; leaving it unchanged"
+                        );
                         "foreign"
                     }
                     // A newer object is on its way here.
@@ -194,7 +197,7 @@ fn retry(_: Arc<DynamicObject>, error: &kube::Error, look: Arc<Look>) -> Action 
 }
 
 /// Errors of a watch repeat themselves, at the pace of its backoff.
-fn tell<T, Q: std::error::Error + 'static>(result: Result<T, kube::runtime::controller::Error<kube::Error, Q>>) {
+fn log<T, Q: std::error::Error + 'static>(result: Result<T, kube::runtime::controller::Error<kube::Error, Q>>) {
     match result {
         Ok(_) | Err(kube::runtime::controller::Error::ObjectNotFound(_) | kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
         Err(error) => warn!(%error, "watch failed; trying again"),

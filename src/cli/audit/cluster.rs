@@ -31,7 +31,7 @@ pub(super) async fn look(args: &AuditArgs, audit: &mut Audit<'_>) -> anyhow::Res
     if namespaces.is_empty() {
         namespaces.push(None);
     }
-    // One that was named and holds nothing may be misspelt, so it is told with its zeros.
+    // A namespace that was named and is empty may be misspelt, so it is listed with zeros.
     for namespace in namespaces.iter().flatten() {
         audit.reporter.summary.namespaces.entry((*namespace).to_owned()).or_default();
     }
@@ -178,7 +178,7 @@ impl Look<'_, '_> {
         self.audit.judged(namespace, &Input::Stdin, &who, subject, findings);
     }
 
-    /// Tells what could not be looked at.
+    /// Reports what could not be read.
     fn unread(&mut self, resource: &Resource<'_>, trouble: &ClusterError) {
         let todo = trouble.advice(format!("grant list on {}", resource.plural));
         self.progress.clear();

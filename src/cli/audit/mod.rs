@@ -19,7 +19,7 @@ pub(super) fn run(args: AuditArgs) -> anyhow::Result<Exit> {
     }
     let ignores = Ignores::find(args.findings.config.as_deref())?;
     let is_terminal = io::stdout().is_terminal();
-    // Whoever looks on sees findings as they come.
+    // On a terminal, findings are shown as they are made.
     let mut out: Box<dyn Write> = if is_terminal { Box::new(io::stdout().lock()) } else { Box::new(BufWriter::new(io::stdout().lock())) };
     let colors = is_terminal && wants_color();
     let reporter = Reporter::new(args.findings.output.open(&mut out, colors), args.findings.strict);

@@ -10,7 +10,7 @@ const LONG: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Progress {
-    /// None where nobody would see it.
+    /// `None` if stderr is not a terminal.
     since: Option<Instant>,
     is_shown: bool,
 }
@@ -36,7 +36,7 @@ impl Progress {
     }
 }
 
-/// Progress that cannot be shown is no fault.
+/// Progress that cannot be shown is not an error.
 fn write(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());

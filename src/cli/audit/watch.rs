@@ -42,9 +42,9 @@ async fn watch(args: &AuditArgs) -> anyhow::Result<Exit> {
     let watch = Watch::bind(scope, args.write_conditions, args.metrics_listen).await?;
     info!(version, writes_conditions = args.write_conditions, "starting");
     print(&format!("tollgate audits {GROUP}/{version}, metrics on http://{}/metrics\n", watch.address()))?;
-    // Without a deadline: a watch is one answer that goes on and on.
+    // Without a deadline: a watch is a single response without an end.
     let client = access.find()?.client()?;
-    Ok(signals.run(|told| watch.run(client, told.wait())).await)
+    Ok(signals.run(|stop| watch.run(client, stop.wait())).await)
 }
 
 /// Where a CRD does not merge conditions by type, applying one would take the operator's away.

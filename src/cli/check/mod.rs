@@ -91,7 +91,7 @@ impl Run<'_> {
         }
     }
 
-    /// A folder without anything to check is no proof of anything; single files, as a commit hook names them, often hold other things.
+    /// A folder without anything to check proves nothing; single files, as a commit hook names them, often hold other things.
     fn nothing_found(&mut self, strict: bool, inputs: &[PathBuf]) {
         let folder = inputs.iter().find(|path| path.is_dir());
         if let (true, 0, Some(folder)) = (strict, self.reporter.summary.judged, folder) {
@@ -101,7 +101,7 @@ impl Run<'_> {
         }
     }
 
-    /// Single files, as a commit hook names them, cannot show that an entry is of no use; folders can.
+    /// Single files, as a commit hook names them, cannot show that an entry is unused; folders can.
     fn unused_ignores(&mut self, inputs: &[PathBuf]) {
         for (source, unused) in self.ignores.unused(inputs) {
             self.reporter.text(&source, vec![unused]);

@@ -110,10 +110,7 @@ fn nothing_to_check_is_not_no_fault() {
         for command_line in [&["check", "-"][..], &["audit", "-"], &["explain", "-"]] {
             let ran = feed(command(&folder(&[])).args(command_line), nothing);
             let said = format!("{}{}", ran.stdout, ran.stderr);
-            assert!(
-                ran.code == 2 && said.contains("nothing came in: did the command that writes to it fail?"),
-                "{command_line:?}: {ran:?}"
-            );
+            assert!(ran.code == 2 && said.contains("stdin is empty: did the command that writes to it fail?"), "{command_line:?}: {ran:?}");
         }
     }
     assert_eq!(check_stdin("kind: List\nitems: []\n", &[]).stdout, "0 checked: nothing to check\n");
