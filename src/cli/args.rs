@@ -1,4 +1,4 @@
-//! The commands and the flags of all of them, exactly as typed. Each flag has an environment variable, `TOLLGATE_` and the flag's name.
+//! The commands and the flags of all of them, exactly as typed.
 
 use clap::{Parser, Subcommand};
 

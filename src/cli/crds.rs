@@ -20,11 +20,11 @@ Examples:
 Exit codes: 0 printed, 2 failed")]
 pub(super) struct CrdsArgs {
     /// Only this kind
-    #[arg(long, env = "TOLLGATE_KIND", value_name = "KIND")]
+    #[arg(long, value_name = "KIND")]
     kind: Option<CrdKind>,
 
     /// Format
-    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "yaml")]
+    #[arg(long, short, default_value = "yaml")]
     output: CrdOutput,
 }
 

@@ -27,15 +27,15 @@ Examples:
 Exit codes: 0 no problems, 1 problems, 2 no problems, but something could not be checked")]
 pub(super) struct DoctorArgs {
     /// Kubeconfig [default: as for kubectl: $KUBECONFIG, ~/.kube/config; then the pod's service account]
-    #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
     /// Context of the kubeconfig [default: its current one]
-    #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     context: Option<String>,
 
     /// Namespace for the dry-run creates; the webhooks must apply to it
-    #[arg(long, short, env = "TOLLGATE_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
+    #[arg(long, short, value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     namespace: String,
 
     /// Checked if a URL is given.
@@ -43,7 +43,7 @@ pub(super) struct DoctorArgs {
     redis: RedisArgs,
 
     /// Format
-    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
+    #[arg(long, short, default_value = "human")]
     output: ReportFormat,
 }
 

@@ -48,7 +48,7 @@ enum LimitsCommand {
         #[command(flatten)]
         server: ServerArgs,
         /// Maximum number of buckets to list
-        #[arg(long, env = "TOLLGATE_MOST", value_name = "N", default_value_t = 1000)]
+        #[arg(long, value_name = "N", default_value_t = 1000)]
         most: usize,
     },
     /// Show the buckets that count a call
@@ -74,17 +74,17 @@ struct ServerArgs {
     #[command(flatten)]
     redis: RedisArgs,
     /// Format
-    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
+    #[arg(long, short, default_value = "human")]
     output: Output,
 }
 
 #[derive(Debug, clap::Args)]
 struct CallArgs {
     /// Name of the tool
-    #[arg(long, env = "TOLLGATE_TOOL", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     tool: Option<String>,
     /// The user: the sub claim of the token
-    #[arg(long, env = "TOLLGATE_USER", value_name = "ID")]
+    #[arg(long, value_name = "ID")]
     user: Option<String>,
 }
 

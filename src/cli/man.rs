@@ -27,7 +27,7 @@ pub(super) struct ManArgs {
     command: Vec<String>,
 
     /// Write all pages into this folder
-    #[arg(long, env = "TOLLGATE_DIR", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 

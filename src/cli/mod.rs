@@ -48,7 +48,7 @@ use self::{
 
 /// Parses the command line, runs the command, and returns its exit code.
 pub fn main() -> ExitCode {
-    let args = Args::from_arg_matches(&lenient(Args::command()).get_matches()).unwrap_or_else(|error| error.exit());
+    let args = Args::from_arg_matches(&lenient(command()).get_matches()).unwrap_or_else(|error| error.exit());
     telemetry::init(args.verbose, args.log_format);
     let result = match args.command {
         Command::Serve(args) => serve::run(*args),
@@ -61,8 +61,8 @@ pub fn main() -> ExitCode {
         Command::Crds(args) => crds::run(&args),
         Command::Explain(args) => explain::run(args),
         Command::Doctor(args) => doctor::run(args),
-        Command::Completions(args) => completions::run(&args, Args::command()),
-        Command::Man(args) => man::run(&args, Args::command()),
+        Command::Completions(args) => completions::run(&args, command()),
+        Command::Man(args) => man::run(&args, command()),
         Command::Migrate(args) => migrate::run(args),
     };
     let exit = result.unwrap_or_else(|error| {
@@ -70,6 +70,18 @@ pub fn main() -> ExitCode {
         if error.is::<Unworkable>() { Exit::Found } else { Exit::Failed }
     });
     exit.into()
+}
+
+/// The commands that run for long, and get their flags from a pod's environment. What others print should not depend on it.
+const SERVICES: [&str; 3] = ["serve", "proxy", "audit"];
+
+/// All commands. Flags have environment variables, `TOLLGATE_` and the flag's name, where a service has them.
+fn command() -> Clap {
+    Args::command().mut_subcommands(|command| if SERVICES.contains(&command.get_name()) { command } else { without_variables(command) })
+}
+
+fn without_variables(command: Clap) -> Clap {
+    command.mut_args(|arg| arg.env(None::<&str>)).mut_subcommands(without_variables)
 }
 
 /// The variable of a flag that takes no value may say 1, yes or on, as well as true; and a variable that is empty says nothing.

@@ -28,7 +28,7 @@ static DEADLINE_TEXT: LazyLock<String> = LazyLock::new(|| go_duration(DEADLINE.a
 #[derive(Debug, clap::Args)]
 pub(super) struct SourceArgs {
     /// Manifest of the server whose limits apply, or - for stdin
-    #[arg(long, short, env = "TOLLGATE_FILE", value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     file: PathBuf,
 
     #[command(flatten)]

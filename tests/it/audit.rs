@@ -40,6 +40,19 @@ fn external_auth(name: &str, of_type: &str) -> String {
 }
 
 #[test]
+fn variables_of_a_pod_are_flags() {
+    let text = list(&[&GOOD.replace("global:", "shared:")]);
+    let run = |variable: &str, value: &str| feed(command(&folder(&[])).args(["audit", "-"]).env(variable, value), &text);
+    for (value, code) in [("1", 1), ("true", 1), ("yes", 1), ("0", 0), ("false", 0), ("no", 0), ("", 0), ("perhaps", 2)] {
+        assert_eq!(run("TOLLGATE_STRICT", value).code, code, "{value:?}");
+    }
+    let plain = audit(&text, &[]).stdout;
+    for variable in ["TOLLGATE_OUTPUT", "TOLLGATE_CONFIG"] {
+        assert_eq!(run(variable, "").stdout, plain, "an empty {variable} is unset");
+    }
+}
+
+#[test]
 fn totals_are_by_namespace() {
     let other = GOOD.replace("namespace: demo", "namespace: tools").replace("rateLimiting", "replicas: 1\n  x");
     let ran = audit(&list(&[GOOD, &bad().replace("name: fetch", "name: gone"), &other]), &[]);

@@ -82,15 +82,16 @@ impl Stage {
             [Path::new(TOLLGATE), Path::new(kubectl.get_program())].map(|file| file.parent().expect("in a folder").display().to_string());
         let path = format!("{}:{}:{}", folders[0], folders[1], std::env::var("PATH").unwrap_or_default());
         let mut shell = clean("sh", &self.home);
-        shell.args(["-c", line]).env("HOME", self.home.path()).env("PATH", path);
+        // Services read variables; the others are given what runs here.
+        let line = match line {
+            _ if line.contains("tollgate top") && !line.contains(" -f ") => format!("{line} --proxy http://{}", self.proxy.metrics),
+            _ if line.contains("tollgate top") || line.contains("tollgate limits") => format!("{line} --redis-url {}", self.redis.url()),
+            _ => line.to_owned(),
+        };
+        shell.args(["-c", &line]).env("HOME", self.home.path()).env("PATH", path);
         // The examples' own ports belong to whoever runs them.
         shell.env("TOLLGATE_LISTEN", "127.0.0.1:0").env("TOLLGATE_METRICS_LISTEN", "127.0.0.1:0");
-        // Who looks at a proxy needs no Redis.
-        if line.contains("tollgate top") && !line.contains(" -f ") {
-            shell.env("TOLLGATE_PROXY", format!("http://{}", self.proxy.metrics));
-        } else {
-            shell.env("TOLLGATE_REDIS_URL", self.redis.url());
-        }
+        shell.env("TOLLGATE_REDIS_URL", self.redis.url());
         shell
     }
 

@@ -44,19 +44,19 @@ pub(in crate::cli) struct CheckArgs {
     pub(super) findings: FindingArgs,
 
     /// Skip files that .tollgate.toml excludes even if given as arguments, as commit hooks do
-    #[arg(long, env = "TOLLGATE_FORCE_EXCLUDE")]
+    #[arg(long)]
     pub(super) force_exclude: bool,
 
     /// Also check against a CRD: fields that it drops, and its own rules; a file, a folder, or the word cluster; may be
     /// repeated
-    #[arg(long, env = "TOLLGATE_CRD", value_name = "FILE|DIR|cluster", value_delimiter = ',')]
+    #[arg(long, value_name = "FILE|DIR|cluster", value_delimiter = ',')]
     pub(super) crd: Vec<PathBuf>,
 
     /// Kubeconfig for --crd cluster [default: as for kubectl]
-    #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub(super) kubeconfig: Option<PathBuf>,
 
     /// Context of the kubeconfig [default: its current one]
-    #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub(super) context: Option<String>,
 }

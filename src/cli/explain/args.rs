@@ -30,35 +30,35 @@ pub(in crate::cli) struct ExplainArgs {
     pub(super) what: Vec<String>,
 
     /// Only the server with this name, or namespace/name
-    #[arg(long, env = "TOLLGATE_NAME", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
 
     /// Number of users for the estimate of keys in Redis
-    #[arg(long, env = "TOLLGATE_USERS", value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 500)]
     pub(super) users: u32,
 
     /// Calls to simulate: N at once, N@TIME at once after a time, N/TIME steadily; comma-separated [default: twice what the tightest limit
     /// allows]
-    #[arg(long, env = "TOLLGATE_LOAD", value_name = "CALLS")]
+    #[arg(long, value_name = "CALLS")]
     pub(super) load: Option<Load>,
 
     /// Duration of the simulation [default: three times the tightest limit's refillPeriod]
-    #[arg(long = "for", env = "TOLLGATE_FOR", value_name = "DURATION")]
+    #[arg(long = "for", value_name = "DURATION")]
     pub(super) duration: Option<Period>,
 
     /// Tool to call [default: the first with limits of its own]
-    #[arg(long, env = "TOLLGATE_TOOL", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub(super) tool: Option<String>,
 
     /// Number of users that make the calls in turn
-    #[arg(long, env = "TOLLGATE_CALLERS", value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1")]
     pub(super) callers: NonZeroU32,
 
     /// Plot the calls to this file, as SVG
-    #[arg(long, env = "TOLLGATE_PLOT", value_name = "FILE.svg")]
+    #[arg(long, value_name = "FILE.svg")]
     pub(super) plot: Option<Picture>,
 
     /// Format
-    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
+    #[arg(long, short, default_value = "human")]
     pub(super) output: ReportFormat,
 }

@@ -25,34 +25,34 @@ pub(in crate::cli) struct MigrateArgs {
     pub(super) inputs: Vec<PathBuf>,
 
     /// Write the files, each atomically
-    #[arg(long, env = "TOLLGATE_WRITE")]
+    #[arg(long)]
     pub(super) write: bool,
 
     /// Print a patch [default without --write]
-    #[arg(long, env = "TOLLGATE_DIFF")]
+    #[arg(long)]
     pub(super) diff: bool,
 
     /// Rename only where this CRD has global: a file, a folder, or the word cluster; may be repeated
-    #[arg(long, env = "TOLLGATE_CRD", value_name = "FILE|DIR|cluster", value_delimiter = ',')]
+    #[arg(long, value_name = "FILE|DIR|cluster", value_delimiter = ',')]
     pub(super) crd: Vec<PathBuf>,
 
     /// Do nothing without --crd, for commit hooks that write
-    #[arg(long, env = "TOLLGATE_REQUIRE_CRD")]
+    #[arg(long)]
     pub(super) require_crd: bool,
 
     /// Kubeconfig for --crd cluster [default: as for kubectl]
-    #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub(super) kubeconfig: Option<PathBuf>,
 
     /// Context of the kubeconfig [default: its current one]
-    #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub(super) context: Option<String>,
 
     /// File that lists the files to skip in folders [default: .tollgate.toml, here or in the nearest folder above, up to a repository's root]
-    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 
     /// Skip files that .tollgate.toml excludes even if given as arguments, as commit hooks do
-    #[arg(long, env = "TOLLGATE_FORCE_EXCLUDE")]
+    #[arg(long)]
     pub(super) force_exclude: bool,
 }

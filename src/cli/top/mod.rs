@@ -62,26 +62,26 @@ Examples:
 Exit codes: 0 success, 1 the limits cannot work, 2 the proxy or Redis is unavailable, or stdout is not a terminal")]
 pub(super) struct TopArgs {
     /// URL of a proxy's metrics listener (--metrics-listen) [default: http://127.0.0.1:9080]
-    #[arg(long, env = "TOLLGATE_PROXY", value_name = "URL", conflicts_with = "file")]
+    #[arg(long, value_name = "URL", conflicts_with = "file")]
     proxy: Option<String>,
 
     /// Read Redis instead of a proxy: manifest of the server, or - for stdin
-    #[arg(long, short, env = "TOLLGATE_FILE", value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
 
     #[command(flatten)]
     which: WhichArgs,
 
     /// How often to refresh
-    #[arg(long, env = "TOLLGATE_INTERVAL", value_name = "DURATION", default_value = "1s")]
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
     interval: Period,
 
     /// Print once and exit; needs no terminal
-    #[arg(long, env = "TOLLGATE_ONCE")]
+    #[arg(long)]
     once: bool,
 
     /// Format of --once
-    #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human", requires = "once")]
+    #[arg(long, short, default_value = "human", requires = "once")]
     output: ReportFormat,
 
     #[command(flatten)]

@@ -214,6 +214,9 @@ fn every_command_has_help() {
         for part in [&format!("Usage: tollgate {command} "), "Examples:\n", "Exit codes: ", "[env: TOLLGATE_LOG_FORMAT=]"] {
             assert!(text.contains(part), "{command} --help lacks {part:?}:\n{text}");
         }
+        // Besides those of the flags of all commands.
+        let variables = text.matches("[env: TOLLGATE_").count() - 2;
+        assert_eq!(variables > 0, ["serve", "proxy", "audit"].contains(&command), "{command}: variables are for services:\n{text}");
     }
     assert!(help(&["--version"]).starts_with("tollgate "), "{TOLLGATE} --version");
 }
