@@ -22,7 +22,7 @@
 //!                                        tokens | the limiter around a tower service
 //!
 //! server  cluster  certs                 accept loop, TLS, deadlines, drain, health | the Kubernetes API server, asked or watched |
-//!                                        development certificates
+//!                                        certificates of its own: for development, and the webhook's CA
 //!
 //! webhook  proxy  audit                  reviews over HTTPS | the MCP reverse proxy | what a cluster stores, judged once or watched
 //!
@@ -55,9 +55,9 @@
 //! | `server` | `server`: HTTP and HTTPS served | tokio, hyper, axum, rustls |
 //! | `proxy` | `proxy`: the MCP reverse proxy | h2, hyper-rustls, memmap2, Prometheus |
 //! | `cluster` | `cluster`: a Kubernetes API server, asked or watched | tokio, kube |
-//! | `webhook` | `webhook` | `server`, `cluster`, Prometheus |
+//! | `webhook` | `webhook` | `server`, `cluster`, `certs`, Prometheus |
 //! | `manifest` | [`manifest`]: objects in YAML and JSON texts, with the place of every field | granit-parser |
-//! | `certs` | [`certs`]: a CA and a leaf in a folder | rcgen |
+//! | `certs` | [`certs`]: a CA and a leaf in a folder, and the rotation of the webhook's own CA | rcgen |
 //! | `cli` (default) | the binary | all of the above, clap, schemars |
 //! | `top` (default) | the command `top` | ratatui |
 //! | `cel` (default) | the CRD's own rules in `check --crd` | kube-cel |
