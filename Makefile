@@ -1,12 +1,15 @@
 # Every step of CI is a target here. Plain make; cargo, and Go where a neighbour has to be built.
 
-.PHONY: help test neighbours check fmt clippy doc features deny advisories crds bench-admission bench-limiter bench-proxy
+.PHONY: help test proof neighbours check fmt clippy doc features deny advisories crds bench-admission bench-limiter bench-proxy
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 28
 
 test: neighbours ## All tests, against a real etcd, kube-apiserver, kubectl, redis-server and valkey-server
 	cargo test --locked
+
+proof: neighbours ## Tests that take minutes: five rotations of the webhook's CA under load, with accidents
+	cargo test --locked --test it -- --ignored --nocapture proof_
 
 neighbours: ## Find, install or build what the tests talk to
 	tests/neighbours/setup.sh

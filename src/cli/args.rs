@@ -5,8 +5,9 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "top")]
 use super::top::TopArgs;
 use super::{
-    audit::AuditArgs, check::CheckArgs, completions::CompletionsArgs, crds::CrdsArgs, doctor::DoctorArgs, explain::ExplainArgs,
-    limits::LimitsArgs, man::ManArgs, migrate::MigrateArgs, proxy::ProxyArgs, serve::ServeArgs, telemetry::LogFormat, version,
+    audit::AuditArgs, certs::CertsArgs, check::CheckArgs, completions::CompletionsArgs, crds::CrdsArgs, doctor::DoctorArgs,
+    explain::ExplainArgs, limits::LimitsArgs, man::ManArgs, migrate::MigrateArgs, proxy::ProxyArgs, serve::ServeArgs, telemetry::LogFormat,
+    version,
 };
 
 /// Rate limits for MCP servers on Kubernetes.
@@ -39,6 +40,7 @@ pub(super) enum Command {
     Crds(CrdsArgs),
     Explain(ExplainArgs),
     Doctor(DoctorArgs),
+    Certs(CertsArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

@@ -5,6 +5,7 @@
 mod args;
 mod audit;
 mod callers;
+mod certs;
 mod check;
 mod completions;
 mod crd_files;
@@ -61,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Crds(args) => crds::run(&args),
         Command::Explain(args) => explain::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Certs(args) => certs::run(args),
         Command::Completions(args) => completions::run(&args, command()),
         Command::Man(args) => man::run(&args, command()),
         Command::Migrate(args) => migrate::run(args),

@@ -6,6 +6,7 @@
 //! | [`request`] | single requests, with a deadline |
 //! | [`list`] | lists, page by page |
 //! | [`watch`] | one object, followed |
+//! | [`named`] | one object of any kind, kept at hand |
 //! | [`openapi`] | the installed CRDs, read or followed |
 //! | [`references`] | which sign-in configs and Secrets exist |
 //! | [`operator`] | whether ToolHive's operator is running |
@@ -14,6 +15,7 @@
 pub mod client;
 mod error;
 pub mod list;
+pub mod named;
 pub mod openapi;
 pub mod operator;
 mod origin;

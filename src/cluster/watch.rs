@@ -147,6 +147,11 @@ pub fn ours(version: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, version, kind), plural)
 }
 
+/// A kind of webhook configurations.
+pub fn webhook_configurations(kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind), plural)
+}
+
 /// A kind of Kubernetes itself.
 pub fn core(kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", kind), plural)
@@ -177,9 +182,9 @@ fn news(api: &Api<DynamicObject>, name: &str) -> News {
     Box::pin(watch_object(api.clone(), name))
 }
 
-fn refused(error: watcher::Error) -> ClusterError {
+pub(super) fn refused(error: watcher::Error) -> ClusterError {
     match error {
-        watcher::Error::InitialListFailed(error) => error.into(),
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => error.into(),
         error => ClusterError::Failed(error.to_string()),
     }
 }

@@ -14,6 +14,7 @@ use time::{Duration, OffsetDateTime};
 use x509_parser::parse_x509_certificate;
 
 use super::{
+    authority,
     hooks::{Endpoint, Hook},
     report::Notes,
     workload::Workloads,
@@ -32,6 +33,11 @@ type Chain = Vec<CertificateDer<'static>>;
 
 pub(super) async fn look(cluster: &Cluster, hook: &Hook, workloads: &Workloads, notes: &mut Notes) {
     let endpoint = hook.endpoint();
+    if let Endpoint::Service { namespace, .. } = &endpoint
+        && let Some(issuing) = workloads.get(&endpoint).and_then(|workload| workload.issuing.as_ref())
+    {
+        return authority::look(cluster, hook, issuing, namespace, notes).await;
+    }
     let Some(roots) = ca_bundle(hook, &endpoint, notes) else { return };
     let (chain, from) = match served(cluster, &endpoint, workloads).await {
         Ok(served) => served,

@@ -11,7 +11,7 @@ use crate::manifest::objects;
 
 /// What `manifests/base` installs.
 const WEBHOOKS: &str = include_str!("../../manifests/base/webhooks.yaml");
-const INSTALL: &str = "kubectl apply -k manifests/overlays/cert-manager (or own-ca)";
+const INSTALL: &str = "kubectl apply -k manifests/overlays/self-managed (or cert-manager, own-ca)";
 
 /// The hooks that are installed.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@
 //! | `hooks` | the webhook configurations: are they there |
 //! | `settings` | do they say what the manifests say |
 //! | `certificates` | caBundle against the certificate that is served |
+//! | `authority` | the same where the replicas issue the certificate themselves |
 //! | `workload` | Service, endpoints, images |
 //! | `reach` | two dry-run creates: one that must be refused, one that must be renamed |
 //! | `schema` | the installed CRDs |
@@ -14,6 +15,7 @@
 //!
 //! Nothing is changed anywhere. What may not be read is reported, and does not count as healthy.
 
+mod authority;
 mod certificates;
 mod hooks;
 mod operator;

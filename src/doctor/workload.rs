@@ -21,9 +21,20 @@ pub(super) type Workloads = HashMap<Endpoint, Workload>;
 pub(super) struct Workload {
     /// The Secrets that are mounted: the certificate is in one of them.
     pub(super) secrets: BTreeSet<String>,
+    /// What the server is started with, where it issues its certificate itself.
+    pub(super) issuing: Option<Issuing>,
     images: BTreeSet<String>,
     /// Whether the server is started with `--toolhive-reads-global`.
     toolhive_reads_global: bool,
+}
+
+/// A server with `--certs-secret`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Issuing {
+    /// As typed: `[NAMESPACE/]NAME`.
+    pub(super) secret: String,
+    /// The ServiceAccount of its pods.
+    pub(super) account: String,
 }
 
 pub(super) async fn look(cluster: &Cluster, installed: &Installed, notes: &mut Notes) -> Workloads {
@@ -131,6 +142,13 @@ impl Workload {
         let ours = containers.iter().find(|container| text(container, "/name") == "tollgate").or(containers.first());
         self.images.extend(ours.map(|container| text(container, "/image").to_owned()));
         self.toolhive_reads_global |= ours.is_some_and(reads_global);
+        let account = match text(pod, "/serviceAccountName") {
+            "" => "default",
+            account => account,
+        };
+        if let Some(secret) = ours.and_then(certs_secret) {
+            self.issuing = Some(Issuing { secret, account: account.to_owned() });
+        }
     }
 }
 
@@ -161,6 +179,18 @@ fn reads_global(container: &Value) -> bool {
             .any(|variable| text(variable, "/value") == "true")
 }
 
+/// The Secret that `--certs-secret` names, or its variable.
+fn certs_secret(container: &Value) -> Option<String> {
+    let args: Vec<_> = items(container, "/command").iter().chain(items(container, "/args")).filter_map(Value::as_str).collect();
+    let joined = args.iter().find_map(|arg| arg.strip_prefix("--certs-secret="));
+    let apart = || args.iter().skip_while(|arg| **arg != "--certs-secret").nth(1).copied();
+    let by_variable = || {
+        let variable = items(container, "/env").iter().find(|variable| text(variable, "/name") == "TOLLGATE_CERTS_SECRET")?;
+        Some(text(variable, "/value")).filter(|value| !value.is_empty())
+    };
+    joined.or_else(apart).or_else(by_variable).map(str::to_owned)
+}
+
 /// The version in an image's tag: `registry:5000/tollgate:v1.2.3@sha256:...`.
 pub(super) fn version_of(image: &str) -> Option<&str> {
     let (_, tag) = image.split('@').next()?.rsplit('/').next()?.split_once(':')?;
@@ -172,6 +202,19 @@ pub(super) fn version_of(image: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_secret_of_an_authority_is_read_from_flag_and_variable() {
+        use serde_json::json;
+        for container in [
+            json!({"args": ["serve", "--certs-secret=here/certs"]}),
+            json!({"command": ["tollgate", "serve", "--certs-secret", "here/certs"]}),
+            json!({"env": [{"name": "TOLLGATE_CERTS_SECRET", "value": "here/certs"}]}),
+        ] {
+            assert_eq!(certs_secret(&container).as_deref(), Some("here/certs"), "{container}");
+        }
+        assert_eq!(certs_secret(&json!({"args": ["serve", "--tls-cert=a"]})), None);
+    }
 
     #[test]
     fn versions_are_read_from_tags() {

@@ -5,8 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use time::OffsetDateTime;
 use tokio::sync::watch;
 
+use super::authority::Trust;
 use crate::server::{Phase, operations::Check, tls::ServerCertificate};
 
 /// What readiness is made of.
@@ -14,13 +16,20 @@ use crate::server::{Phase, operations::Check, tls::ServerCertificate};
 pub(super) struct Health {
     dialed: AtomicBool,
     certificate: Arc<ServerCertificate>,
+    /// Of a certificate that the replicas issue themselves.
+    trust: Option<watch::Receiver<Trust>>,
     phase: watch::Receiver<Phase>,
     schema_answered: watch::Receiver<bool>,
 }
 
 impl Health {
-    pub(super) fn new(certificate: Arc<ServerCertificate>, phase: watch::Receiver<Phase>, schema_answered: watch::Receiver<bool>) -> Self {
-        Self { dialed: AtomicBool::new(false), certificate, phase, schema_answered }
+    pub(super) fn new(
+        certificate: Arc<ServerCertificate>,
+        trust: Option<watch::Receiver<Trust>>,
+        phase: watch::Receiver<Phase>,
+        schema_answered: watch::Receiver<bool>,
+    ) -> Self {
+        Self { dialed: AtomicBool::new(false), certificate, trust, phase, schema_answered }
     }
 
     /// Notes how the last TLS dial to ourselves went; true when that is news.
@@ -32,10 +41,15 @@ impl Health {
     pub(super) fn checks(&self) -> Vec<Check> {
         let invalid = self.certificate.validity().err().map(|error| error.to_string());
         let answers = invalid.is_none() && self.dialed.load(Ordering::Acquire);
-        vec![
+        let mut checks = vec![
             Check::not_stopping(&self.phase),
             Check::new("answers TLS on its own port", answers).because(invalid),
             Check::new("installed CRDs read", *self.schema_answered.borrow()),
-        ]
+        ];
+        checks.extend(self.trust.as_ref().map(|trust| {
+            let trusted = trust.borrow().check(OffsetDateTime::now_utc());
+            Check::new("callers trust the certificate", trusted.is_ok()).because(trusted.err())
+        }));
+        checks
     }
 }

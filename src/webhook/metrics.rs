@@ -11,7 +11,10 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+use time::OffsetDateTime;
+use tokio::sync::watch;
 
+use super::authority::Trust;
 use crate::{
     admission::{Hook, Record},
     server::tls::ServerCertificate,
@@ -31,6 +34,15 @@ pub(super) struct Metrics {
     certificate_expiry: Gauge<i64, AtomicI64>,
     certificate_valid: Gauge<i64, AtomicI64>,
     certificate: Arc<ServerCertificate>,
+    authority: Option<AuthorityGauges>,
+}
+
+/// Of a certificate that the replicas issue themselves.
+#[derive(Debug)]
+struct AuthorityGauges {
+    bundles_match: Gauge<i64, AtomicI64>,
+    ca_expiry: Gauge<i64, AtomicI64>,
+    trust: watch::Receiver<Trust>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -67,8 +79,9 @@ struct AliasLabels {
 const BUCKETS: [f64; 12] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
 
 impl Metrics {
-    pub(super) fn new(certificate: Arc<ServerCertificate>) -> Self {
+    pub(super) fn new(certificate: Arc<ServerCertificate>, trust: Option<watch::Receiver<Trust>>) -> Self {
         let mut registry = Registry::with_prefix("tollgate");
+        let authority = trust.map(|trust| AuthorityGauges::new(trust, &mut registry));
         let metrics = Self {
             requests: Family::default(),
             refusals: Family::default(),
@@ -80,6 +93,7 @@ impl Metrics {
             certificate_expiry: Gauge::default(),
             certificate_valid: Gauge::default(),
             certificate,
+            authority,
             registry: Registry::default(),
         };
         let admission = registry.sub_registry_with_prefix("admission");
@@ -131,9 +145,25 @@ impl Metrics {
     pub(super) fn encode(&self) -> Result<String, std::fmt::Error> {
         self.certificate_expiry.set(self.certificate.not_after());
         self.certificate_valid.set(self.certificate.validity().is_ok().into());
+        self.authority.iter().for_each(AuthorityGauges::set);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+impl AuthorityGauges {
+    fn new(trust: watch::Receiver<Trust>, registry: &mut Registry) -> Self {
+        let (bundles_match, ca_expiry) = (Gauge::default(), Gauge::default());
+        registry.register("cabundle_match", "1 while callers trust the served certificate by the caBundle", bundles_match.clone());
+        registry.register("ca_expiry_timestamp", "End of the CA that signs, in seconds since the epoch", ca_expiry.clone());
+        Self { bundles_match, ca_expiry, trust }
+    }
+
+    fn set(&self) {
+        let trust = self.trust.borrow();
+        self.bundles_match.set(trust.check(OffsetDateTime::now_utc()).is_ok().into());
+        self.ca_expiry.set(trust.ca_not_after.map(OffsetDateTime::unix_timestamp).unwrap_or_default());
     }
 }
 

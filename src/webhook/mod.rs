@@ -1,8 +1,10 @@
 //! The admission webhook over HTTPS, with its health and metrics, and the optional look into the cluster.
 //!
 //! `POST /validate` and `POST /mutate` on one listener; `GET /healthz`, `/readyz` and `/metrics` on another. A review makes no call to
-//! anywhere: what it needs to know of the cluster, [`world`] keeps at hand.
+//! anywhere: what it needs to know of the cluster, [`world`] keeps at hand. The certificate comes from files, or from an [`authority`] that
+//! the replicas run themselves.
 
+pub mod authority;
 pub(crate) mod dial;
 mod health;
 mod intake;
@@ -15,18 +17,22 @@ pub mod world;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tracing::info;
 
 pub use self::world::World;
-use self::{health::Health, metrics::Metrics};
+use self::{
+    authority::{AuthoritySettings, Keeper, Trust, placeholder},
+    health::Health,
+    metrics::Metrics,
+};
 use crate::{
     admission::Facts,
     model::alias::{AliasPolicy, Mode},
     rules::References,
     server::{
         BindError, ConnectionLimits, Life, Listener, operations,
-        tls::{Files, ServerCertificate, keep_fresh},
+        tls::{Files, ServerCertificate, TlsError, keep_fresh},
     },
 };
 
@@ -37,8 +43,10 @@ pub struct WebhookSettings {
     pub listen: SocketAddr,
     /// Where health and metrics are, in plain HTTP.
     pub metrics_listen: SocketAddr,
-    /// The certificate, and what is asked of clients.
+    /// The certificate, and what is asked of clients. With an authority, the paths of the certificate and its key are only names.
     pub tls: Files,
+    /// What issues the certificate instead.
+    pub authority: Option<AuthoritySettings>,
     /// What is done about `shared`.
     pub mode: Mode,
     /// Limits on connections.
@@ -84,7 +92,10 @@ impl Server {
     /// # Errors
     /// When either cannot be done; nothing is left behind.
     pub async fn bind(settings: WebhookSettings, world: World) -> Result<Self, BindError> {
-        let certificate = Arc::new(ServerCertificate::open(settings.tls.clone())?);
+        let certificate = Arc::new(match settings.authority {
+            Some(_) => issued(settings.tls.clone())?,
+            None => ServerCertificate::open(settings.tls.clone())?,
+        });
         let reviews = Listener::bind(settings.listen, Some(certificate.clone()), settings.limits).await?;
         let operations = Listener::bind(settings.metrics_listen, None, settings.limits).await?;
         Ok(Self { settings, certificate, reviews, operations, world })
@@ -104,11 +115,16 @@ impl Server {
     /// is accepted and what is under way is finished.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let life = Life::new(Some(self.settings.drain));
-        let metrics = Metrics::new(self.certificate.clone());
-        let health = Arc::new(Health::new(self.certificate.clone(), life.phase(), self.world.schema_answered.clone()));
+        let mut background = JoinSet::new();
+        let trust = self.settings.authority.map(|authority| {
+            let (sender, trust) = watch::channel(Trust::default());
+            background.spawn(Keeper::new(authority, self.certificate.clone(), sender).run());
+            trust
+        });
+        let metrics = Metrics::new(self.certificate.clone(), trust.clone());
+        let health = Arc::new(Health::new(self.certificate.clone(), trust, life.phase(), self.world.schema_answered.clone()));
         let shared = Arc::new(Shared { mode: self.settings.mode, world: self.world, metrics });
         let reviews = routes::router(shared.clone(), self.settings.max_in_flight, self.settings.deadline);
-        let mut background = JoinSet::new();
         background.spawn(keep_fresh(self.certificate.clone()));
         background.spawn(dial::keep_dialing(self.reviews.address(), self.certificate, health.clone()));
         let endpoints = operations::router(move || health.checks(), move || shared.metrics.encode());
@@ -117,4 +133,10 @@ impl Server {
         background.shutdown().await;
         info!("stopped");
     }
+}
+
+/// What is served until the authority has issued a certificate.
+fn issued(files: Files) -> Result<ServerCertificate, TlsError> {
+    let pair = placeholder().map_err(|error| TlsError::Broken { path: files.cert.clone(), why: error.to_string() })?;
+    ServerCertificate::issued(files, pair)
 }

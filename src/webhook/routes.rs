@@ -160,7 +160,7 @@ mod tests {
             Files { cert: folder.path().join("tls.crt"), key: folder.path().join("tls.key"), client_ca: None, client_names: Vec::new() };
         std::fs::write(&files.cert, pair.cert.pem()).expect("written");
         std::fs::write(&files.key, pair.signing_key.serialize_pem()).expect("written");
-        let metrics = Metrics::new(Arc::new(ServerCertificate::open(files).expect("a certificate")));
+        let metrics = Metrics::new(Arc::new(ServerCertificate::open(files).expect("a certificate")), None);
         (folder, Arc::new(Shared { mode: Mode::Rename, world, metrics }))
     }
 

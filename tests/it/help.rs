@@ -67,6 +67,8 @@ impl Stage {
         assert!(copied.expect("cp is there").success());
         fs::copy(home.path().join("manifests/samples/good/mcpserver-global.yaml"), home.path().join("mcpserver.yaml")).expect("copied");
         cluster.kubectl(&["create", "namespace", "tollgate-demo"]).expect_ok();
+        cluster.kubectl(&["create", "namespace", "tollgate-system"]).expect_ok();
+        cluster.kubectl(&["create", "secret", "generic", "tollgate-certs", "-n", "tollgate-system"]).expect_ok();
         cluster.kubectl(&["apply", "-f", &home.path().join("mcpserver.yaml").display().to_string()]).expect_ok();
         ensure_dev(home.path(), &["localhost".to_owned()], OffsetDateTime::now_utc()).expect("tls.crt and tls.key");
         let redis = tokio::runtime::Runtime::new().expect("a runtime").block_on(redis::Server::start());

@@ -3,15 +3,12 @@
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
-    SerialNumber,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
 use x509_parser::parse_x509_certificate;
 
-use super::{BACKDATED, Leaf};
+use super::BACKDATED;
 
 /// A certificate that callers trust: what a `caBundle` consists of.
 #[derive(Clone, PartialEq, Eq)]
@@ -118,34 +115,6 @@ impl Ca {
     pub(super) fn key(&self) -> &str {
         &self.key
     }
-
-    /// Signs a leaf certificate with a key of its own. It does not outlive the CA.
-    ///
-    /// # Errors
-    /// When a name is neither a DNS name nor an IP address.
-    pub fn sign(&self, names: &[String], life: Duration, now: OffsetDateTime) -> Result<Leaf, rcgen::Error> {
-        let issuer = Issuer::from_ca_cert_der(self.root.der(), KeyPair::from_pem(&self.key)?)?;
-        let mut params = CertificateParams::new(names.to_vec())?;
-        params.distinguished_name.push(DnType::CommonName, "tollgate");
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
-        let not_after = (now + life).min(self.root.not_after);
-        (params.not_before, params.not_after) = (now - BACKDATED, not_after);
-        let pair = KeyPair::generate()?;
-        // Unique, as the key is.
-        params.serial_number = Some(SerialNumber::from(params.key_identifier(&pair).into_iter().take(16).collect::<Vec<_>>()));
-        let certificate = params.signed_by(&pair, &issuer)?;
-        Ok(Leaf {
-            der: certificate.der().clone(),
-            certificate: certificate.pem(),
-            key: pair.serialize_pem(),
-            issuer: self.root.clone(),
-            names: names.to_vec(),
-            issued: now,
-            not_after,
-        })
-    }
 }
 
 impl PartialEq for Ca {
@@ -178,14 +147,5 @@ mod tests {
         for (certificate, key) in [(pem.as_str(), other.key()), (pem.as_str(), ""), ("", key), ("garbage", "garbage")] {
             assert_eq!(Ca::read(certificate.as_bytes(), key.as_bytes()), None);
         }
-        let leaf = one.sign(&["localhost".to_owned()], Duration::minutes(1), NOW).expect("a leaf");
-        assert_eq!(Ca::read(leaf.certificate.as_bytes(), leaf.key.as_bytes()), None, "a leaf signs nothing");
-    }
-
-    #[test]
-    fn a_key_is_not_shown() {
-        let ca = Ca::create(Duration::minutes(1), NOW).expect("a CA");
-        let leaf = ca.sign(&["localhost".to_owned()], Duration::minutes(1), NOW).expect("a leaf");
-        assert!(!format!("{ca:?} {leaf:?}").contains("PRIVATE"), "{ca:?} {leaf:?}");
     }
 }

@@ -85,6 +85,17 @@ impl Kept {
         !signs && is_over && self.bundle.contains(root)
     }
 
+    /// What a `caBundle` should hold that was found with these CAs. Added are those of the Secret that sign or will sign, and the one that
+    /// signed the leaf in use. Removed are those that have expired, and those of which no leaf is left; never one that is not known.
+    pub fn target(&self, found: &[Root], in_use: Option<&Root>, lives: &Lives, now: OffsetDateTime) -> Vec<Root> {
+        let is_kept = |root: &&Root| Some(*root) == in_use || !self.is_retired(root, lives, now);
+        let found: Vec<_> = found.iter().filter(is_kept).cloned().collect();
+        let needed: Vec<_> = [&self.current, &self.next].into_iter().flatten().map(|ca| ca.root()).chain(in_use).cloned().collect();
+        let mut all = union([&found[..], &needed]);
+        all.retain(|root| !root.is_expired(now));
+        all
+    }
+
     /// What the Secret holds after a step; `found` is what callers trust at the moment.
     ///
     /// # Errors
@@ -113,5 +124,46 @@ impl Kept {
         let signers = [&kept.current, &kept.next].into_iter().flatten().map(|ca| ca.root().clone());
         kept.bundle = bundle::union([&trusted[..], &signers.collect::<Vec<_>>()]);
         Ok(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+    const LIVES: Lives = Lives { ca: Duration::hours(10), leaf: Duration::hours(1), soak: Duration::minutes(1) };
+
+    fn ca(life: Duration) -> Ca {
+        Ca::create(life, NOW).expect("a CA")
+    }
+
+    #[test]
+    fn only_what_is_expired_or_retired_leaves() {
+        let [current, next, old, foreign, in_use, short] = [10, 10, 10, 10, 10, 2].map(|hours| ca(Duration::hours(hours)));
+        let roots = |cas: &[&Ca]| cas.iter().map(|ca| ca.root().clone()).collect::<Vec<_>>();
+        let kept = Kept {
+            bundle: roots(&[&old, &current, &next, &in_use]),
+            signing_since: Some(NOW),
+            current: Some(current.clone()),
+            next: Some(next.clone()),
+            asked: None,
+        };
+        let found = roots(&[&old, &foreign, &short, &in_use, &current]);
+        let at = |time| kept.target(&found, Some(in_use.root()), &LIVES, time);
+        let soon = NOW + LIVES.leaf - Duration::SECOND;
+        assert_eq!(at(soon), roots(&[&old, &foreign, &short, &in_use, &current, &next]));
+        assert_eq!(
+            at(NOW + LIVES.leaf),
+            roots(&[&foreign, &short, &in_use, &current, &next]),
+            "old has signed nothing that is still valid"
+        );
+        assert_eq!(at(NOW + Duration::hours(3)), roots(&[&foreign, &in_use, &current, &next]), "short has expired");
+        // Without a Secret, nothing is known to be retired.
+        let lost = Kept::default();
+        assert_eq!(lost.target(&found, Some(in_use.root()), &LIVES, NOW + LIVES.leaf), found);
+        assert_eq!(lost.target(&[], None, &LIVES, NOW), []);
     }
 }

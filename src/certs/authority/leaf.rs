@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, SerialNumber};
 use rustls::{
     RootCertStore,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier},
@@ -10,12 +11,12 @@ use rustls::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::{Kept, Lives, Published, Root, plan::earliest};
+use super::{BACKDATED, Ca, Root};
 
 /// A leaf certificate with its key.
 #[derive(Clone)]
 pub struct Leaf {
-    pub(super) der: CertificateDer<'static>,
+    der: CertificateDer<'static>,
     /// PEM.
     pub certificate: String,
     /// PEM.
@@ -24,12 +25,40 @@ pub struct Leaf {
     pub issuer: Root,
     /// DNS names and IP addresses that it is good for.
     pub names: Vec<String>,
-    pub(super) issued: OffsetDateTime,
+    issued: OffsetDateTime,
     /// Its last second.
     pub not_after: OffsetDateTime,
 }
 
 impl Leaf {
+    /// Has a CA sign a leaf certificate with a key of its own. It does not outlive the CA.
+    ///
+    /// # Errors
+    /// When a name is neither a DNS name nor an IP address.
+    pub fn sign(ca: &Ca, names: &[String], life: Duration, now: OffsetDateTime) -> Result<Leaf, rcgen::Error> {
+        let issuer = Issuer::from_ca_cert_der(ca.root().der(), KeyPair::from_pem(ca.key())?)?;
+        let mut params = CertificateParams::new(names.to_vec())?;
+        params.distinguished_name.push(DnType::CommonName, "tollgate");
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let not_after = (now + life).min(ca.root().not_after());
+        (params.not_before, params.not_after) = (now - BACKDATED, not_after);
+        let pair = KeyPair::generate()?;
+        // Unique, as the key is.
+        params.serial_number = Some(SerialNumber::from(params.key_identifier(&pair).into_iter().take(16).collect::<Vec<_>>()));
+        let certificate = params.signed_by(&pair, &issuer)?;
+        Ok(Self {
+            der: certificate.der().clone(),
+            certificate: certificate.pem(),
+            key: pair.serialize_pem(),
+            issuer: ca.root().clone(),
+            names: names.to_vec(),
+            issued: now,
+            not_after,
+        })
+    }
+
     /// Whether a caller that trusts these CAs, and calls by any of the leaf's names, accepts it.
     ///
     /// # Errors
@@ -40,12 +69,12 @@ impl Leaf {
 
     /// When it should be replaced by one of the same CA: after half of its life, unless a new one would live no longer. The other half is for
     /// the time in which there may be no CA.
-    fn due(&self) -> Option<OffsetDateTime> {
+    pub(super) fn due(&self) -> Option<OffsetDateTime> {
         (self.not_after < self.issuer.not_after()).then(|| self.issued + (self.not_after - self.issued) / 2)
     }
 
     /// When it cannot wait any longer to be replaced, by one of whatever CA.
-    fn last_call(&self) -> OffsetDateTime {
+    pub(super) fn last_call(&self) -> OffsetDateTime {
         let life: Duration = self.not_after - self.issued;
         self.not_after - life.checked_div(10).unwrap_or_default().max(Duration::SECOND)
     }
@@ -76,36 +105,17 @@ pub fn verify(leaf: &CertificateDer<'_>, roots: &[Root], names: &[String], now: 
     Ok(())
 }
 
-/// How long a replica without a certificate waits for API servers to learn of a new CA, while others may serve under an older one.
-const SETTLED: Duration = Duration::seconds(2);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Whether to sign a new leaf now, and when to look again if nothing changes before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signing {
-    /// Sign one with the CA that signs.
-    pub now: bool,
-    /// When time alone may make one due.
-    pub again: Option<OffsetDateTime>,
-}
-
-/// Plans the next leaf for callers by these names. It comes from a CA that every caller trusts, or it waits.
-pub fn plan(leaf: Option<&Leaf>, names: &[String], kept: &Kept, published: &Published, lives: &Lives, now: OffsetDateTime) -> Signing {
-    let never = Signing { now: false, again: None };
-    let Some(current) = kept.signer(now).filter(|_| !names.is_empty()) else { return never };
-    let Some(since) = published.everywhere_since(current.root()) else { return never };
-    let usable = leaf.filter(|leaf| leaf.not_after > now && leaf.names == names && published.everywhere_since(&leaf.issuer).is_some());
-    let due = match usable {
-        // No call to this replica can succeed at the moment.
-        None => Some(if is_news(current.root(), published, lives, now) { since + lives.soak.min(SETTLED) } else { now }),
-        // API servers learn of a CA one after another.
-        Some(leaf) if leaf.issuer != *current.root() => earliest([Some(since + lives.soak), Some(leaf.last_call())]),
-        Some(leaf) => leaf.due(),
-    };
-    Signing { now: due.is_some_and(|due| due <= now), again: due.filter(|due| *due > now) }
-}
-
-/// Whether some API server may still know older CAs only.
-fn is_news(root: &Root, published: &Published, lives: &Lives, now: OffsetDateTime) -> bool {
-    let is_older = |other: &Root| other != root && !other.is_expired(now);
-    root.created() + lives.soak > now && published.anywhere().iter().any(is_older)
+    #[test]
+    fn a_leaf_signs_nothing_and_shows_no_key() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let ca = Ca::create(Duration::minutes(1), now).expect("a CA");
+        let leaf = Leaf::sign(&ca, &["localhost".to_owned()], Duration::minutes(2), now).expect("a leaf");
+        assert_eq!(leaf.not_after, ca.root().not_after(), "it does not outlive its CA");
+        assert_eq!(Ca::read(leaf.certificate.as_bytes(), leaf.key.as_bytes()), None);
+        assert!(!format!("{ca:?} {leaf:?}").contains("PRIVATE"), "{ca:?} {leaf:?}");
+    }
 }

@@ -17,18 +17,20 @@
 //! | [`Step::Promote`] | both `caBundle`s have had `next` for the soak time: API servers learn of it one after another | `next` becomes the CA that signs |
 //! | [`Step::Tidy`] | the old CA has left both `caBundle`s, one leaf's life after | drops it from `ca.crt` |
 //!
-//! A `caBundle` only loses CAs that have expired, and the ones that no leaf in use can come from ([`bundle::target`]). A leaf is signed by a
-//! CA only when both were read back with it ([`leaf::plan`]). So a Secret that is deleted, emptied or overwritten fails no call: replicas
+//! A `caBundle` only loses CAs that have expired, and the ones that no leaf in use can come from ([`Kept::target`]). A leaf is signed by a
+//! CA only when both were read back with it ([`plan_leaf`]). So a Secret that is deleted, emptied or overwritten fails no call: replicas
 //! serve the leaf that they have until callers trust the new CA.
 
 pub mod bundle;
 mod ca;
 mod kept;
-pub mod leaf;
+mod leaf;
 mod plan;
 #[cfg(test)]
 mod properties;
 mod published;
+mod signing;
+mod step;
 
 use time::Duration;
 
@@ -36,8 +38,10 @@ pub use self::{
     ca::{Ca, Root},
     kept::{Kept, ROTATE, SIGNING_SINCE},
     leaf::Leaf,
-    plan::{Plan, Step, plan},
+    plan::{Plan, plan},
     published::{Bundle, Published},
+    signing::{Signing, plan_leaf},
+    step::Step,
 };
 
 /// How long certificates live.

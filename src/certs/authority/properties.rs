@@ -6,7 +6,7 @@
 use proptest::{collection::vec, prelude::*};
 use time::{Duration, OffsetDateTime};
 
-use super::{Bundle, Ca, Kept, Leaf, Lives, Published, Root, Step, bundle, leaf, plan};
+use super::{Bundle, Ca, Kept, Leaf, Lives, Published, Root, Step, plan, plan_leaf};
 
 const LIVES: Lives = Lives { ca: Duration::seconds(150), leaf: Duration::seconds(45), soak: Duration::seconds(6) };
 /// How late an API server may be: at most the soak time, and what a replica without a leaf waits.
@@ -171,7 +171,7 @@ impl Model {
         let kept = view.secret.clone().map(|(kept, _)| kept).unwrap_or_default();
         let in_use = replica.leaf.as_ref().filter(|leaf| leaf.not_after >= now).map(|leaf| leaf.issuer.clone());
         for (history, (found, version)) in self.bundles.iter_mut().zip(&view.bundles).take(turn.parts.into()) {
-            let target = bundle::target(found, &kept, in_use.as_ref(), &lives, now);
+            let target = kept.target(found, in_use.as_ref(), &lives, now);
             if target != *found && !target.is_empty() && *version == history.len() {
                 history.push((now, target));
             }
@@ -186,9 +186,9 @@ impl Model {
         }
         let names = ["localhost".to_owned()];
         let replica = &mut self.replicas[which];
-        if turn.parts > 3 && leaf::plan(replica.leaf.as_ref(), &names, &kept, &published, &lives, now).now {
+        if turn.parts > 3 && plan_leaf(replica.leaf.as_ref(), &names, &kept, &published, &lives, now).now {
             let ca: &Ca = kept.current.as_ref().expect("planned");
-            replica.leaf = Some(ca.sign(&names, lives.leaf, now).expect("a leaf"));
+            replica.leaf = Some(Leaf::sign(ca, &names, lives.leaf, now).expect("a leaf"));
         }
     }
 
@@ -290,7 +290,7 @@ fn without_rights_on_the_configurations_nothing_is_promoted() {
     let unread = Published::default();
     let later = now + Duration::seconds(50);
     assert_eq!(plan(&kept, &unread, &LIVES, later).step, None);
-    assert!(!leaf::plan(None, &["localhost".to_owned()], &kept, &unread, &LIVES, later).now);
+    assert!(!plan_leaf(None, &["localhost".to_owned()], &kept, &unread, &LIVES, later).now);
 }
 
 #[test]

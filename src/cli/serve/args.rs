@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
+use super::authority::AuthorityArgs;
 use crate::{
     cli::values::DrainTime,
     model::{alias::Mode, period::Period},
@@ -21,6 +22,8 @@ Examples:
       On https://127.0.0.1:8443 with development certificates; prints how to try and register the webhook
   tollgate serve --tls-cert tls.crt --tls-key tls.key
       With your own certificate, reloaded when it changes
+  tollgate serve --certs-secret tollgate-system/tollgate-certs
+      With a certificate that the replicas issue themselves, and a CA that they rotate without a gap
   tollgate serve --context kind-dev
       On this machine, following the CRDs of a cluster other than kubectl's current one
   tollgate serve --no-cluster
@@ -105,6 +108,9 @@ pub(in crate::cli) struct ServeArgs {
     /// How long to keep serving after SIGTERM, while endpoints and connections move elsewhere [default: 15s, 0s with development certificates]
     #[arg(long, env = "TOLLGATE_DRAIN", value_name = "DURATION")]
     pub(super) drain: Option<DrainTime>,
+
+    #[command(flatten)]
+    pub(super) authority: AuthorityArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

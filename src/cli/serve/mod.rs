@@ -1,6 +1,7 @@
 //! `tollgate serve`
 
 mod args;
+mod authority;
 mod greeting;
 mod settings;
 mod surroundings;
@@ -31,12 +32,15 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
 }
 
 async fn serve(settings: ServeSettings) -> anyhow::Result<Exit> {
-    let ServeSettings { server, crd_global, operator_reads_global, surroundings, dev } = settings;
+    let ServeSettings { mut server, crd_global, operator_reads_global, surroundings, authority, dev } = settings;
     // Before anything is served, so that a signal is never missed.
     let signals = Signals::watch()?;
     let assumption = surroundings.assumption(crd_global);
     info!(shared_alias = server.mode.name(), crd_global = assumption, cluster = %surroundings, "starting");
     let (world, _following) = surroundings.enter(crd_global, operator_reads_global, server.tls.client_ca.is_some()).await?;
+    if let Some(authority) = authority {
+        server.authority = Some(authority.connect().await?);
+    }
     let server = Server::bind(server, world).await?;
     print(&greeting(&server, dev.as_ref())?)?;
     Ok(signals.run(|stop| server.run(stop.wait())).await)

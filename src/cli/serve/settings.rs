@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::{
     args::{CrdGlobal, ServeArgs},
+    authority::Authority,
     surroundings::{Surroundings, Typed},
 };
 use crate::{
@@ -27,6 +28,8 @@ pub(super) struct ServeSettings {
     pub(super) operator_reads_global: bool,
     /// The cluster to follow, if any.
     pub(super) surroundings: Surroundings,
+    /// What issues the certificate, if the replicas do that themselves.
+    pub(super) authority: Option<Authority>,
     /// The development certificates, if they are used.
     pub(super) dev: Option<DevCerts>,
 }
@@ -57,20 +60,26 @@ pub(super) fn resolve(args: ServeArgs) -> anyhow::Result<ServeSettings> {
         max_connections,
         deadline,
         drain,
+        authority,
     } = args;
     let drain = drain.map(|DrainTime(time)| time);
     let named = tls_cert.zip(tls_key);
+    let is_issued = authority.is_used();
+    let named = named.or_else(|| is_issued.then(|| ("the issued certificate".into(), "its key".into())));
     let dev = named.is_none().then(|| dev_certs(tls_dev, listen.ip())).transpose()?;
     let (cert, key) = named.or_else(|| dev.as_ref().map(|dev| (dev.cert.clone(), dev.key.clone()))).unwrap_or_default();
     let schema_poll = schema_poll.as_duration().max(Duration::from_millis(100));
-    let typed =
-        Typed { access: Access { kubeconfig, context }, no_cluster, secrets_in, operator_reads_global: toolhive_reads_global, schema_poll };
+    let access = Access { kubeconfig, context };
+    let authority = authority.resolve(&access)?;
+    let typed = Typed { access, no_cluster, secrets_in, operator_reads_global: toolhive_reads_global, schema_poll };
     let surroundings = Surroundings::look(typed)?;
     Ok(ServeSettings {
         server: WebhookSettings {
             listen,
             metrics_listen,
             tls: Files { cert, key, client_ca, client_names: client_name },
+            // Connected once there is a runtime.
+            authority: None,
             mode: shared_alias,
             limits: ConnectionLimits { connections: usize::from(max_connections), ..ConnectionLimits::default() },
             max_in_flight: usize::from(max_in_flight),
@@ -80,6 +89,7 @@ pub(super) fn resolve(args: ServeArgs) -> anyhow::Result<ServeSettings> {
         crd_global,
         operator_reads_global: toolhive_reads_global,
         surroundings,
+        authority,
         dev,
     })
 }

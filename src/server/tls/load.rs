@@ -16,7 +16,7 @@ use rustls::{
 use x509_parser::{parse_x509_certificate, x509::X509Version};
 
 use super::{
-    Files, Loaded, TlsError, clients, key,
+    Files, Loaded, Pair, TlsError, clients, key,
     pem::{broken, certificates},
     validity::Validity,
 };
@@ -24,15 +24,19 @@ use super::{
 /// The files' bytes.
 #[derive(Hash)]
 pub(super) struct Contents {
-    cert: Vec<u8>,
-    key: Vec<u8>,
+    pair: Pair,
     client_ca: Option<Vec<u8>>,
 }
 
 impl Contents {
-    pub(super) fn read(files: &Files) -> Result<Self, TlsError> {
+    /// Reads the files, but for the pair where it is in memory.
+    pub(super) fn read(files: &Files, issued: Option<Pair>) -> Result<Self, TlsError> {
         let read = |path: &Path| std::fs::read(path).map_err(|error| TlsError::Unreadable { path: path.to_owned(), error });
-        Ok(Self { cert: read(&files.cert)?, key: read(&files.key)?, client_ca: files.client_ca.as_deref().map(read).transpose()? })
+        let pair = match issued {
+            Some(pair) => pair,
+            None => Pair { cert: read(&files.cert)?, key: read(&files.key)? },
+        };
+        Ok(Self { pair, client_ca: files.client_ca.as_deref().map(read).transpose()? })
     }
 
     /// Never 0, which stands for files that cannot be read.
@@ -44,11 +48,11 @@ impl Contents {
 
     pub(super) fn load(&self, files: &Files) -> Result<Loaded, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let chain = certificates(&self.cert, &files.cert)?;
+        let chain = certificates(&self.pair.cert, &files.cert)?;
         let leaf = chain.first().cloned().ok_or_else(|| TlsError::Missing { path: files.cert.clone(), what: "certificate" })?;
         let validity = inspect(&leaf).map_err(|why| broken(&files.cert, why))?;
         // After the certificate has been looked at, so that a broken one is not blamed on the key.
-        let key = certified_key(chain, &self.key, files, &provider)?;
+        let key = certified_key(chain, &self.pair.key, files, &provider)?;
         let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[&TLS13, &TLS12]);
         let builder = builder.map_err(|error| broken(&files.cert, error))?;
         let builder = match (&self.client_ca, &files.client_ca) {

@@ -1,4 +1,4 @@
-//! Certificates from files: read, checked, and replaced while connections run.
+//! Certificates from files, or from memory: read, checked, and replaced while connections run.
 //!
 //! Files are compared by content, every few seconds: kubelet replaces mounted secrets by swapping a symlink, which a watch on the file
 //! never sees. A new pair is taken only when it is whole and fits together, and not instead of a better one: an expired certificate, or one
@@ -44,6 +44,22 @@ pub struct Files {
     pub client_ca: Option<PathBuf>,
     /// The names of which a client's certificate has to have one, as common name or DNS name. Empty: any.
     pub client_names: Vec<String>,
+}
+
+/// A certificate and its key, PEM, in memory.
+#[derive(Clone, Hash)]
+pub struct Pair {
+    /// Leaf first, then the chain.
+    pub cert: Vec<u8>,
+    /// PKCS#8, PKCS#1 or SEC1.
+    pub key: Vec<u8>,
+}
+
+/// Without the key.
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair").finish_non_exhaustive()
+    }
 }
 
 /// Why certificates cannot be used. Never repeats what is in the files.
@@ -95,6 +111,8 @@ pub enum TlsError {
 /// What a server presents, and asks of its clients; replaced as a whole.
 pub struct ServerCertificate {
     files: Files,
+    /// What counts instead of the files of the certificate and its key.
+    issued: Option<Mutex<Pair>>,
     current: ArcSwap<Loaded>,
     /// What is in the files, when that is good but not better than the pair in use: it may be later.
     waiting: Mutex<Option<Loaded>>,
@@ -157,10 +175,30 @@ impl ServerCertificate {
     /// # Errors
     /// When they cannot be used.
     pub fn open(files: Files) -> Result<Self, TlsError> {
-        let contents = Contents::read(&files)?;
+        Self::load(files, None)
+    }
+
+    /// Takes a pair from memory; the paths of the certificate and its key are names for errors.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn issued(files: Files, pair: Pair) -> Result<Self, TlsError> {
+        Self::load(files, Some(pair))
+    }
+
+    fn load(files: Files, issued: Option<Pair>) -> Result<Self, TlsError> {
+        let contents = Contents::read(&files, issued.clone())?;
         let loaded = contents.load(&files)?;
         let (current, seen) = (ArcSwap::from_pointee(loaded), AtomicU64::new(contents.fingerprint()));
-        Ok(Self { current, waiting: Mutex::default(), seen, files })
+        Ok(Self { current, waiting: Mutex::default(), seen, files, issued: issued.map(Mutex::new) })
+    }
+
+    /// Replaces the pair of [`ServerCertificate::issued`], on the same terms as a change of files.
+    pub fn issue(&self, pair: Pair) -> Refreshed {
+        if let Some(issued) = &self.issued {
+            *issued.lock().unwrap_or_else(PoisonError::into_inner) = pair;
+        }
+        self.refresh()
     }
 
     /// Reads the files again, and takes what is in them when it is new and good.
@@ -169,7 +207,8 @@ impl ServerCertificate {
     }
 
     fn refresh_at(&self, now: i64) -> Refreshed {
-        let contents = match Contents::read(&self.files) {
+        let issued = self.issued.as_ref().map(|pair| pair.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let contents = match Contents::read(&self.files, issued) {
             Ok(contents) => contents,
             // A file that is away for a moment is reported once too.
             Err(error) => return if self.seen.swap(0, Ordering::AcqRel) == 0 { Refreshed::Unchanged } else { Refreshed::Kept(error) },

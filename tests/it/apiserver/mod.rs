@@ -2,6 +2,7 @@
 
 mod alias;
 mod audit;
+mod authority;
 pub mod doctor;
 pub mod installed;
 mod operator;

@@ -15,7 +15,7 @@ const COMMAND_LINE: [&[&str]; 5] = [
     &["exit", "inputs", "kustomize", "open_files", "output", "redis", "runtime", "table", "values", "version"],
     &["findings", "ignores", "signals", "target", "telemetry", "trust"],
     &["callers", "crd_files"],
-    &["audit", "check", "completions", "crds", "doctor", "explain", "limits", "man", "migrate", "proxy", "serve", "top"],
+    &["audit", "certs", "check", "completions", "crds", "doctor", "explain", "limits", "man", "migrate", "proxy", "serve", "top"],
     &["args"],
 ];
 

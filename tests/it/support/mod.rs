@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod apiserver;
+pub mod balancer;
 pub mod browser;
 pub mod ca;
 pub mod cluster_model;

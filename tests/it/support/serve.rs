@@ -59,7 +59,7 @@ impl Serve {
         let (Some(address), Some(metrics)) = (address_after(&greeting, "https://"), address_after(&greeting, "http://")) else {
             process.give_up("tollgate serve");
         };
-        if greeting.len() > 1 && !args.contains(&"--tls-cert") {
+        if greeting.len() > 1 && !args.contains(&"--tls-cert") && !args.contains(&"--certs-secret") {
             for _ in 0..10 {
                 greeting.push_str(&process.line());
             }
