@@ -12,7 +12,8 @@ use crate::{
     apiserver::doctor,
     support::{
         apiserver::{Cluster, Judging, Names, Said, crds},
-        serve::{command, wait_until},
+        port::own_address,
+        serve::{Serve, command, wait_until},
     },
 };
 
@@ -77,7 +78,7 @@ fn a_real_api_server_takes_every_combination_under_pod_security_restricted() {
             }
         }
     }
-    assert!(counts.0 >= 40 && counts.1 == 96, "{counts:?}");
+    assert!(counts.0 >= 40 && counts.1 == 112, "{counts:?}");
     let ca = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t";
     // The API server reads a caBundle, and what the rendering has is only its first line.
     let bundle = crate::support::ca::Ca::root("chart").pem;
@@ -130,11 +131,53 @@ fn assert_no_diff() {
     }
 }
 
+/// What fills the caBundle after an install, in one mode; it lives until the uninstall.
+struct Mode {
+    flags: &'static [&'static str],
+    fill: fn() -> Option<Serve>,
+}
+
 #[test]
-fn install_upgrade_rollback_and_uninstall_leave_the_ca_bundle_and_then_nothing() {
+fn install_upgrade_rollback_and_uninstall_leave_what_was_filled_in_and_then_nothing() {
+    // One after the other: the names are the same.
+    goes_through_life(&Mode { flags: &[], fill: self_managed });
+    goes_through_life(&Mode { flags: &super::CERT_MANAGER, fill: injected });
+}
+
+fn injected() -> Option<Serve> {
+    inject(&base64::Engine::encode(&base64::engine::general_purpose::STANDARD, crate::support::ca::Ca::root("chart").pem));
+    None
+}
+
+/// A real server, with the rights of the release's account, called through the Service.
+fn self_managed() -> Option<Serve> {
+    let kubeconfig = CLUSTER.tollgate_kubeconfig.display().to_string();
+    // Not on loopback, where no EndpointSlice may point.
+    let listen = format!("{}:0", own_address());
+    let serve = Serve::start_listening(&listen, &["--kubeconfig", &kubeconfig, "--certs-secret", "tollgate-system/tollgate-certs"]);
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "tollgate-test", "namespace": "tollgate-system", "labels": {"kubernetes.io/service-name": "tollgate"}},
+        "endpoints": [{"addresses": [own_address().to_string()], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": serve.address.port(), "protocol": "TCP"}],
+    });
+    CLUSTER.apply(&slice).expect_ok();
+    let faulty = json!({"rateLimiting": {"tools": []}});
+    wait_until("the webhook refuses", || server("faulty", &faulty).stderr.contains("TG003"));
+    Some(serve)
+}
+
+/// What the cluster holds that no manifest of the release has.
+fn filled() -> (Vec<String>, String) {
+    let data =
+        CLUSTER.kubectl(&["get", "secret", "tollgate-certs", "-n", "tollgate-system", "-o", "jsonpath={.data}", "--ignore-not-found"]);
+    (bundles(), data.expect_ok().stdout)
+}
+
+fn goes_through_life(Mode { flags, fill }: &Mode) {
     let before = census();
     let path = chart().display().to_string();
-    let on = ["tollgate", &path, "-n", "tollgate-system", IMAGE[0], IMAGE[1]];
+    let on = [&["tollgate", path.as_str(), "-n", "tollgate-system", IMAGE[0], IMAGE[1]][..], flags].concat();
     let limited = json!({"rateLimiting": {"perUser": {"maxTokens": 1, "refillPeriod": "1m"}}});
     wait_until("the kinds of the chart are known", || server("before", &limited).ok);
     run(&[&["install"][..], &on].concat()).expect_ok();
@@ -145,30 +188,38 @@ fn install_upgrade_rollback_and_uninstall_leave_the_ca_bundle_and_then_nothing()
     server("limited", &limited).expect_refused(&["failed calling webhook \"validate.tollgate.dev\""]);
     server("unlimited", &json!({})).expect_ok();
 
-    let bundle = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, crate::support::ca::Ca::root("chart").pem);
-    inject(&bundle);
+    let serve = fill();
+    let before_upgrade = filled();
+    assert!(before_upgrade.0.iter().all(|bundle| bundle.len() > 100), "{before_upgrade:?}");
+    assert_eq!(before_upgrade.1.contains("tls.key"), serve.is_some());
     assert_no_diff();
     run(&[&["upgrade"][..], &on, &["--set", "replicaCount=3,webhook.validating.timeoutSeconds=5", "--set", "networkPolicy.enabled=true"]]
         .concat())
     .expect_ok();
-    assert_eq!(bundles(), [bundle.clone(), bundle.clone()], "an upgrade keeps it");
+    assert_eq!(filled(), before_upgrade, "an upgrade keeps it");
     let timeout = CLUSTER.kubectl(&["get", CONFIGURATIONS[1], "tollgate", "-o", "jsonpath={.webhooks[0].timeoutSeconds}"]).stdout;
     assert_eq!(timeout, "5");
     assert_no_diff();
     run(&["rollback", "tollgate", "1", "-n", "tollgate-system"]).expect_ok();
-    assert_eq!(bundles(), [bundle.clone(), bundle], "so does a rollback");
+    assert_eq!(filled(), before_upgrade, "so does a rollback");
     assert_no_diff();
 
-    the_test_may_do_what_doctor_does();
+    the_test_may_do_what_doctor_does(flags);
+    // The server runs on, and brings nothing back.
     run(&["uninstall", "tollgate", "-n", "tollgate-system"]).expect_ok();
     wait_until("nothing is left", || census() == before);
     wait_until("nothing waits for the webhook", || server("after", &limited).ok);
+    CLUSTER.kubectl(&["delete", "endpointslice", "tollgate-test", "-n", "tollgate-system", "--ignore-not-found"]).expect_ok();
+    drop(serve);
+    assert_eq!(census(), before);
 }
 
 /// `helm test` needs a kubelet. Its account and roles do not: the doctor runs here, as that account.
-fn the_test_may_do_what_doctor_does() {
-    let rights: Vec<_> =
-        render(&["--show-only", "templates/tests/doctor.yaml"]).into_iter().filter(|object| object["kind"] != "Pod").collect();
+fn the_test_may_do_what_doctor_does(flags: &[&str]) {
+    let rights: Vec<_> = render(&[&["--show-only", "templates/tests/doctor.yaml"], flags].concat())
+        .into_iter()
+        .filter(|object| object["kind"] != "Pod")
+        .collect();
     let (account, roles): (Vec<_>, Vec<_>) = rights.iter().partition(|object| object["kind"] == "ServiceAccount");
     CLUSTER.apply(account[0]).expect_ok();
     let token = CLUSTER.kubectl(&["create", "token", "tollgate-test", "-n", "tollgate-system"]).expect_ok().stdout;

@@ -15,6 +15,7 @@ use crate::support::find::neighbour;
 
 /// The values without which nothing is rendered.
 const IMAGE: [&str; 2] = ["--set", "image.repository=tollgate"];
+const CERT_MANAGER: [&str; 2] = ["--set", "certs.mode=cert-manager"];
 /// A certificate's beginning and end are all that a rendering looks at.
 const OWN: [&str; 4] = ["--set", "certs.mode=own", "--set", "certs.own.caBundle=-----BEGIN CERTIFICATE-----"];
 
@@ -96,14 +97,13 @@ const PROXIES: &str = r#"proxies=[
 
 /// Every combination of what is on or off: certificates, monitoring, network policy, proxies, platform.
 fn matrix() -> Vec<Vec<&'static str>> {
-    let axes: [[&[&str]; 2]; 5] = [
-        [&[], &OWN],
+    let certificates: [&[&str]; 3] = [&[], &CERT_MANAGER, &OWN];
+    let axes: [[&[&str]; 2]; 4] = [
         [&[], &["--set", "serviceMonitor.enabled=true,podMonitor.enabled=true,podMonitor.interval=15s"]],
         [&[], &["--set", "networkPolicy.enabled=true"]],
         [&[], &["--set-json", PROXIES]],
         [&[], &["--set", "platform=openshift"]],
     ];
-    (0..1_usize << axes.len())
-        .map(|bits| axes.iter().enumerate().flat_map(|(axis, ways)| ways[bits >> axis & 1]).copied().collect())
-        .collect()
+    let combined = |bits: usize| axes.iter().enumerate().flat_map(move |(axis, ways)| ways[bits >> axis & 1]).copied();
+    (0..1_usize << axes.len()).flat_map(|bits| certificates.map(|of| of.iter().copied().chain(combined(bits)).collect())).collect()
 }

@@ -47,10 +47,15 @@ fn kustomize(folder: &str) -> Vec<Value> {
 
 /// The default rendering, with the network policy that base has and the chart leaves out unless asked.
 #[test]
-fn the_chart_and_the_overlay_for_cert_manager_are_the_same_objects() {
-    let chart = render(&["--set", "networkPolicy.enabled=true"]).into_iter().filter(|object| !is_hook(object)).collect();
+fn the_chart_and_the_overlays_are_the_same_objects() {
+    same_objects(&[], "manifests/overlays/self-managed");
+    same_objects(&super::CERT_MANAGER, "manifests/overlays/cert-manager");
+}
+
+fn same_objects(args: &[&str], overlay: &str) {
+    let chart = render(&[&["--set", "networkPolicy.enabled=true"], args].concat()).into_iter().filter(|object| !is_hook(object)).collect();
     // `helm install --create-namespace` makes it.
-    let overlay = kustomize("manifests/overlays/cert-manager").into_iter().filter(|object| object["kind"] != "Namespace").collect();
+    let overlay = kustomize(overlay).into_iter().filter(|object| object["kind"] != "Namespace").collect();
     let (chart, overlay) = (by_name(chart), by_name(overlay));
     assert_eq!(chart.keys().collect::<Vec<_>>(), overlay.keys().collect::<Vec<_>>());
     for (name, object) in &overlay {
@@ -91,7 +96,7 @@ fn every_flag_is_one_and_its_value_is_taken() {
         let folder = tempfile::tempdir().expect("a folder");
         let output = command(&folder).args(&args).env("KUBECONFIG", folder.path().join("none")).output().expect("it starts");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let reason = if args[0] == "serve" { "cannot read /etc/tollgate/tls/tls.crt" } else { "cluster" };
+        let reason = if args[0] == "serve" { "--certs-secret needs a cluster" } else { "cluster" };
         assert!(stderr.contains(reason) && !stderr.contains("Usage:"), "{args:?}: {stderr}");
     }
 }
@@ -154,7 +159,9 @@ fn certificates_and_monitors_refer_to_what_is_rendered() {
         let count = |kind| of_kind(&objects, kind).len();
         let (monitors, proxies) = (args.iter().any(|arg| arg.starts_with("serviceMonitor")), args.contains(&PROXIES));
         assert_eq!((count("ServiceMonitor"), count("PodMonitor")), (usize::from(monitors), 2 * usize::from(monitors && proxies)));
-        assert_eq!(count("Certificate"), if args.contains(&"certs.mode=own") { 0 } else { 2 }, "{args:?}");
+        assert_eq!(count("Certificate"), if args.contains(&super::CERT_MANAGER[1]) { 2 } else { 0 }, "{args:?}");
+        // Only with mode self, which is the default.
+        assert_eq!(count("Secret"), usize::from(args.iter().all(|arg| !arg.starts_with("certs.mode="))), "{args:?}");
     }
 }
 
@@ -177,7 +184,10 @@ fn a_certificate_of_ones_own_is_given_to_both_webhooks_and_an_issuer_of_ones_own
         assert_eq!(text(configuration, "/webhooks/0/clientConfig/caBundle"), "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t");
         assert_eq!(configuration["metadata"].get("annotations"), None);
     }
-    let issued = render(&["--set", "certs.certManager.issuerRef.kind=ClusterIssuer,certs.certManager.issuerRef.name=internal"]);
+    let issued = render(&[
+        "--set",
+        "certs.mode=cert-manager,certs.certManager.issuerRef.kind=ClusterIssuer,certs.certManager.issuerRef.name=internal",
+    ]);
     assert!(of_kind(&issued, "Issuer").is_empty());
     let certificates = of_kind(&issued, "Certificate");
     assert_eq!(certificates.len(), 1);

@@ -35,7 +35,7 @@ fn the_schema_refuses_typos_and_wrong_values_by_their_path() {
         ("replicas=3", "replicas"),
         ("webhook.validating.failurePolcy=Ignore", "failurePolcy"),
         ("webhook.validating.failurePolicy=fail", "/webhook/validating/failurePolicy"),
-        ("certs.mode=self", "/certs/mode"),
+        ("certs.mode=selv", "/certs/mode"),
         ("certs.own.caBundle=ca.crt", "/certs/own/caBundle"),
         ("certs.certManager.issuerRef.nam=x", "nam"),
         ("networkPolicy.egressPorts[0]=0", "/networkPolicy/egressPorts/0"),

@@ -71,7 +71,8 @@ imagePullSecrets:
 {{- end }}
 
 {{- define "tollgate.secretName" -}}
-{{- default (printf "%s-tls" (include "tollgate.fullname" .)) .Values.certs.secretName }}
+{{- $default := printf "%s-%s" (include "tollgate.fullname" .) (ternary "certs" "tls" (eq .Values.certs.mode "self")) }}
+{{- default $default .Values.certs.secretName }}
 {{- end }}
 
 {{- /* One webhook's namespaceSelector. */}}
