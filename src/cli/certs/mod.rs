@@ -45,7 +45,7 @@ enum CertsCommand {
         on: OnArgs,
 
         /// Format
-        #[arg(long, short, env = "TOLLGATE_OUTPUT", default_value = "human")]
+        #[arg(long, short, default_value = "human")]
         output: ReportFormat,
     },
     /// Ask the replicas for a rotation; the old CA stays trusted until no certificate from it is left.

@@ -15,19 +15,19 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct OnArgs {
     /// The Secret that --certs-secret of `tollgate serve` names
-    #[arg(env = "TOLLGATE_CERTS_SECRET", value_name = "[NAMESPACE/]NAME", default_value = "tollgate-system/tollgate-certs")]
+    #[arg(value_name = "[NAMESPACE/]NAME", default_value = "tollgate-system/tollgate-certs")]
     secret: SecretName,
 
     /// Name of the MutatingWebhookConfiguration and the ValidatingWebhookConfiguration
-    #[arg(long, env = "TOLLGATE_CERTS_CONFIGURATIONS", value_name = "NAME", default_value = CONFIGURATIONS)]
+    #[arg(long, value_name = "NAME", default_value = CONFIGURATIONS)]
     certs_configurations: String,
 
     /// Kubeconfig [default: as for kubectl: $KUBECONFIG, ~/.kube/config; then the pod's service account]
-    #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
     /// Context of the kubeconfig [default: its current one]
-    #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     context: Option<String>,
 }
 
