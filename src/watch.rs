@@ -252,6 +252,11 @@ impl Watched {
         LimitedServer::of_object(&self.server.value).map(|source| self.described(source))
     }
 
+    /// Whether what was read is what the cluster has now.
+    pub fn is_current(&self) -> bool {
+        self.server.is_current() && self.sign_in.as_ref().is_none_or(WatchedObject::is_current)
+    }
+
     fn described(&self, source: LimitedServer) -> LimitedServer {
         match &self.sign_in {
             Some(sign_in) => source.described_by(&sign_in.value, &sign_in.namespace),

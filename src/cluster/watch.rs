@@ -80,15 +80,17 @@ impl WatchedObject {
         }))
     }
 
-    /// Waits until the object may have changed. One that is deleted, or cannot be read, keeps its last state; that is logged once.
+    /// Waits until the object, or whether it can be read, may have changed. One that is deleted, or cannot be read, keeps its last state; that
+    /// is logged once.
     pub async fn changed(&mut self) {
         loop {
             match self.next().await {
                 Ok(found) => {
+                    let was_current = self.is_current();
                     if std::mem::take(&mut self.is_lost) {
                         info!(object = self.label, "seen in the cluster again");
                     }
-                    if self.is_there(found) {
+                    if self.is_there(found) || self.is_current() != was_current {
                         return;
                     }
                 }
@@ -96,11 +98,17 @@ impl WatchedObject {
                     if !std::mem::replace(&mut self.is_lost, true) {
                         let error = refused(error);
                         warn!(object = self.label, %error, "cannot read the object in the cluster; keeping its last state");
+                        return;
                     }
                 }
                 Err(error) => debug!(object = self.label, %error, "watch failed; trying again"),
             }
         }
+    }
+
+    /// Whether the object exists and can be read, so that the last state is the present one.
+    pub fn is_current(&self) -> bool {
+        !self.is_deleted && !self.is_lost
     }
 
     /// What the cluster says next. May be dropped and called again.

@@ -39,11 +39,13 @@ pub async fn file(mut followed: Followed, mut in_force: InForce) {
                 // A file that is missing for a moment is being replaced.
                 if failures == 2 {
                     tracing::warn!(from = %followed.path.display(), %error, "cannot read the file; keeping the current limits");
+                    in_force.readable(false);
                 }
                 continue;
             }
         };
         failures = 0;
+        in_force.readable(true);
         if text != followed.text {
             in_force.read_again(&followed.path.display(), LimitedServer::read(&text, followed.name.as_deref(), &followed.namespace));
             followed.text = text;
@@ -58,11 +60,18 @@ pub struct InForce {
     source: LimitedServer,
     /// What was read last, if it could not be used.
     refused: Option<Result<LimitedServer, LimitedServerError>>,
+    is_readable: bool,
 }
 
 impl InForce {
     pub(super) fn new(gateway: Arc<Gateway>, source: LimitedServer) -> Self {
-        Self { gateway, source, refused: None }
+        Self { gateway, source, refused: None, is_readable: true }
+    }
+
+    /// Whether the origin of the limits can be read, so that a change of it would be noticed.
+    pub fn readable(&mut self, is_readable: bool) {
+        self.is_readable = is_readable;
+        self.export();
     }
 
     /// Applies a new configuration, unless it is the current one. An invalid one is logged once; `from` names its origin.
@@ -71,6 +80,11 @@ impl InForce {
             return;
         }
         self.refused = None;
+        self.apply(from, read);
+        self.export();
+    }
+
+    fn apply(&mut self, from: &dyn Display, read: Result<LimitedServer, LimitedServerError>) {
         match read {
             Ok(new) if new == self.source => {}
             Ok(new) if runs_as(&new, &self.source) => self.take_over(new),
@@ -100,6 +114,10 @@ impl InForce {
     fn refuse(&mut self, read: Result<LimitedServer, LimitedServerError>) {
         self.gateway.metrics.reloaded(false);
         self.refused = Some(read);
+    }
+
+    fn export(&self) {
+        self.gateway.metrics.limits_are_current(self.is_readable && self.refused.is_none());
     }
 }
 

@@ -1,4 +1,5 @@
-//! Metrics of requests. The limiter's decisions are counted by its own observer. Labels are few and never taken from a request.
+//! Metrics of requests. The limiter's decisions are counted by its own observer. Labels are few and never taken from a request; as there,
+//! `namespace` and `server` name the server that the limits are written for.
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU64},
@@ -16,7 +17,7 @@ use prometheus_client::{
 };
 
 use super::access::Access;
-use crate::auth::Rejection;
+use crate::{auth::Rejection, limiter::ServerId};
 
 /// Counters of one proxy.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(super) struct Metrics {
     duration: Histogram,
     streams: Gauge<i64, AtomicI64>,
     reloads: Family<ReloadLabels, Counter>,
+    limits_current: Gauge<i64, AtomicI64>,
     buffered: Gauge<i64, AtomicI64>,
     sign_ins_refused: Family<RefusalLabels, Counter>,
     keys_age: Gauge<f64, AtomicU64>,
@@ -51,19 +53,21 @@ struct ReloadLabels {
 const BUCKETS: [f64; 13] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0];
 
 impl Metrics {
-    /// `has_issuer` adds the age of the issuer's keys.
-    pub(super) fn new(mut registry: Registry, has_keys: bool) -> Self {
+    /// `has_keys` adds the age of the issuer's keys.
+    pub(super) fn new(mut registry: Registry, server: &ServerId, has_keys: bool) -> Self {
         let metrics = Self {
             requests: Family::default(),
             duration: Histogram::new(BUCKETS),
             streams: Gauge::default(),
             reloads: Family::default(),
+            limits_current: Gauge::default(),
             buffered: Gauge::default(),
             sign_ins_refused: Family::default(),
             keys_age: Gauge::default(),
             registry: Registry::default(),
         };
-        let ours = registry.sub_registry_with_prefix("tollgate_proxy");
+        let labels = [("namespace", &server.namespace), ("server", &server.name)].map(|(name, value)| (name.into(), value.clone().into()));
+        let ours = registry.sub_registry_with_prefix("tollgate_proxy").sub_registry_with_labels(labels.into_iter());
         ours.register(
             "requests",
             "Requests by what the limits said and the HTTP status, or what it would be where a session gets 200",
@@ -78,6 +82,9 @@ impl Metrics {
             ours.register_with_unit("issuer_keys_age", age, Unit::Seconds, metrics.keys_age.clone());
         }
         ours.register("reloads", "Changes of the limits under way, and whether they could be used", metrics.reloads.clone());
+        let current = "1 while the limits in force are those of the file or object, 0 while it cannot be read or used";
+        ours.register("limits_current", current, metrics.limits_current.clone());
+        metrics.limits_current.set(1);
         Self { registry, ..metrics }
     }
 
@@ -93,6 +100,10 @@ impl Metrics {
 
     pub(super) fn reloaded(&self, well: bool) {
         self.reloads.get_or_create(&ReloadLabels { result: if well { "used" } else { "refused" } }).inc();
+    }
+
+    pub(super) fn limits_are_current(&self, current: bool) {
+        self.limits_current.set(current.into());
     }
 
     /// Counts a response of unknown length until it ends.

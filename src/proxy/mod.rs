@@ -254,7 +254,7 @@ impl Proxy {
             callers,
             origin: upstream.origin(),
             upstream,
-            metrics: Metrics::new(registry, has_keys),
+            metrics: Metrics::new(registry, &source.server, has_keys),
             tally,
             lookout: Lookout::new(DigestKey::new(random()?)),
             rejection: settings.rejection,

@@ -59,6 +59,7 @@ async fn follow_object(mut object: Watched, mut in_force: InForce) {
     loop {
         let read = object.changed().await;
         in_force.read_again(&object.label(), read);
+        in_force.readable(object.is_current());
     }
 }
 

@@ -3,7 +3,7 @@
 use hyper::header::HeaderValue;
 use serde_json::json;
 
-use super::{ask, assert_denied, assert_passed, assert_refused, bucket, call, posted, request, resource, send};
+use super::{OURS, ask, assert_denied, assert_passed, assert_refused, bucket, call, posted, request, resource, sample, send};
 use crate::support::{
     ca::Ca,
     https::{Client, get, post},
@@ -143,7 +143,8 @@ async fn who_is_not_named_has_only_what_everyone_shares() {
     }
     assert_denied(&ask(&proxy, &[("x-user", "bob")], call(3, "search")).await, 3, "global");
     let metrics = get(proxy.metrics, "/metrics").await.text();
-    assert!(metrics.contains("tollgate_proxy_requests_total{outcome=\"denied\",status=\"429\"} 1"), "{metrics}");
+    let series = format!("tollgate_proxy_requests_total{{{OURS},outcome=\"denied\",status=\"429\"}}");
+    assert_eq!(sample(&metrics, &series), Some(1.0), "{metrics}");
 }
 
 #[tokio::test]

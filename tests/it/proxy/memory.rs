@@ -14,7 +14,7 @@ use rustls::ALL_VERSIONS;
 use serde_json::json;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{PATIENCE, ask, assert_passed, bucket, call, request, resource};
+use super::{OURS, PATIENCE, ask, assert_passed, bucket, call, request, resource, sample};
 use crate::support::{
     ca::Ca,
     https::{Client, get, send_plain},
@@ -54,8 +54,7 @@ fn endless() -> Request<impl Body<Data = Bytes, Error = Infallible> + Unpin> {
 
 async fn buffered(proxy: &Proxy) -> u64 {
     let metrics = get(proxy.metrics, "/metrics").await.text();
-    let value = metrics.lines().find_map(|line| line.strip_prefix("tollgate_proxy_buffered_bytes "));
-    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{metrics}"))
+    sample(&metrics, &format!("tollgate_proxy_buffered_bytes{{{OURS}}}")).unwrap_or_else(|| panic!("{metrics}")) as u64
 }
 
 /// The allocator gives pages back to the system on calls of its own, so something has to allocate, as probes and scrapes do in a pod: on

@@ -32,10 +32,12 @@ use tokio::{
 };
 
 use crate::support::{
-    https::{Answer, send_plain, whole},
+    https::{Answer, get, send_plain, whole},
     proxy::Proxy,
+    time::eventually,
     upstream::Upstream,
 };
+pub use crate::webhook_https::sample;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -52,6 +54,9 @@ pub fn resource(limits: Value) -> String {
     })
     .to_string()
 }
+
+/// The labels that all metrics of the proxy's own have with [`resource`].
+pub const OURS: &str = r#"namespace="default",server="demo""#;
 
 /// So many calls at once, and hardly one more while a test runs.
 pub fn bucket(calls: u32) -> Value {
@@ -81,6 +86,15 @@ pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl In
     }
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     request.body(Full::new(body.into())).expect("a request")
+}
+
+/// Waits until the proxy exports whether the limits in force are those of its file or object.
+pub async fn until_limits_current(proxy: &Proxy, current: bool) {
+    let is_exported = |metrics: &str| {
+        let line = metrics.lines().find(|line| line.starts_with("tollgate_proxy_limits_current{"));
+        line.is_some_and(|line| line.ends_with(if current { " 1" } else { " 0" }))
+    };
+    eventually(&format!("limits_current {current}"), async || is_exported(&get(proxy.metrics, "/metrics").await.text())).await;
 }
 
 /// Sends a POST and waits for the whole answer.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::{ask, assert_denied, assert_passed, bucket, call, proxy, request, resource};
+use super::{ask, assert_denied, assert_passed, bucket, call, proxy, request, resource, until_limits_current};
 use crate::support::{https::send_plain, upstream::Upstream};
 
 #[tokio::test]
@@ -41,12 +41,17 @@ async fn limits_that_cannot_work_leave_the_old_ones_in_force() {
     assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
     fs::write(proxy.file(), resource(json!({"global": {"maxTokens": 0, "refillPeriod": "1m"}}))).expect("ours");
     proxy.wait_for_log("keeping the current limits");
+    until_limits_current(&proxy, false).await;
     assert!(proxy.log().contains("TG006 spec.rateLimiting.global.maxTokens"), "{}", proxy.log());
     assert_denied(&ask(&proxy, &[], call(2, "search")).await, 2, "global");
+    fs::write(proxy.file(), resource(json!({"global": bucket(1)}))).expect("ours");
+    until_limits_current(&proxy, true).await;
     fs::remove_file(proxy.file()).expect("it is there");
     proxy.wait_for_log("cannot read the file; keeping the current limits");
+    until_limits_current(&proxy, false).await;
     assert_denied(&ask(&proxy, &[], call(3, "search")).await, 3, "global");
     fs::write(proxy.file(), resource(json!({"global": bucket(50)}))).expect("ours");
     proxy.wait_for_log("limits reloaded");
+    until_limits_current(&proxy, true).await;
     assert_eq!(proxy.log().matches("cannot read the file").count(), 1, "{}", proxy.log());
 }

@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{ask, assert_denied, assert_passed, assert_refused, bucket, call, raw, request, resource, send};
+use super::{OURS, ask, assert_denied, assert_passed, assert_refused, bucket, call, raw, request, resource, sample, send};
 use crate::{
     auth::{
         issuer::{Issuer, Mood},
@@ -223,16 +223,15 @@ async fn refused_sign_ins_are_counted_by_reason_beside_the_age_of_the_keys() {
     assert_passed(&ask_as(&proxy, &issuer.token(&signer, "alice"), 3).await, "search");
     let metrics = get(proxy.metrics, "/metrics").await.text();
     let counted: Vec<_> = metrics.lines().filter(|line| line.starts_with("tollgate_proxy_sign_ins_refused_total{")).collect();
-    let line = |reason, count| format!("tollgate_proxy_sign_ins_refused_total{{reason=\"{reason}\"}} {count}");
+    let line = |reason, count| format!("tollgate_proxy_sign_ins_refused_total{{{OURS},reason=\"{reason}\"}} {count}");
     for (reason, count) in [("malformed", 1), ("expired", 2), ("missing", 1)] {
         assert!(counted.contains(&line(reason, count).as_str()), "{counted:?}");
     }
     assert_eq!(counted.len(), 3, "{counted:?}");
-    let age = metrics.lines().find_map(|line| line.strip_prefix("tollgate_proxy_issuer_keys_age_seconds "));
-    let age: f64 = age.expect(&metrics).parse().expect("a number");
+    let age = sample(&metrics, &format!("tollgate_proxy_issuer_keys_age_seconds{{{OURS}}}")).expect(&metrics);
     assert!((0.0..60.0).contains(&age), "{age}");
     let anonymous = once_per_user(&upstream, &["--auth", "none"]);
-    assert!(!get(anonymous.metrics, "/metrics").await.text().contains("issuer_keys_age_seconds "), "there is no issuer");
+    assert!(!get(anonymous.metrics, "/metrics").await.text().contains("issuer_keys_age_seconds{"), "there is no issuer");
 }
 
 #[tokio::test]

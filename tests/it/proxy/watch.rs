@@ -12,7 +12,7 @@ use hyper::{Response, body::Incoming};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{PATIENCE, ask, assert_denied, assert_passed, bucket, call, request};
+use super::{PATIENCE, ask, assert_denied, assert_passed, bucket, call, request, sample, until_limits_current};
 use crate::{
     apiserver::installed::install_oidc_configs,
     auth::{
@@ -152,6 +152,7 @@ async fn limits_that_cannot_work_leave_the_old_ones_in_force_and_are_told_once()
     assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
     CLUSTER.apply(&with_limits(object.clone(), json!({"global": {"maxTokens": 0, "refillPeriod": "1m0s"}}))).expect_ok();
     proxy.wait_for_log("keeping the current limits");
+    until_limits_current(&proxy, false).await;
     assert!(proxy.log().contains("TG006 spec.rateLimiting.global.maxTokens"), "{}", proxy.log());
     CLUSTER.kubectl(&["annotate", "mcpservers", "demo", "-n", &namespace, "touched=yes"]).expect_ok();
     assert_denied(&ask(&proxy, &[], call(2, "search")).await, 2, "global");
@@ -163,9 +164,11 @@ async fn limits_that_cannot_work_leave_the_old_ones_in_force_and_are_told_once()
     CLUSTER.apply(&with_limits(object, json!({"tools": [{"name": "costly", "global": bucket(1)}]}))).expect_ok();
     proxy.wait_for_log("limits reloaded");
     assert_eq!(count(&proxy, "keeping the current limits"), 2, "{}", proxy.log());
+    until_limits_current(&proxy, true).await;
     let metrics = get(proxy.metrics, "/metrics").await.text();
-    for line in ["tollgate_proxy_reloads_total{result=\"refused\"} 2", "tollgate_proxy_reloads_total{result=\"used\"} 1"] {
-        assert!(metrics.contains(line), "{line}: {metrics}");
+    for (result, count) in [("refused", 2.0), ("used", 1.0)] {
+        let series = format!("tollgate_proxy_reloads_total{{namespace=\"{namespace}\",server=\"demo\",result=\"{result}\"}}");
+        assert_eq!(sample(&metrics, &series), Some(count), "{series}: {metrics}");
     }
 }
 
@@ -177,9 +180,11 @@ async fn a_deleted_object_stays_in_force_until_it_is_there_again() {
     assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
     delete(&object);
     proxy.wait_for_log("deleted in the cluster; keeping its last state");
+    until_limits_current(&proxy, false).await;
     assert_denied(&ask(&proxy, &[], call(2, "search")).await, 2, "global");
     CLUSTER.apply(&with_limits(object, json!({"tools": [{"name": "costly", "global": bucket(1)}]}))).expect_ok();
     proxy.wait_for_log("limits reloaded");
+    until_limits_current(&proxy, true).await;
     assert_passed(&ask(&proxy, &[], call(3, "search")).await, "search");
 }
 
@@ -205,11 +210,13 @@ async fn a_cluster_that_is_away_is_caught_up_with() {
     link.cut();
     proxy.wait_for_log("cannot read the object in the cluster");
     CLUSTER.apply(&with_limits(object, json!({"tools": [{"name": "a", "global": bucket(1)}]}))).expect_ok();
+    until_limits_current(&proxy, false).await;
     // Long enough for a second try that fails.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_denied(&ask(&proxy, &[], call(2, "search")).await, 2, "global");
     link.set(Flow::Free);
     wait_until("it catches up", || count(&proxy, "limits reloaded") == 2);
+    until_limits_current(&proxy, true).await;
     assert_passed(&ask(&proxy, &[], call(3, "search")).await, "search");
     assert_eq!((count(&proxy, "cannot read the object"), count(&proxy, "seen in the cluster again")), (1, 1), "{}", proxy.log());
     let tries = ["ERROR", " kube_client::client: ", "kube_runtime"].map(|of| count(&proxy, of));
@@ -317,6 +324,7 @@ async fn callers_sign_in_as_the_object_says_by_another() {
     proxy.wait_for_log("limits reloaded");
     delete(&config);
     proxy.wait_for_log("deleted in the cluster; keeping its last state");
+    until_limits_current(&proxy, false).await;
     config["spec"]["inline"]["issuer"] = json!("https://elsewhere.example");
     CLUSTER.apply(&config).expect_ok();
     proxy.wait_for_log("a change of server, Redis or authentication needs a restart");
