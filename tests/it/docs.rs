@@ -110,7 +110,7 @@ fn make_targets_that_are_named_exist() {
 }
 
 /// Flags of other programs that the pages name.
-const FLAGS_OF_OTHERS: [&str; 21] = [
+const FLAGS_OF_OTHERS: [&str; 22] = [
     "--action",
     "--atomic",
     "--build-arg",
@@ -124,13 +124,14 @@ const FLAGS_OF_OTHERS: [&str; 21] = [
     "--path",
     "--platform",
     "--release",
+    "--reuse-values",
     "--rollback-on-failure",
     "--rules",
     "--set",
     "--set-file",
+    "--show-managed-fields",
     "--source-ranges",
     "--target-tags",
-    "--show-managed-fields",
     "--wait",
 ];
 

@@ -29,6 +29,7 @@ mod links;
 mod manifests;
 mod mcp;
 mod migrate;
+mod monitoring;
 mod proxy;
 mod ratchet;
 mod rules;

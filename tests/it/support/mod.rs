@@ -19,6 +19,7 @@ pub mod pages;
 pub mod parsers;
 pub mod port;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod redis;
 pub mod sdks;
