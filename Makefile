@@ -1,6 +1,6 @@
 # Every step of CI is a target here. Plain make; cargo, and Go where a neighbour has to be built.
 
-.PHONY: help test proof neighbours check fmt clippy doc features deny advisories crds bench-admission bench-limiter bench-proxy
+.PHONY: help test proof neighbours check fmt clippy doc features deny advisories crds image bench-admission bench-limiter bench-proxy
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 28
@@ -44,6 +44,9 @@ crds: ## Write manifests/crds from the Rust types
 	cargo build --locked
 	target/debug/tollgate crds --kind MCPServer >manifests/crds/mcpservers.yaml
 	target/debug/tollgate crds --kind VirtualMCPServer >manifests/crds/virtualmcpservers.yaml
+
+image: ## A container image, without a container engine: target/image/tollgate.tar
+	.ci/image
 
 bench-admission: ## Load on the webhook, beside a bare server, in one run
 	cargo bench --locked --bench admission

