@@ -182,8 +182,9 @@ fn action(folder: &TempDir, inputs: &[(&str, &str)]) -> Ran {
         assert!(!script.contains("${{"), "inputs come by the environment, where they are no code");
         let mut shell = shell(folder, script);
         for (name, filled) in step["env"].as_object().into_iter().flatten() {
-            let input = filled.as_str().and_then(|text| text.strip_prefix("${{ inputs.")?.strip_suffix(" }}")).expect("an input");
-            shell.env(name, value(input));
+            let expression = filled.as_str().and_then(|text| text.strip_prefix("${{ ")?.strip_suffix(" }}")).expect("an expression");
+            // Of `github`, only the step that is skipped here wants to know something.
+            shell.env(name, expression.strip_prefix("inputs.").map_or_else(String::new, &value));
         }
         last = Some(ran(shell));
         if last.as_ref().is_some_and(|last| last.code != 0) {
@@ -211,4 +212,45 @@ fn the_action_annotates_and_fails_as_check_does() {
     assert!(ran.code == 2 && ran.stderr.contains("gone.toml"), "{ran:?}");
     let ran = action(&folder, &[("paths", "--help")]);
     assert_eq!(ran.code, 2, "a path is never a flag: {ran:?}");
+}
+
+/// Runs the step that installs, where GitHub has a release of v1.0.0 for this machine and nothing else; `checksum` is what it says of it.
+fn installed_by_the_action(reference: &str, checksum: Option<&str>) -> (Ran, String) {
+    let program = |text: &str| format!("#!/bin/sh\n{text}\n");
+    let folder = folder(&[
+        ("bin/curl", &program(r#"cp "$SERVED/${2#https://git.example/team/tollgate/releases/download/v1.0.0/}" ."#)),
+        ("bin/cargo", &program("echo cargo \"$@\"")),
+        ("bin/uname", &program("echo Linux x86_64")),
+        ("served/tollgate-v1.0.0-x86_64-unknown-linux-musl/tollgate", "the binary"),
+        ("temp/.keep", ""),
+        ("path", ""),
+    ]);
+    let name = "tollgate-v1.0.0-x86_64-unknown-linux-musl";
+    let sum = checksum.map_or_else(|| format!("shasum -a 256 {name}.tar.gz"), |sum| format!("echo {sum}  {name}.tar.gz"));
+    let packed = ran(shell(&folder, &format!("chmod +x bin/*; cd served; tar -czf {name}.tar.gz {name}; {sum} >{name}.tar.gz.sha256")));
+    assert_eq!(packed.code, 0, "{packed:?}");
+    let action = shipped(".github/actions/check/action.yml");
+    let at = |path: &str| folder.path().join(path).display().to_string();
+    let mut shell = shell(&folder, action["runs"]["steps"][0]["run"].as_str().expect("a script"));
+    shell.env("PATH", format!("{}:/usr/bin:/bin", at("bin"))).env("SERVED", at("served")).env("REF", reference);
+    shell.env("SERVER", "https://git.example").env("REPOSITORY", "team/tollgate").env("GITHUB_ACTION_PATH", "/action/a/b/c");
+    let ran = ran({
+        shell.env("RUNNER_TEMP", at("temp")).env("GITHUB_PATH", at("path"));
+        shell
+    });
+    let added = fs::read_to_string(at("path")).expect("it is there").replace(&folder.path().display().to_string(), "");
+    (ran, added)
+}
+
+#[test]
+fn the_action_takes_the_released_binary_of_its_tag_and_else_builds_one() {
+    let (ran, path) = installed_by_the_action("v1.0.0", None);
+    assert_eq!((ran.code, path.as_str()), (0, "/temp/tollgate-v1.0.0-x86_64-unknown-linux-musl\n"), "{ran:?}");
+    let (ran, path) = installed_by_the_action("v1.0.0", Some(&"0".repeat(64)));
+    assert_eq!((ran.code, path.as_str()), (1, ""), "another file than the one that was released: {ran:?}");
+    for reference in ["main", "v2.0.0"] {
+        let (ran, path) = installed_by_the_action(reference, None);
+        assert!(ran.code == 0 && ran.stdout.contains("cargo install --locked --path /action/a/b/c/../../.."), "{reference}: {ran:?}");
+        assert_eq!(path, "/temp/tollgate/bin\n");
+    }
 }
