@@ -1,4 +1,4 @@
-//! The review: what is answered to every kind of body, and that every patch can be applied, is small, and is the last one.
+//! The review: the answer to every kind of body, and that every patch applies, is small, and is the last one.
 
 mod alias;
 mod arbitrary;

@@ -1,4 +1,4 @@
-//! `tollgate audit -` on what `kubectl get -o yaml` prints, and of clusters that answer slowly.
+//! `tollgate audit -` on what `kubectl get -o yaml` prints, and of clusters that respond slowly.
 
 mod paging;
 

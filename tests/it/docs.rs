@@ -1,4 +1,4 @@
-//! The README and the pages of `docs/` are run, and what they say about rules, flags and files is compared with what there is.
+//! The README and the pages of `docs/` are run, and the rules, flags and files that they name are compared with the code.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 

@@ -1,4 +1,4 @@
-//! `tollgate doctor --redis-url`: what is told of private servers of Redis and Valkey.
+//! `tollgate doctor --redis-url`: what it reports about Redis and Valkey.
 
 use crate::{
     apiserver::doctor::Said,

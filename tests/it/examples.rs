@@ -1,4 +1,4 @@
-//! Every example does what it says.
+//! Every example does what its documentation says.
 
 use std::{convert::Infallible, net::SocketAddr};
 

@@ -1,4 +1,4 @@
-//! Help, manual pages, completions and `--version`: every example that is shown is run as it stands.
+//! Help, manual pages, completions and `--version`: every example that is shown is run unchanged.
 
 use std::{
     fs,

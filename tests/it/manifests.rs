@@ -1,4 +1,4 @@
-//! What people apply is what the code says, and kustomize takes it.
+//! The manifests agree with the code, and kustomize accepts them.
 
 use std::{
     fs,

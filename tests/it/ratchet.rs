@@ -1,4 +1,4 @@
-//! Ratcheting: on an update, a fault that stands unchanged since before only warns; whatever the request touches is judged in full.
+//! Ratcheting: on an update, an unchanged existing fault only warns; whatever the request changes is checked in full.
 
 use serde_json::{Value, json};
 use tollgate::rules::{Context, check, ratchet::check_update};

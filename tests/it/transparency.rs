@@ -7,7 +7,7 @@
 //! what is compared is the limit that both names have.
 //!
 //! What no webhook can tell apart is left out of the sequences: a two-way patch that only says `shared: null` (Helm 3, dropping the limit,
-//! or renaming it in the chart), the same of `global` where both names are kept, and manifests whose two names disagree. And one thing ends a sequence: webhooks are not told whether a
+//! or renaming it in the chart), the same of `global` where both names are kept, and manifests whose two names disagree. And one thing ends a sequence: webhooks cannot know whether a
 //! server-side apply is forced, so the two may part there in the way that `alias::Request::force` describes.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Reviews over real sockets: what is sent, by whom, and how much of it; after each of them a good review still gets its answer.
+//! Reviews over real sockets: what is sent, by which clients, and how much of it. After each, a good review still gets its answer.
 
 mod bad_input;
 mod bodies;

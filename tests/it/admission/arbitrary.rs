@@ -1,4 +1,4 @@
-//! Whatever comes in, neither hook panics, and every answer keeps its promises.
+//! Arbitrary input: neither hook panics, and every answer meets the contract.
 
 use std::collections::BTreeMap;
 

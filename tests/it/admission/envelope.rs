@@ -1,4 +1,4 @@
-//! Bodies of every kind: what is a review gets an answer with its uid, what is none gets a 400.
+//! Bodies of every kind: a review gets an answer with its uid, anything else a 400.
 
 use serde_json::{Value, json};
 use tollgate::admission::{Ending, Hook};

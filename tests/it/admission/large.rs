@@ -1,4 +1,4 @@
-//! Objects with thousands of tools and owners: what a review does grows with their size, and not faster.
+//! Objects with thousands of tools and owners: the work of a review is linear in their size.
 //!
 //! Time is not measured here; `make bench-admission` does. What is asserted is what the answers hold.
 

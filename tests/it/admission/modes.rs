@@ -1,4 +1,4 @@
-//! What stands in the rename's way: the mode, and a CRD that would drop `global`.
+//! What prevents the rename: the mode, and a CRD that would drop `global`.
 
 use serde_json::{Value, json};
 use tollgate::model::{alias::Mode, operator::Operator, schema::Schema};

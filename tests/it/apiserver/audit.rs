@@ -1,4 +1,4 @@
-//! `tollgate audit` of a real API server, in which things went wrong before anybody judged them.
+//! `tollgate audit` of a real API server, that holds faults from before the webhook was installed.
 
 use std::process::Command;
 

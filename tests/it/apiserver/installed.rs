@@ -1,4 +1,4 @@
-//! Around the rename: the installed definitions, modes, other webhooks, a webhook that comes and goes.
+//! Around the rename: installed CRDs, modes, other webhooks, and a webhook that is removed and installed again.
 
 use std::{fs, path::Path};
 

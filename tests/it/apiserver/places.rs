@@ -1,4 +1,4 @@
-//! The places where a bucket may stand, each with a manifest around it.
+//! The places where a bucket may be, each with a manifest around it.
 
 use serde_json::{Value, json};
 

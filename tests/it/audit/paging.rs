@@ -1,4 +1,4 @@
-//! A long listing: the line that tells how far it is, a token that expires, an end by Ctrl-C.
+//! A long listing: the line that reports progress, a token that expires, an end by Ctrl-C.
 
 use std::{
     io::{BufReader, Read, Write},

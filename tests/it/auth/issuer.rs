@@ -1,4 +1,4 @@
-//! An issuer over real HTTP, which does as it is told and counts who asks.
+//! An issuer over real HTTP that behaves as a test sets it, and counts requests.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Where keys come from but discovery: a URL, a file; and settings that cannot be used.
+//! Keys without discovery: from a URL, from a file; and invalid settings.
 
 use std::{fs, path::PathBuf, time::Duration};
 

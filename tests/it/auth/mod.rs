@@ -1,4 +1,4 @@
-//! Who is calling: tokens signed by another library, an issuer that does as it is told.
+//! Who is calling: tokens signed by another library, and an issuer that behaves as a test sets it.
 
 mod callers;
 mod documents;

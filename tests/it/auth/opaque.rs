@@ -1,4 +1,4 @@
-//! Opaque tokens: what the issuer says of them, how often it is asked, and who waits when it does not answer.
+//! Opaque tokens: the issuer's verdict, how often it is asked, and who waits when it does not answer.
 
 use std::{sync::Arc, time::Duration};
 

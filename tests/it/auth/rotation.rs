@@ -1,6 +1,6 @@
-//! Keys that change, and an issuer that is slow or away: nobody gets in who should not, and nobody else waits.
+//! Keys that change, and an issuer that is slow or away: no caller is admitted wrongly, and no other caller waits.
 //!
-//! The clock stands still but where a test moves it, so "at once" means without waiting for anything.
+//! The clock moves only when a test moves it, so "at once" means without waiting for anything.
 
 use std::{sync::Arc, time::Duration};
 

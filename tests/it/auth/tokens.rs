@@ -1,4 +1,4 @@
-//! Tokens, good and bad, each with the reason why.
+//! Valid and invalid tokens, each with the reason.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What may be written in values, and that mistakes are named.
+//! Values: what is accepted, and errors that name the mistake.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

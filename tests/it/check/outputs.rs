@@ -1,4 +1,4 @@
-//! What machines read.
+//! Output for programs.
 
 use std::{fs, process::Command};
 

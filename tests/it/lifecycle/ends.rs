@@ -1,4 +1,4 @@
-//! Ends: SIGTERM once, SIGTERM twice, and what becomes of reviews meanwhile.
+//! Ends: SIGTERM once, SIGTERM twice, and the reviews in flight meanwhile.
 
 use std::time::{Duration, Instant};
 

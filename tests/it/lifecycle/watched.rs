@@ -1,4 +1,4 @@
-//! What can be watched from outside: health, readiness, metrics, logs.
+//! Observability: health, readiness, metrics, logs.
 
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;

@@ -1,4 +1,4 @@
-//! What every store must do, whatever it is made of. A store gets all cases by `conformance!(ItsBench);`.
+//! What every store must do. A store gets all cases by `conformance!(ItsBench);`.
 //!
 //! Cases whose outcome hangs on time use long periods, or wait through the bench: a store with a clock of its own is slept for, and its
 //! waits may be shorter than expected by the time that the test took.

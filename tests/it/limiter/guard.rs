@@ -1,4 +1,4 @@
-//! The guard over a store that does as it is told: hangs, fails, answers. Time is tokio's, paused: what waits costs none.
+//! The guard over a store that hangs, fails or answers as a test sets it. Time is tokio's, paused, so waiting takes none.
 
 use std::{
     io,

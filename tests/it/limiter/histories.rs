@@ -1,4 +1,4 @@
-//! Random histories of one server's buckets: calls, a clock that moves both ways, fields that somebody else wrote; and the outcome of each
+//! Random histories of one server's buckets: calls, a clock that moves both ways, fields written by another program; and the outcome of each
 //! as [`settle`] has it. A store whose clock a test can set must agree in every bit.
 
 use std::{

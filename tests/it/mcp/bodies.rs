@@ -1,4 +1,4 @@
-//! Bodies and what they are: the table behind the tests of the envelope, and the first that other parsers are asked about.
+//! Bodies and their meaning: the table behind the tests of the envelope, and the first that other parsers are asked about.
 
 /// What a body is, under 2025-03-26.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! What a client reads that is denied, byte for byte.
+//! The response to a denied client, byte for byte.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Files as people write them, made up: whatever their dress, the keys change and nothing else does.
+//! Generated files in any style: the keys change and nothing else does.
 
 use proptest::prelude::*;
 use serde_json::Value;

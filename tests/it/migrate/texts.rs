@@ -1,4 +1,4 @@
-//! What becomes of one text.
+//! How one text is rewritten.
 
 use tollgate::manifest::migrate::{Left, migrate};
 

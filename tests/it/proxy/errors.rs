@@ -1,4 +1,4 @@
-//! What errors of the proxy's own say: a code that fits, and a line of the log for each event, whatever objects are called.
+//! The proxy's own errors: a fitting code, and one line of the log for each event, whatever names objects have.
 
 use std::fs;
 

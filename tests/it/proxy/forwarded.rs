@@ -1,4 +1,4 @@
-//! The server behind learns about clients from the proxy, or from a proxy in front that was named.
+//! The MCP server learns about clients from the proxy, or from a trusted proxy in front of it.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! `GET /buckets` beside the metrics: what buckets hold and what became of calls, and no user's name.
+//! `GET /buckets` beside the metrics: what buckets hold, the outcome of calls, and no user's name.
 
 use std::time::{Duration, Instant};
 

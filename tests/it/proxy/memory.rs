@@ -1,4 +1,4 @@
-//! Memory: what the bodies of all requests may take up together, what becomes of those for which there is no room, and that it is given back.
+//! Memory: the bound for the bodies of all requests together, the answer to those for which there is no room, and that it is freed.
 
 use std::convert::Infallible;
 

@@ -1,4 +1,4 @@
-//! `tollgate proxy` over real sockets, in front of a server that writes down what it gets.
+//! `tollgate proxy` over real sockets, in front of a server that records requests.
 
 mod bad_input;
 mod browsers;

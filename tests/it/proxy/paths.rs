@@ -1,4 +1,4 @@
-//! Which paths of the server behind are reached, and that no answer of it leads past the proxy.
+//! Which paths of the MCP server are reachable, and that none of its answers leads past the proxy.
 
 use serde_json::json;
 

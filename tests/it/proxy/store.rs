@@ -1,4 +1,4 @@
-//! Buckets in Redis: shared by proxies, and what becomes of calls while Redis is unavailable.
+//! Buckets in Redis: shared by proxies, and the outcome of calls while Redis is unavailable.
 
 use std::{
     io::Read,

@@ -1,4 +1,4 @@
-//! Who is calling, by tokens of a real issuer: who comes in, whose calls are counted together, and what everybody else is told.
+//! Callers identified by tokens of a real issuer: who is admitted, whose calls are counted together, and how others are refused.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hyper::StatusCode;

@@ -1,4 +1,4 @@
-//! What passes, and how: bodies, headers, paths, revisions, connections; and what is answered when the server does not.
+//! What passes, and how: bodies, headers, paths, revisions, connections; and the answer when the server does not respond.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! An API server of few words: lists of objects, as told by a test, over plain HTTP.
+//! A minimal API server: lists of objects that a test sets, over plain HTTP.
 
 use std::{
     io::{BufRead, BufReader, Write},

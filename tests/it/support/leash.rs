@@ -1,4 +1,4 @@
-//! Child processes that end with this one, however it ends.
+//! Child processes that end when this process ends, for whatever reason.
 //!
 //! A static is never dropped and a killed test drops nothing, so a child hangs on a pipe instead: a shell between it and us reads stdin, and
 //! when that ends (we dropped it, or died), kills the child's process group and removes its folder. The group, since a program may be a

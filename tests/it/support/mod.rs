@@ -1,4 +1,4 @@
-//! What tests stand on: the real binary, real neighbours, a client.
+//! What tests use: the real binary, real neighbours, a client.
 
 pub mod api;
 pub mod apiserver;

@@ -1,4 +1,4 @@
-//! The pages that people read: the README, `docs/`, and what stands beside them.
+//! The documentation: the README, `docs/`, and the other pages.
 
 use std::{
     fs,

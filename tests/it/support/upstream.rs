@@ -1,10 +1,10 @@
-//! A server behind the proxy that writes down what it gets, and answers as the request asks it to.
+//! A server behind the proxy that records requests, and answers as each asks it to.
 //!
-//! | what comes | the answer |
+//! | request | response |
 //! |---|---|
 //! | `tools/call` of `stream`, or GET | `text/event-stream`, whose events the test sends |
-//! | `tools/call` of `slow` | none, for ever |
-//! | `tools/call` of `broken` | none: the connection is closed |
+//! | `tools/call` of `slow` | none |
+//! | `tools/call` of `broken` | none; the connection is closed |
 //! | any other request with an id | its result, in JSON: the tool's name |
 //! | a notification | 202 |
 //! | DELETE | 204 |

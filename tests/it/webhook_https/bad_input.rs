@@ -1,4 +1,4 @@
-//! Bodies that are no review, reviews that cannot be read, objects of the wrong shape, requests that are none.
+//! Bodies that are not reviews, reviews that cannot be read, objects of the wrong shape, and bytes that are not requests.
 
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};

@@ -1,4 +1,4 @@
-//! How large a body may be: 7 MiB, and not a byte more.
+//! The size limit of bodies, to the byte.
 
 use std::convert::Infallible;
 

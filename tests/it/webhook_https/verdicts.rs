@@ -1,4 +1,4 @@
-//! Good and bad reviews as an API server sends them, and what becomes of the object when the patch is applied.
+//! Good and bad reviews as an API server sends them, and the object after the patch is applied.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};

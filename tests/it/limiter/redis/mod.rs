@@ -1,4 +1,4 @@
-//! The store in Redis and in Valkey: the suite at every place, and what is particular to it. The name of a test says which server failed:
+//! The store in Redis and in Valkey: the suite at every place, and what is particular to it. The name of a test includes the server:
 //! `on_redis`, `on_valkey`.
 
 mod faults;

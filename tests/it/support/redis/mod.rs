@@ -1,6 +1,6 @@
 //! Private servers of Redis and Valkey on free ports, each ended with the test process: alone, with a replica and Sentinels, or as a cluster.
 //!
-//! They start in some 20 ms (a cluster and Sentinels in seconds), keep nothing on disk unless told to, and can be killed, restarted on the
+//! They start in some 20 ms (a cluster and Sentinels in seconds), keep nothing on disk unless configured to, and can be killed, restarted on the
 //! same port, frozen and thawed while a test runs. What lies between them and the store under test can be a [`Link`](super::link::Link).
 
 /// Stamps test functions over both brands, so that the name of a test says which server failed: `#[tokio::test]: a_case, another_case`.
