@@ -372,7 +372,7 @@ fn files_that_cannot_be_read_are_a_failed_start_that_names_them() {
 }
 
 /// How a server refuses a client: the alert that it sends.
-async fn alert(client: &Client) -> String {
+pub async fn alert(client: &Client) -> String {
     // In TLS 1.3 the client is done before the server has seen its certificate, and hears of it when it reads.
     match client.connect().await {
         Err(error) => error.to_string(),

@@ -7,12 +7,15 @@ use rustls::ALL_VERSIONS;
 use serde_json::json;
 
 use super::{ask, assert_passed, bucket, call, resource};
-use crate::support::{
-    ca::Ca,
-    https::{Client, post},
-    proxy::Proxy,
-    serve::command,
-    upstream::Upstream,
+use crate::{
+    support::{
+        ca::Ca,
+        https::{Client, post},
+        proxy::Proxy,
+        serve::command,
+        upstream::Upstream,
+    },
+    tls::alert,
 };
 
 #[tokio::test]
@@ -40,8 +43,8 @@ async fn clients_come_in_over_https_with_http_1_and_2() {
     }
     let with_ca = ["--client-ca", &files[2]];
     let proxy = Proxy::start(&upstream.url(), &limits, &args.iter().chain(&with_ca).copied().collect::<Vec<_>>());
-    let nobody = Client::new(proxy.address, &ca.pem);
-    assert!(nobody.send(post("/mcp", call(3, "search"))).await.is_err(), "no certificate, no connection");
+    let refused = alert(&Client::new(proxy.address, &ca.pem)).await;
+    assert!(refused.contains("CertificateRequired"), "no certificate, no connection: {refused}");
     let pair = ca.client_pair("gateway", &[]);
     let known = Client::with(proxy.address, &ca.pem, ALL_VERSIONS, "http/1.1", Some((&pair.0, &pair.1)));
     assert_passed(&known.post("/mcp", call(4, "search")).await, "search");
