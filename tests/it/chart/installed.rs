@@ -1,4 +1,4 @@
-//! The chart on a real API server: what it takes, what stays over an upgrade, what is left after an uninstall.
+//! The chart on a real API server: what it accepts, what an upgrade retains, and what an uninstall leaves behind.
 //!
 //! The kinds of cert-manager are stood in for by definitions that take anything, so that the mode can be installed at all; of what it would
 //! do, the test does one thing itself: writing the caBundle.
@@ -35,7 +35,7 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
             },
         });
         cluster.apply(&definition).expect_ok();
-        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", &format!("crd/{plural}.{CERT_MANAGER}")]).expect_ok();
+        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=180s", &format!("crd/{plural}.{CERT_MANAGER}")]).expect_ok();
     }
     for namespace in ["tollgate-system", "tollgate-demo"] {
         let labels = json!({"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"});

@@ -171,6 +171,7 @@ async fn an_implicit_cluster_that_does_not_answer_is_one_warning_until_it_does()
         wait_for_status(&server, "/readyz", 200).await;
         server.wait_for_log("cannot ask the cluster for its CRDs: shared is not renamed until that works");
         assert_keeps_shared(&server, "the installed CRD is not read yet").await;
+        // That there is no second warning can only be seen for a while; with FAST, several tries fail in it.
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(warnings(&server), 1, "{flow:?}: {}", server.log());
         link.set(Flow::Free);
@@ -189,6 +190,7 @@ async fn a_cluster_that_was_named_is_waited_for() {
     fs::write(folder.path().join("named.yaml"), kubeconfig("named", &format!("http://{}", link.address)).to_string()).expect("written");
     let server = start(folder, &[], &[&["--kubeconfig", "named.yaml"], FAST].concat());
     server.wait_for_log("ready: the TLS port answers");
+    // Longer than the 3 s after which a cluster that was not named is no longer waited for.
     tokio::time::sleep(Duration::from_secs(4)).await;
     let answer = wait_for_status(&server, "/readyz", 503).await;
     assert!(answer.text().contains("[-] installed CRDs read\n"), "{}", answer.text());

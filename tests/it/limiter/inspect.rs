@@ -1,4 +1,4 @@
-//! Looking into buckets and resetting them: one suite for every store, and what only Redis can hold.
+//! Inspecting and resetting buckets: one suite for every store, and what only Redis can hold.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -14,7 +14,10 @@ use super::{
     memory::InMemory,
     redis::{Alone, At, Clustered, OfRedis, OfValkey, at},
 };
-use crate::support::redis::{Brand, Cluster, on_both};
+use crate::support::{
+    redis::{Brand, Cluster, on_both},
+    time::eventually,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -330,9 +333,10 @@ async fn a_guard_lets_look_past_it(brand: Brand) {
     assert!(matches!(guarded.decide(&Call::of("t")).await, Ok(Decision::Allowed { source: DecidedBy::FailOpen, .. })));
     assert_eq!(guarded.list(Bounds::default()).await.expect_err("it is gone").cause(), Cause::Connection);
     server.restart().await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
     limiter(store_at(&server.url()), policy(&limits()), &[Call::of("search").by("alice")]).await;
     assert!(!guarded.store().is_asking());
+    // There is a pause before the next try to connect.
+    eventually("a connection", async || guarded.list(Bounds::default()).await.is_ok()).await;
     assert_eq!(list(&guarded).await.buckets.len(), 4);
     assert!(guarded.reset(&name(None, Some("alice"))).await.expect("it is done"));
 }

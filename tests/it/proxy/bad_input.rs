@@ -1,4 +1,4 @@
-//! What nobody should send: each gets a clear answer, goes nowhere, and disturbs nobody.
+//! Invalid requests: each gets a clear answer, is not forwarded, and disturbs no other client.
 
 use std::time::{Duration, Instant};
 
@@ -156,6 +156,7 @@ async fn a_head_that_never_ends_loses_its_connection() {
     let stream = TcpStream::connect(proxy.address).await.expect("the port is open");
     let (mut reads, mut writes) = stream.into_split();
     writes.write_all(b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nX-A: ").await.expect("it is sent");
+    // Nor does it here: the whole head has a deadline.
     let dripping = tokio::spawn(async move {
         while writes.write_all(b"a").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(200)).await

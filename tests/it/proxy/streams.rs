@@ -1,14 +1,12 @@
 //! Streams: they pass as they come, in both transports, and end on both sides when either ends.
 
-use std::time::{Duration, Instant};
-
 use http_body_util::BodyExt;
 use hyper::{Response, body::Incoming};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{PATIENCE, ask, assert_denied, assert_passed, bucket, call, posted, proxy, request, resource};
-use crate::support::{https::send_plain, proxy::Proxy, upstream::Upstream};
+use crate::support::{https::send_plain, proxy::Proxy, time::moment, upstream::Upstream};
 
 /// The next bytes of an answer; `None` at its end.
 async fn next(response: &mut Response<Incoming>) -> Option<String> {
@@ -29,10 +27,8 @@ async fn events_of_a_get_pass_one_by_one_and_it_resumes() {
     assert_eq!((seen.header("mcp-session-id"), seen.header("last-event-id")), ("s-1", "41"));
     for id in 42..62 {
         let event = format!("id: {id}\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}}\n\n");
-        let sent = Instant::now();
         stream.send(event.clone());
-        assert_eq!(next(&mut response).await, Some(event));
-        assert!(sent.elapsed() < Duration::from_millis(500), "{:?} until the event came", sent.elapsed());
+        assert_eq!(next(&mut response).await, Some(event), "before the next one is sent");
     }
     drop(stream);
     assert_eq!(next(&mut response).await, None, "the server ended it");
@@ -86,7 +82,7 @@ async fn a_client_that_does_not_read_slows_nobody_else() {
         }
         for id in 1..=9 {
             assert_passed(&ask(&proxy, &[], call(id, "search")).await, "search");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            moment().await;
         }
         drop(response);
         stream.closed().await;

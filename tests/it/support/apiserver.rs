@@ -19,7 +19,9 @@ use super::{
     find::neighbour,
     leash::Leashed,
     port::free_port,
+    process::wait_within,
     serve::{Serve, wait_until},
+    time::STARTS_WITHIN,
 };
 
 /// A cluster whose CRDs know both names and judge nothing by themselves, so that what refuses is the webhook.
@@ -118,7 +120,7 @@ impl Cluster {
         let cluster = Self { apiserver, args, kubeconfig, tollgate_kubeconfig, address, etcd_url, _etcd: etcd };
         cluster.restart();
         let ready = || cluster.kubectl(&["get", "--raw", "/readyz"]).ok;
-        let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait_until("a ready API server", ready)));
+        let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait_within(STARTS_WITHIN, "a ready API server", ready)));
         let log = || cluster.apiserver.lock().expect("no panic while held").as_ref().map(Leashed::log_tail);
         assert!(waited.is_ok(), "the API server is not ready: {:?}", log());
         cluster
@@ -208,7 +210,7 @@ impl Cluster {
             let name = definition["metadata"]["name"].as_str().expect("it has a name").to_owned();
             let verb = if self.kubectl(&["get", "crd", &name]).ok { "replace" } else { "create" };
             self.kubectl_with(&[verb, "-f", "-"], &definition.to_string()).expect_ok();
-            self.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", &format!("crd/{name}")]).expect_ok();
+            self.kubectl(&["wait", "--for=condition=Established", "--timeout=180s", &format!("crd/{name}")]).expect_ok();
         }
         wait_until("the kinds are served", || ["mcpservers", "virtualmcpservers"].iter().all(|kind| self.kubectl(&["get", kind, "-A"]).ok));
     }

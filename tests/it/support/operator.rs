@@ -82,6 +82,7 @@ async fn work(kubeconfig: &Path, namespace: &str, reads: Reads, stopped: &Receiv
                 let _ = of_kind.reconcile(&object, &mut done).await;
             }
         }
+        // It polls, where the real one watches.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -6,7 +6,7 @@ use std::{
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::time::{BETWEEN_LOOKS, LONGEST};
@@ -106,8 +106,13 @@ impl Drop for Process {
 }
 
 /// Polls until something holds, for at most [`LONGEST`]. Where other tasks of the test have to go on meanwhile, [`super::time::eventually`].
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONGEST;
+pub fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    wait_within(LONGEST, what, holds);
+}
+
+/// The same for at most so long.
+pub fn wait_within(longest: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + longest;
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         thread::sleep(BETWEEN_LOOKS);

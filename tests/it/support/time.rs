@@ -1,4 +1,4 @@
-//! Waiting in tests: for something to hold, never for a number of milliseconds; and a clock that stands still until a test moves it.
+//! Waiting in tests: for a condition, not for a number of milliseconds; and a clock that only a test moves.
 
 use std::{
     pin::pin,
@@ -11,6 +11,8 @@ use futures_util::FutureExt;
 
 /// How long anything is waited for. It bounds a hang; nothing here measures speed, and a busy machine may take its time.
 pub const LONGEST: Duration = Duration::from_secs(60);
+/// The same for an API server, several of which may start at once on a slow machine.
+pub const STARTS_WITHIN: Duration = Duration::from_secs(180);
 pub const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// Polls until something holds. The pauses are real time, also where tokio's clock stands still: what is waited for is outside of it.

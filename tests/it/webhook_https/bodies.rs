@@ -1,4 +1,4 @@
-//! Many bodies that stop halfway, and what the others notice of them.
+//! Many bodies that stop halfway, and their effect on other clients.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -72,6 +72,7 @@ async fn bodies_of_large_reviews_that_stall_give_way_to_whole_ones() {
     let http2 = http2(&server);
     // Enough to take all places of large bodies, and all bytes.
     let _held = [stall(http2.clone(), 50, 7 * MIB, MIB).await, stall(http2.clone(), 50, 7 * MIB, MIB).await];
+    // A body gives way once it has been on its way for a second.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let mut large: serde_json::Value = serde_json::from_str(&good_review()).expect("JSON");
     large["request"]["object"]["spec"]["padding"] = "x".repeat(MIB).into();

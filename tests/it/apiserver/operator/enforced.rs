@@ -66,7 +66,7 @@ fn enforced_as_written(names: Names, about: &str, mode: &[&str], key: &str) {
         }
         // The operator's finalizer is on servers, and its removal passes the webhook.
         assert_eq!(State::of(cluster, &namespace).object(Place::Server)["metadata"]["finalizers"], json!([FINALIZERS[0]]));
-        cluster.kubectl(&["delete", "mcpservers,virtualmcpservers", "--all", "-n", &namespace, "--timeout=30s"]).expect_ok();
+        cluster.kubectl(&["delete", "mcpservers,virtualmcpservers", "--all", "-n", &namespace, "--timeout=180s"]).expect_ok();
         drop((operator, webhook));
     }
 }

@@ -161,6 +161,7 @@ impl<P: Place, B: Branded> Bench for At<P, B> {
     }
 
     async fn pass(&self, time: Duration) {
+        // Redis has a clock of its own, which no test moves.
         tokio::time::sleep(time).await;
     }
 }

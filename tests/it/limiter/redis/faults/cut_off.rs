@@ -1,11 +1,10 @@
-//! Redis is gone, or the way to it.
+//! Redis, or the network path to it, is down.
 
 use std::time::Duration;
 
-use tokio::time::sleep;
 use tollgate::stores::guard::DEADLINE;
 
-use super::harness::{CALLERS, Kept, Load};
+use super::harness::{CALLERS, Kept, Load, lasts};
 use crate::{
     limiter::redis::places::at,
     support::{
@@ -28,7 +27,7 @@ async fn killed_and_restarted(brand: Brand) {
     let server = brand.setup().line("appendonly yes").line("appendfsync no").start().await;
     let kill = async |_: &Load| {
         server.kill();
-        sleep(Duration::from_secs(1)).await;
+        lasts(Duration::from_secs(1)).await;
         server.restart().await;
     };
     let figures = Load::start(&at(&server.url())).await.under("kill -9, restarted after 1 s, with its data", kill).await;
@@ -53,7 +52,7 @@ async fn connections_cut_all_the_time(brand: Brand) {
     let cut = async |_: &Load| {
         for _ in 0..20 {
             link.cut();
-            sleep(Duration::from_millis(50)).await;
+            lasts(Duration::from_millis(50)).await;
         }
     };
     let figures = Load::start(&at(&format!("redis://{}", link.address))).await.under("connections cut every 50 ms for 1 s", cut).await;
@@ -66,7 +65,7 @@ async fn connections_refused(brand: Brand) {
     let refuse = async |_: &Load| {
         link.set(Flow::Refused);
         link.cut();
-        sleep(Duration::from_secs(1)).await;
+        lasts(Duration::from_secs(1)).await;
         link.set(Flow::Free);
     };
     let figures = Load::start(&at(&format!("redis://{}", link.address))).await.under("connections refused for 1 s", refuse).await;
@@ -78,7 +77,7 @@ async fn not_there_at_the_start(brand: Brand) {
     let load = Load::start_without(&at(&format!("redis://127.0.0.1:{port}")), DEADLINE);
     let mut server = None;
     let start = async |_: &Load| {
-        sleep(Duration::from_secs(1)).await;
+        lasts(Duration::from_secs(1)).await;
         server = Some(brand.setup().port(port).start().await);
     };
     let figures = load.under("no Redis for the first second", start).await;

@@ -19,7 +19,7 @@ use tollgate::{
 
 use crate::{
     limiter::conformance::{bucket, server},
-    support::redis::Server,
+    support::{redis::Server, time::eventually},
 };
 
 /// What a call may take beyond its deadline, and beyond the longest time for which the machine did not let a thread run.
@@ -28,8 +28,6 @@ const SLACK: Duration = Duration::from_millis(400);
 const TICK: Duration = Duration::from_millis(5);
 /// A deadline so long that a busy machine is no fault.
 pub const PATIENCE: Duration = Duration::from_secs(3);
-/// How long recovery is waited for. A pause before connecting and a probe a second come to less than three; the rest is for a busy machine.
-const LONGEST: Duration = Duration::from_secs(60);
 pub const CALLERS: usize = 8;
 /// Calls that may wait in vain: each caller five times before the breaker opens, since calls that fail together are one failure, and then
 /// one call a probe.
@@ -37,6 +35,11 @@ pub const MOST_WAITING: usize = 6 * CALLERS;
 const TOKENS: u32 = 100_000_000;
 /// So long that what comes back meanwhile does not count.
 const PERIOD: &str = "2000000h";
+
+/// How long a fault lasts: that is what is tested, so nothing ends it earlier.
+pub async fn lasts(time: Duration) {
+    tokio::time::sleep(time).await;
+}
 
 /// A limiter under load, and who counts.
 pub struct Load {
@@ -146,7 +149,7 @@ impl Load {
         let (went, waited) = (self.clock.begun.elapsed(), timeouts() - waited_before);
         self.wait_until_decided(fault).await;
         // Some load on the store that is back, for figures.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        lasts(Duration::from_millis(200)).await;
         self.clock.over.store(true, Ordering::SeqCst);
         let mut seen = Vec::new();
         while let Some(of_caller) = self.callers.join_next().await {
@@ -170,10 +173,10 @@ impl Load {
     /// Waits until the store decides calls that are asked from now on.
     async fn wait_until_decided(&self, when: &str) {
         let now = self.clock.begun.elapsed();
-        while Duration::from_micros(self.clock.decided_us.load(Ordering::SeqCst)) <= now || !self.limiter.store().is_asking() {
-            assert!(self.clock.begun.elapsed() < now + LONGEST, "{when}: the store does not decide");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually(&format!("the store to decide, {when}"), async || {
+            Duration::from_micros(self.clock.decided_us.load(Ordering::SeqCst)) > now && self.limiter.store().is_asking()
+        })
+        .await;
     }
 }
 
@@ -203,6 +206,7 @@ async fn call(limiter: Arc<Limiter<Guard<Redis>>>, clock: Arc<Clock>) -> Vec<See
             clock.decided_us.fetch_max(u64::try_from(asked.as_micros()).expect("a short test"), Ordering::SeqCst);
         }
         seen.push(Seen { asked, took: clock.begun.elapsed() - asked, decided });
+        // The pace of one caller, so that eight of them leave the machine to Redis.
         tokio::time::sleep(Duration::from_millis(4)).await;
     }
     seen

@@ -1,14 +1,16 @@
-//! Redis answers, and says no.
+//! Redis responds with an error.
 
 use std::time::Duration;
 
-use tokio::time::sleep;
 use tollgate::limiter::Cause;
 
-use super::harness::{CALLERS, Kept, Load, PATIENCE};
+use super::harness::{CALLERS, Kept, Load, PATIENCE, lasts};
 use crate::{
     limiter::redis::places::at,
-    support::redis::{Brand, on_both},
+    support::{
+        redis::{Brand, on_both},
+        time::eventually,
+    },
 };
 
 on_both! {
@@ -28,7 +30,7 @@ async fn scripts_flushed_in_a_loop(brand: Brand) {
     let flush = async |_: &Load| {
         for _ in 0..500 {
             redis::cmd("SCRIPT").arg("FLUSH").query_async::<()>(&mut connection).await.expect("it flushes");
-            sleep(Duration::from_millis(2)).await;
+            lasts(Duration::from_millis(2)).await;
         }
     };
     let figures = load.under("SCRIPT FLUSH 500 times", flush).await;
@@ -40,7 +42,7 @@ async fn out_of_memory(brand: Brand) {
     let server = brand.start().await;
     let fill = async |_: &Load| {
         server.ask::<()>("CONFIG SET maxmemory 1").await;
-        sleep(Duration::from_secs(1)).await;
+        lasts(Duration::from_secs(1)).await;
         server.ask::<()>("CONFIG SET maxmemory 0").await;
     };
     let figures = Load::start(&at(&server.url())).await.under("maxmemory reached for 1 s", fill).await;
@@ -55,10 +57,10 @@ async fn password_changed_and_changed_back(brand: Brand) {
     let change = async |load: &Load| {
         server.ask::<()>("ACL SETUSER tollgate resetpass >new").await;
         server.ask::<u32>("CLIENT KILL USER tollgate").await;
-        sleep(Duration::from_millis(500)).await;
+        eventually("the old password to be refused", async || load.probe().await.is_some_and(|error| error.cause() == Cause::Auth)).await;
         let error = load.probe().await.expect("the old password is good for nothing");
         assert!(error.cause() == Cause::Auth && !error.to_string().contains("old"), "{error}");
-        sleep(Duration::from_millis(500)).await;
+        lasts(Duration::from_secs(1)).await;
         server.ask::<()>("ACL SETUSER tollgate >old").await;
     };
     let figures = load.under("password changed for 1 s", change).await;
@@ -70,7 +72,7 @@ async fn a_right_withdrawn(brand: Brand) {
     let load = Load::start(&at(&server.url()).username("tollgate").password("secret")).await;
     let withdraw = async |_: &Load| {
         server.ask::<()>("ACL SETUSER tollgate -hset").await;
-        sleep(Duration::from_secs(1)).await;
+        lasts(Duration::from_secs(1)).await;
         server.ask::<()>("ACL SETUSER tollgate +hset").await;
     };
     let figures = load.under("HSET forbidden for 1 s", withdraw).await;
@@ -86,7 +88,7 @@ async fn busy_with_another_script(brand: Brand) {
     let hog = async |_: &Load| {
         let endless =
             tokio::spawn(async move { redis::cmd("EVAL").arg("while true do end").arg(0).query_async::<()>(&mut connection).await });
-        sleep(Duration::from_millis(1500)).await;
+        lasts(Duration::from_millis(1500)).await;
         server.ask::<()>("SCRIPT KILL").await;
         let error = endless.await.expect("no panic").expect_err("it was killed").to_string();
         assert!(error.contains("SCRIPT KILL"), "{error}");

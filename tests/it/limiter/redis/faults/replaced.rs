@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
-use super::harness::{Kept, Load, PATIENCE, server_id};
+use super::harness::{Kept, Load, PATIENCE, lasts, server_id};
 use crate::{
     limiter::redis::places::at,
     support::redis::{Brand, Cluster, Watched, on_both},
@@ -37,7 +35,7 @@ async fn roles_exchanged(brand: Brand) {
         watched.fail_over().await;
         watched.wait_for_promotion().await;
         // The old master goes on taking writes, which are lost, for some ten seconds; its successor is found in a second.
-        sleep(Duration::from_secs(3)).await;
+        lasts(Duration::from_secs(3)).await;
     };
     let figures = Load::start(&at(&watched.url())).await.under("SENTINEL FAILOVER, three seconds past the promotion", exchange).await;
     let (allowed, taken) = figures.check_tokens(&watched.replica, Kept::Most).await;
@@ -62,7 +60,7 @@ async fn a_master_that_is_a_replica_for_a_while(brand: Brand) {
         // Its master has no data to give: what it has would be lost if the link came up, so it never does.
         other.freeze();
         server.ask::<()>(&format!("REPLICAOF 127.0.0.1 {}", other.port())).await;
-        sleep(Duration::from_secs(1)).await;
+        lasts(Duration::from_secs(1)).await;
         server.ask::<()>("REPLICAOF NO ONE").await;
     };
     let figures = load.under("READONLY for 1 s", demote).await;
@@ -78,7 +76,7 @@ async fn slot_moved_to_and_fro(brand: Brand) {
     let moving = async |_: &Load| {
         for _ in 0..6 {
             owner = cluster.move_slot_of(&key).await;
-            sleep(Duration::from_millis(100)).await;
+            lasts(Duration::from_millis(100)).await;
         }
     };
     let figures = load.under("a cluster's slot moved 6 times", moving).await;
@@ -96,7 +94,7 @@ async fn slot_migrated_by_valkey_itself() {
     let moving = async |_: &Load| {
         for _ in 0..3 {
             owner = cluster.migrate_slot_of(&key).await;
-            sleep(Duration::from_millis(100)).await;
+            lasts(Duration::from_millis(100)).await;
         }
     };
     let figures = load.under("a slot migrated 3 times by Valkey itself", moving).await;

@@ -1,10 +1,8 @@
-//! Redis is there and says nothing, or not in time.
+//! Redis is up and does not respond, or not in time.
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
-use super::harness::{Kept, Load, MOST_WAITING, PATIENCE};
+use super::harness::{Kept, Load, MOST_WAITING, PATIENCE, lasts};
 use crate::{
     limiter::redis::places::at,
     support::{
@@ -38,7 +36,7 @@ async fn frozen(brand: Brand, fault: &'static str, time: Duration) {
     let server = brand.start().await;
     let freeze = async |_: &Load| {
         server.freeze();
-        sleep(time).await;
+        lasts(time).await;
         server.thaw();
     };
     let figures = Load::start(&at(&server.url())).await.under(fault, freeze).await;
@@ -51,7 +49,7 @@ async fn clients_paused(brand: Brand) {
     let server = brand.start().await;
     let pause = async |_: &Load| {
         server.ask::<()>("CLIENT PAUSE 1000 ALL").await;
-        sleep(Duration::from_secs(1)).await;
+        lasts(Duration::from_secs(1)).await;
     };
     let figures = Load::start(&at(&server.url())).await.under("CLIENT PAUSE for 1 s", pause).await;
     assert!(figures.waited() <= MOST_WAITING, "the breaker opens: {} waited", figures.waited());
@@ -63,7 +61,7 @@ async fn writes_paused(brand: Brand) {
     let server = brand.start().await;
     let pause = async |_: &Load| {
         server.ask::<()>("CLIENT PAUSE 1000 WRITE").await;
-        sleep(Duration::from_secs(1)).await;
+        lasts(Duration::from_secs(1)).await;
     };
     let figures = Load::start(&at(&server.url())).await.under("CLIENT PAUSE WRITE for 1 s", pause).await;
     figures.check_tokens(&server, Kept::All).await;
@@ -75,7 +73,7 @@ async fn answers_lost(brand: Brand) {
     let link = Link::to(server.address()).await;
     let lose = async |_: &Load| {
         link.set(Flow::NoAnswers);
-        sleep(Duration::from_secs(1)).await;
+        lasts(Duration::from_secs(1)).await;
         link.set(Flow::Free);
     };
     let figures = Load::start(&at(&format!("redis://{}", link.address))).await.under("answers lost for 1 s", lose).await;
@@ -88,7 +86,7 @@ async fn requests_lost(brand: Brand) {
     let link = Link::to(server.address()).await;
     let lose = async |_: &Load| {
         link.set(Flow::NoRequests);
-        sleep(Duration::from_secs(1)).await;
+        lasts(Duration::from_secs(1)).await;
         link.set(Flow::Free);
     };
     let figures = Load::start(&at(&format!("redis://{}", link.address))).await.under("requests lost for 1 s", lose).await;
@@ -100,7 +98,7 @@ async fn answers_slower_than_the_deadline(brand: Brand) {
     let link = Link::to(server.address()).await;
     let slow = async |_: &Load| {
         link.set(Flow::Slow(Duration::from_millis(200)));
-        sleep(Duration::from_secs(3)).await;
+        lasts(Duration::from_secs(3)).await;
         link.set(Flow::Free);
     };
     let figures = Load::start(&at(&format!("redis://{}", link.address))).await.under("200 ms latency, deadline 100 ms", slow).await;
@@ -114,7 +112,7 @@ async fn answers_slower_but_in_time(brand: Brand) {
     let load = Load::start_with(&at(&format!("redis://{}", link.address)).response_timeout(PATIENCE), PATIENCE).await;
     let slow = async |_: &Load| {
         link.set(Flow::Slow(Duration::from_millis(200)));
-        sleep(Duration::from_secs(2)).await;
+        lasts(Duration::from_secs(2)).await;
         link.set(Flow::Free);
     };
     let figures = load.under("200 ms latency, deadline 3 s", slow).await;
