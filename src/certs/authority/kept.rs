@@ -91,7 +91,7 @@ impl Kept {
         let is_kept = |root: &&Root| Some(*root) == in_use || !self.is_retired(root, lives, now);
         let found: Vec<_> = found.iter().filter(is_kept).cloned().collect();
         let needed: Vec<_> = [&self.current, &self.next].into_iter().flatten().map(|ca| ca.root()).chain(in_use).cloned().collect();
-        let mut all = union([&found[..], &needed]);
+        let mut all = bundle::union([&found[..], &needed]);
         all.retain(|root| !root.is_expired(now));
         all
     }

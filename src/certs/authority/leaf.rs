@@ -91,7 +91,7 @@ impl fmt::Debug for Leaf {
 ///
 /// # Errors
 /// Why not.
-pub fn verify(leaf: &CertificateDer<'_>, roots: &[Root], names: &[String], now: OffsetDateTime) -> Result<(), rustls::Error> {
+fn verify(leaf: &CertificateDer<'_>, roots: &[Root], names: &[String], now: OffsetDateTime) -> Result<(), rustls::Error> {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(roots.iter().map(|root| root.der().clone()));
     let unknown = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
