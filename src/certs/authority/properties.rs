@@ -217,8 +217,8 @@ impl Model {
     fn second(&mut self, event: Event, turns: &[Turn]) -> Result<(), String> {
         self.now += Duration::SECOND;
         self.happens(event);
-        for which in 0..self.replicas.len() {
-            self.acts(which, turns[which]);
+        for (which, turn) in turns.iter().enumerate().take(self.replicas.len()) {
+            self.acts(which, *turn);
             if let Some(failure) = self.failure() {
                 return Err(format!("{failure} after {:?}", self.steps));
             }

@@ -83,7 +83,7 @@ mod tests {
         published.0[1].observe(Some(vec![other.clone(), one.clone()]), later(2));
         published.0[1].observe(Some(vec![one.clone()]), later(3));
         assert_eq!(published.everywhere_since(&one), Some(later(2)));
-        assert_eq!(published.anywhere(), [one.clone()]);
+        assert_eq!(published.anywhere(), std::slice::from_ref(&one));
         published.0[0].observe(Some(Vec::new()), later(4));
         published.0[0].observe(Some(vec![one.clone()]), later(5));
         assert_eq!(published.everywhere_since(&one), Some(later(5)), "it was gone in between");

@@ -44,6 +44,7 @@ fn wait(about: &str, life: Duration, mut holds: impl FnMut() -> bool) {
     }
 }
 
+#[allow(clippy::print_stdout, reason = "the figures are what a proof is run for")]
 fn storm(Storm { about, ca_life, rotations, per_second }: &Storm) {
     let life = format!("{}s", ca_life.as_secs());
     let mut rig = Rig::started(about, 3, &["--certs-ca-life", &life]);
