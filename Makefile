@@ -5,7 +5,7 @@
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 28
 
-test: neighbours ## All tests, against a real etcd, kube-apiserver, kubectl, redis-server and valkey-server
+test: neighbours ## All tests, against a real etcd, kube-apiserver, kubectl, redis-server, valkey-server and Envoy
 	cargo test --locked
 
 proof: neighbours ## Tests that take minutes: five rotations of the webhook's CA under load, with accidents
@@ -26,7 +26,7 @@ doc: ## Documentation without broken links
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 features: ## Each feature compiles alone, and an embedder gets neither kube, nor axum, nor clap
-	@set -e; for feature in "" serde alias admission auth limiter mcp metrics redis tower server cluster webhook proxy manifest certs cli top cel; do \
+	@set -e; for feature in "" serde alias admission auth limiter mcp metrics redis tower server cluster webhook gate proxy authz manifest certs cli top cel; do \
 		echo "feature: $${feature:-none}"; \
 		cargo check --locked --quiet --lib --no-default-features --features "$$feature"; \
 	done

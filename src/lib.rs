@@ -24,10 +24,13 @@
 //! server  cluster  certs                 accept loop, TLS, deadlines, drain, health | the Kubernetes API server, asked or watched |
 //!                                        certificates of its own: for development, and the webhook's CA
 //!
-//! webhook  proxy  audit                  reviews over HTTPS | the MCP reverse proxy | what a cluster stores, judged once or watched
+//! gate                                   what every front does with a call: callers, decision, reply, logs and metrics
+//!
+//! webhook  proxy  authz  audit           reviews over HTTPS | the MCP reverse proxy | calls that Envoy asks about | what a cluster stores,
+//!                                        judged once or watched
 //!
 //! check  migrate  explain                manifests, before they are applied | shared renamed in files | rules and limits, in words
-//! doctor  watch                          the installed webhook, examined | a server in a cluster, watched
+//! doctor  watch                          the installed webhook, examined | one server or all of a cluster, watched
 //!
 //! cli                                    arguments -> settings -> run -> exit code
 //! ```
@@ -53,7 +56,9 @@
 //! | `tower` | [`tower`]: the limiter in any tower service | http, tower-layer |
 //! | `serde` | [`Limits`](model::limits::Limits) and [`Bucket`](model::bucket::Bucket) with serde, as in a manifest | |
 //! | `server` | `server`: HTTP and HTTPS served | tokio, hyper, axum, rustls |
-//! | `proxy` | `proxy`: the MCP reverse proxy | h2, hyper-rustls, memmap2, Prometheus |
+//! | `gate` | `gate`: what fronts do alike | `auth`, `server`, `mcp`, `metrics`, `redis` |
+//! | `proxy` | `proxy`: the MCP reverse proxy | `gate`, h2, hyper-rustls, memmap2 |
+//! | `authz` | `authz`: the limiter behind Envoy's ext_authz | `gate`, tonic, prost |
 //! | `cluster` | `cluster`: a Kubernetes API server, asked or watched | tokio, kube |
 //! | `webhook` | `webhook` | `server`, `cluster`, `certs`, Prometheus |
 //! | `manifest` | [`manifest`]: objects in YAML and JSON texts, with the place of every field | granit-parser |
@@ -73,6 +78,9 @@ pub mod alias;
 pub mod audit;
 #[cfg(feature = "auth")]
 pub mod auth;
+#[cfg(feature = "authz")]
+#[doc(hidden)]
+pub mod authz;
 #[cfg(feature = "certs")]
 pub mod certs;
 #[cfg(feature = "cli")]
@@ -93,6 +101,9 @@ pub mod doctor;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod explain;
+#[cfg(feature = "gate")]
+#[doc(hidden)]
+pub mod gate;
 #[cfg(feature = "limiter")]
 pub mod inspect;
 #[cfg(feature = "limiter")]

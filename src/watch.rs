@@ -1,6 +1,8 @@
-//! A server in a cluster, watched: its limits, and how its callers sign in.
+//! Servers in a cluster, watched, one or all: their limits, and how their callers sign in.
 //!
 //! The object's `MCPOIDCConfig` is watched with it, so that callers sign in as it says.
+
+mod all;
 
 use std::{env, fmt, future::pending, str::FromStr, time::Duration};
 
@@ -9,6 +11,7 @@ use kube::Client;
 use thiserror::Error;
 use tokio::time::timeout;
 
+pub use self::all::{AllServers, ServerRead, all};
 use crate::{
     cluster::{
         Access, ClusterError,

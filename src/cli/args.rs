@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "top")]
 use super::top::TopArgs;
 use super::{
-    audit::AuditArgs, certs::CertsArgs, check::CheckArgs, completions::CompletionsArgs, crds::CrdsArgs, doctor::DoctorArgs,
+    audit::AuditArgs, authz::AuthzArgs, certs::CertsArgs, check::CheckArgs, completions::CompletionsArgs, crds::CrdsArgs, doctor::DoctorArgs,
     explain::ExplainArgs, limits::LimitsArgs, man::ManArgs, migrate::MigrateArgs, proxy::ProxyArgs, serve::ServeArgs, telemetry::LogFormat,
     version,
 };
@@ -31,6 +31,7 @@ pub(super) struct Args {
 pub(super) enum Command {
     Serve(Box<ServeArgs>),
     Proxy(Box<ProxyArgs>),
+    Authz(Box<AuthzArgs>),
     Limits(Box<LimitsArgs>),
     #[cfg(feature = "top")]
     Top(Box<TopArgs>),

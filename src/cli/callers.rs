@@ -1,6 +1,6 @@
 //! How callers are authenticated, from the flags and the resource.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use http::HeaderName;
@@ -9,12 +9,12 @@ use tracing::warn;
 use super::trust::Trust;
 use crate::{
     auth::{self, Auth, AuthMode, ProtectedResource, Secret, TrustedPeers, UserHeader, Verifier},
+    gate::callers::Callers,
     manifest::{server::LimitedServer, sign_in::SignIn},
-    proxy::callers::Callers,
 };
 
 /// How callers are authenticated.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Callers")]
 pub(super) struct CallerArgs {
     /// Whether callers need a token [default: required if an issuer is known, else none]
@@ -81,6 +81,7 @@ pub(super) struct CallerSettings {
     user_header: Option<UserHeader>,
     resource: Option<Arc<ProtectedResource>>,
     pass_token: bool,
+    within: Option<Duration>,
 }
 
 /// Environment variables that may hold the client secret.
@@ -124,7 +125,7 @@ pub(super) fn resolve(args: CallerArgs, source: &LimitedServer, trust: &Trust, a
         None if sign_in.issuer.is_some() => AuthMode::Required,
         None => AuthMode::None,
     };
-    let user_header = user_header.map(|name| trusted_header(&name, user_header_from, asks_certificates)).transpose()?;
+    let user_header = trusted_header(user_header.as_deref(), &user_header_from, asks_certificates)?;
     let by_header_alone = user_header.is_some() && sign_in.issuer.is_none();
     let identity = if mode == AuthMode::None || by_header_alone { None } else { Some(trust.settings(&sign_in, client_secret.as_ref())?) };
     if mode == AuthMode::None && user_header.is_none() && source.limits.has_per_user() {
@@ -136,7 +137,7 @@ pub(super) fn resolve(args: CallerArgs, source: &LimitedServer, trust: &Trust, a
     warn_of_gaps(&sign_in, mode, source, introspects, identity.is_some() && !pass_token);
     let resource = sign_in.resource_url.as_deref().zip(sign_in.issuer.as_deref()).filter(|_| identity.is_some() && !pass_token);
     let resource = resource.map(|(url, issuer)| ProtectedResource::new(url, issuer, &sign_in.scopes)).transpose()?;
-    Ok(CallerSettings { mode, identity, user_header, resource: resource.map(Arc::new), pass_token })
+    Ok(CallerSettings { mode, identity, user_header, resource: resource.map(Arc::new), pass_token, within: None })
 }
 
 /// From the file, else from the environment.
@@ -163,19 +164,20 @@ fn warn_of_gaps(sign_in: &SignIn, mode: AuthMode, server: &LimitedServer, intros
 }
 
 /// The header that names the user, and the peers that may set it. There is no default.
-fn trusted_header(name: &str, from: Vec<String>, asks_certificates: bool) -> anyhow::Result<UserHeader> {
+fn trusted_header(name: Option<&str>, from: &[String], asks_certificates: bool) -> anyhow::Result<Option<UserHeader>> {
+    let Some(name) = name else { return Ok(None) };
     let header = HeaderName::try_from(name).with_context(|| format!("--user-header {name:?} is not a header name"))?;
     ensure!(
         !from.is_empty(),
         "--user-header {name} needs --user-header-from, since any client could set it: add loopback to trust everything on this machine or in \
          this pod, port-forwards included, or the name in the certificate of the proxy that sets it"
     );
-    let from: TrustedPeers = from.into_iter().collect();
+    let from: TrustedPeers = from.iter().cloned().collect();
     ensure!(
         asks_certificates || !from.need_certificates(),
         "--user-header-from names a certificate, but client certificates are not enabled: add --client-ca, --tls-cert and --tls-key"
     );
-    Ok(UserHeader { name: header, from })
+    Ok(Some(UserHeader { name: header, from }))
 }
 
 impl CallerArgs {
@@ -183,14 +185,24 @@ impl CallerArgs {
     pub(super) fn needs_issuer(&self) -> bool {
         self.oidc_issuer.is_none() && !matches!(self.auth, Some(AuthMode::None))
     }
+
+    /// The header that names the user, if it is trusted from anyone.
+    pub(super) fn user_header(&self, asks_certificates: bool) -> anyhow::Result<Option<HeaderName>> {
+        Ok(trusted_header(self.user_header.as_deref(), &self.user_header_from, asks_certificates)?.map(|header| header.name))
+    }
 }
 
 impl CallerSettings {
+    /// Bounds how long a request waits to know its caller.
+    pub(super) fn within(self, time: Duration) -> Self {
+        Self { within: Some(time), ..self }
+    }
+
     /// Starts reading the issuer's keys; call it in a runtime.
     pub(super) fn start(self) -> anyhow::Result<Callers> {
         let verifier = self.identity.as_ref().map(Verifier::start).transpose()?;
         let auth = Auth::new(self.mode, verifier, self.user_header).context("--auth")?;
-        Ok(Callers { auth, resource: self.resource, pass_token: self.pass_token })
+        Ok(Callers { auth, resource: self.resource, pass_token: self.pass_token, within: self.within })
     }
 }
 

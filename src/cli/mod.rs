@@ -4,6 +4,7 @@
 
 mod args;
 mod audit;
+mod authz;
 mod callers;
 mod certs;
 mod check;
@@ -14,6 +15,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod findings;
+mod fronts;
 mod ignores;
 mod inputs;
 mod kustomize;
@@ -54,6 +56,7 @@ pub fn main() -> ExitCode {
     let result = match args.command {
         Command::Serve(args) => serve::run(*args),
         Command::Proxy(args) => proxy::run(*args),
+        Command::Authz(args) => authz::run(*args),
         Command::Limits(args) => limits::run(*args),
         #[cfg(feature = "top")]
         Command::Top(args) => top::run(*args),

@@ -17,7 +17,7 @@ use crate::{
 const PASSWORD_VARIABLE: &str = "THV_SESSION_REDIS_PASSWORD";
 
 /// The address of Redis and our credentials for it.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Redis")]
 pub(super) struct RedisArgs {
     /// URL of Redis: redis://, rediss://, redis-sentinel://.../MASTER, redis-cluster://

@@ -4,21 +4,24 @@ use std::{
     fmt::Display,
     io::Read as _,
     path::{Path, PathBuf},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use anyhow::Context;
 use clap::ValueEnum;
+use tracing::warn;
 
 use super::redis::{Address, RedisArgs};
 use crate::{
+    gate::follow::Followed,
+    limiter::{Observer, Store as _},
     manifest::server::{LimitedServer, LimitedServerError, Storage},
     model::{
         DEFAULT_NAMESPACE,
         period::{Period, go_duration},
     },
-    proxy::follow::Followed,
-    stores::{GuardSettings, OnStoreError, guard::DEADLINE, redis},
+    stores::{Buckets, Guard, GuardSettings, Memory, OnStoreError, Redis, guard::DEADLINE, redis},
 };
 
 /// The default of `--store-deadline`.
@@ -48,7 +51,7 @@ pub(super) struct WhichArgs {
 }
 
 /// Where buckets are stored, and what happens when the store is unavailable.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Store")]
 pub(super) struct StoreArgs {
     /// Where calls are counted [default: redis if the resource or --redis-url names one, else memory]
@@ -155,6 +158,16 @@ pub(super) fn unworkable(from: &dyn Display, error: LimitedServerError) -> anyho
 }
 
 impl StoreArgs {
+    /// Maximum time that a call waits for the store.
+    pub(super) fn deadline(&self) -> Duration {
+        self.store_deadline.as_duration()
+    }
+
+    /// Whether calls are refused without the store.
+    pub(super) fn refuses_without(&self) -> bool {
+        matches!(self.on_store_error, OnStoreErrorArg::Closed)
+    }
+
     /// Where calls are counted: by flags, else where the resource says. With `password_for`, of the addresses that the resource may name only
     /// these receive the password.
     pub(super) fn resolve(self, named: Option<&Storage>, password_for: Option<&[Address]>) -> anyhow::Result<StoreSettings> {
@@ -174,5 +187,22 @@ impl StoreArgs {
             redis.check_password(named, password_for)?;
         }
         Ok(StoreSettings::Redis { redis: Box::new(redis.resolve(named)?), guard, is_needed, required: require_store })
+    }
+}
+
+impl StoreSettings {
+    /// The buckets; whether Redis answers is checked now. Events are reported to `observer`.
+    pub(super) async fn open(self, observer: Arc<dyn Observer>) -> anyhow::Result<Buckets> {
+        let (redis, guard, required) = match self {
+            Self::Memory => return Ok(Buckets::Memory(Memory::default())),
+            Self::Redis { redis, guard, required, .. } => (redis.observer(observer.clone()), guard.observer(observer), required),
+        };
+        let redis = Redis::new(&redis)?;
+        match redis.probe().await {
+            Err(error) if required => return Err(error).context("Redis is required (--require-store)"),
+            Err(error) => warn!(%error, "Redis is not reachable yet"),
+            Ok(()) => {}
+        }
+        Ok(Buckets::Redis(Guard::new(redis, guard)))
     }
 }

@@ -7,6 +7,7 @@
 //! | [`list`] | lists, page by page |
 //! | [`watch`] | one object, followed |
 //! | [`named`] | one object of any kind, kept at hand |
+//! | [`objects`] | all objects of a few kinds, followed |
 //! | [`openapi`] | the installed CRDs, read or followed |
 //! | [`references`] | which sign-in configs and Secrets exist |
 //! | [`operator`] | whether ToolHive's operator is running |
@@ -16,6 +17,7 @@ pub mod client;
 mod error;
 pub mod list;
 pub mod named;
+pub mod objects;
 pub mod openapi;
 pub mod operator;
 mod origin;

@@ -23,7 +23,10 @@
 //! | USER | a leading `%`, as `%25` | it is the last part, and `%sha256:` is used by the next row |
 //! | USER of more than 255 bytes | replaced by `%sha256:` and 64 hex digits | bounds the key; OpenID Connect limits a `sub` to 255 |
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -44,6 +47,13 @@ pub struct ServerId {
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
+}
+
+/// `NAMESPACE/NAME`
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 impl ServerId {

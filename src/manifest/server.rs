@@ -115,6 +115,18 @@ impl LimitedServer {
         }
     }
 
+    /// Reads all servers of several texts, text by text. How callers sign in may be said in another text than the server's.
+    pub fn read_all<T: AsRef<[u8]>>(texts: &[T], namespace: &str) -> Vec<Result<Vec<Self>, LimitedServerError>> {
+        let documents: Vec<_> = texts.iter().map(objects).collect();
+        let all = || documents.iter().flatten().flatten();
+        let server = |read: Result<Self, (Option<String>, LimitedServerError)>| match read {
+            Ok(server) => Ok(all().fold(server, |server, other| server.described_by(other, namespace))),
+            Err((_, fault)) => Err(fault),
+        };
+        let servers = |documents: &Vec<Value>| documents.iter().filter_map(|document| Self::of(document, namespace)).map(server).collect();
+        documents.iter().map(|documents| documents.as_ref().map_err(|error| error.clone().into()).and_then(servers)).collect()
+    }
+
     /// Reads an object that the API server holds.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! | cause | HTTP | JSON-RPC |
 //! |---|---|---|
 //! | another media type, charset or content coding | 415 | -32600 |
-//! | a body that is too large | 413 | -32600 |
+//! | a body that is too large, or of which only a part is there | 413 | -32600 |
 //! | an incomplete body | 400 | -32600 |
 //! | not JSON, or JSON that parsers read differently | 400 | -32700 |
 //! | JSON that is not a JSON-RPC message, or ambiguous | 400 | -32600 |
@@ -50,6 +50,9 @@ pub enum Fault {
         /// In bytes.
         limit: usize,
     },
+    /// A gateway in front passed on a part of the body.
+    #[error("only a part of the body can be read here; send less at once")]
+    Partial,
     /// The body is incomplete.
     #[error("the body is incomplete; send all of it")]
     BrokenOff,
@@ -130,7 +133,7 @@ impl Fault {
     fn row(&self) -> (u16, i64) {
         match self {
             Self::MediaType(_) | Self::ContentEncoding(_) => (415, -32600),
-            Self::TooLarge { .. } => (413, -32600),
+            Self::TooLarge { .. } | Self::Partial => (413, -32600),
             Self::NotUtf8 { .. } | Self::ByteOrderMark | Self::LoneSurrogate { .. } | Self::TooDeep { .. } | Self::NotJson(_) => {
                 (400, -32700)
             }

@@ -9,12 +9,9 @@ use axum::{
 };
 use http::{Method, request::Parts};
 
-use super::{
-    Gateway,
-    paths::Route,
-    responses::{Turned, method_not_allowed, reply, unread},
-};
+use super::{Gateway, paths::Route, responses::unread};
 use crate::{
+    gate::answer::{Turned, method_not_allowed, reply},
     mcp::{Refusal, beside::no_message, http::headers},
     server::Peer,
 };
@@ -32,7 +29,7 @@ impl Gateway {
             method if BARE.contains(method) => Bytes::new(),
             _ => return Err(Turned::with(method_not_allowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))),
         };
-        self.callers.strip(&mut parts.headers, peer, route == Route::Passed || self.callers.pass_token);
+        self.gate.callers().strip(&mut parts.headers, peer, route == Route::Passed || self.gate.callers().pass_token);
         self.forward(parts, peer, body, None).await.map_err(|error| Turned::with(error.without_id()))
     }
 

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::store::Buckets;
 use crate::{
     inspect::{DigestKey, InspectError},
     limiter::{Cause, ServerId},
+    stores::Buckets,
 };
 
 /// How long to wait before asking again after Redis has refused.

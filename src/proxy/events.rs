@@ -18,8 +18,7 @@ use axum::{
 use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::mpsc;
 
-use super::responses;
-use crate::mcp::Reply;
+use crate::{gate::answer, mcp::Reply};
 
 /// The maximum number of responses queued for a stream.
 const MOST_WAITING: usize = 64;
@@ -46,13 +45,13 @@ impl Answers {
     /// Delivers a reply, and returns the response to the POST.
     pub(super) fn give(&self, reply: Reply) -> Response {
         match self {
-            Self::Here => responses::reply(reply),
+            Self::Here => answer::reply(reply),
             Self::Stream(Some(events)) if reply.is_awaited && events.send(&reply.body) => {
                 let headers = reply.headers.into_iter().filter(|(name, _)| *name != "content-type").collect();
-                responses::reply(Reply { status: 202, headers, body: Vec::new(), ..reply })
+                answer::reply(Reply { status: 202, headers, body: Vec::new(), ..reply })
             }
             // The client ignores a JSON-RPC error here.
-            Self::Stream(_) => responses::reply(Reply { status: reply.cause, ..reply }),
+            Self::Stream(_) => answer::reply(Reply { status: reply.cause, ..reply }),
         }
     }
 }

@@ -15,30 +15,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 use thiserror::Error;
 
+use crate::gate::claims::is_claim;
+
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// Fields other than `x-forwarded-*` that claim a client's address, host, scheme or path; each is trusted by some server.
-const CLAIMS: [&str; 17] = [
-    "forwarded",
-    "x-real-ip",
-    "x-client-ip",
-    "client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "fastly-client-ip",
-    "x-cluster-client-ip",
-    "x-envoy-external-address",
-    "x-original-forwarded-for",
-    "x-original-host",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-host",
-    "x-scheme",
-    "x-url-scheme",
-    "front-end-https",
-];
 
 /// The address of a trusted proxy, or a network of them: `10.0.0.0/8`, `10.0.0.7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +42,6 @@ impl FromStr for TrustedProxy {
 /// Whether this is the address of a trusted proxy.
 fn is_trusted(proxies: &[TrustedProxy], peer: IpAddr) -> bool {
     proxies.iter().any(|TrustedProxy(network)| network.contains(&peer.to_canonical()))
-}
-
-/// Whether only a trusted proxy may set a field. Servers that map fields as CGI does do not distinguish `_` and `-`.
-pub(super) fn is_claim(name: &HeaderName) -> bool {
-    let is_one = |name: &str| name.starts_with("x-forwarded") || CLAIMS.contains(&name);
-    let name = name.as_str();
-    if name.contains('_') { is_one(&name.replace('_', "-")) } else { is_one(name) }
 }
 
 /// How a request reached the proxy.

@@ -8,7 +8,7 @@
 //! other methods   405: a server might execute their bodies
 //! ```
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{
     body::{Body, Bytes},
@@ -18,68 +18,43 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, Uri, header, request::Parts};
 
 use super::{
-    Gateway,
-    access::Access,
-    announced::Asked,
-    bodies::Unread,
-    forwarded::Hop,
-    hop,
-    paths::Route,
-    responses::{Turned, method_not_allowed, plain, unread, with},
-    sending::Head,
-    upstream::NoAnswer,
+    Gateway, announced::Asked, bodies::Unread, forwarded::Hop, hop, paths::Route, responses::unread, sending::Head, upstream::NoAnswer,
 };
 use crate::{
     auth::Caller,
-    limiter::Call,
+    gate::{
+        access::Access,
+        answer::{Turned, method_not_allowed, plain, with},
+    },
     mcp::{
-        Envelope, Fault, Refusal, Reply,
-        http::{ALLOWED, CauseStatus, Decided, Fields, Role, declared, headers},
+        Fault, Refusal,
+        http::{ALLOWED, Role, declared},
     },
     server::Peer,
 };
 
 /// Serves one request.
 pub(super) async fn serve(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let mut access = Access::begin(request.method(), gateway.access_log);
-    let (parts, body) = request.into_parts();
-    let response = gateway.respond(parts, body, &mut access).await;
-    let cause = response.extensions().get::<CauseStatus>().map_or(response.status(), |CauseStatus(status)| *status);
-    gateway.metrics.answered(&access, cause);
-    access.end(response.status());
+    let mut access = Access::begin(request.method(), gateway.gate.settings().access_log);
+    let answered =
+        gateway.origins.around(request.into_parts(), |(parts, _)| parts, |(parts, body)| gateway.answer(parts, body, &mut access));
+    let response = answered.await.unwrap_or_else(Turned::into_response);
+    gateway.metrics.finish(access, &response);
     response
 }
 
 impl Gateway {
-    /// Checks a request's host and origin, and makes the response readable by an allowed page.
-    async fn respond(&self, parts: Parts, body: Body, access: &mut Access) -> Response {
-        let asking = match self.origins.admit(&parts) {
-            Ok(asking) => asking,
-            Err(turned) => return turned.into_response(),
-        };
-        if let Some(answer) = asking.preflight(&parts) {
-            return answer;
-        }
-        match self.answer(parts, body, access).await {
-            Ok(theirs) => asking.open_theirs(theirs),
-            Err(turned) => asking.open(turned.into_response()),
-        }
-    }
-
     /// The server's response, or the proxy's own.
     async fn answer(&self, mut parts: Parts, body: Body, access: &mut Access) -> Result<Response, Turned> {
         let peer = parts.extensions.get::<Peer>().cloned();
-        if let Some(metadata) = self.callers.metadata(&parts) {
+        if let Some(metadata) = self.gate.callers().metadata(&parts) {
             return Err(Turned::with(metadata));
         }
         let route = self.paths.route(&parts.method, parts.uri.path())?;
         if route != Route::Endpoint {
             return self.pass_beside(route, parts, peer.as_ref(), body).await;
         }
-        let caller = self.callers.who(&mut parts, peer.as_ref()).await.map_err(|rejection| {
-            self.metrics.sign_in_refused(rejection);
-            self.callers.unknown(rejection)
-        })?;
+        let (caller, _) = self.gate.who(&mut parts, peer.as_ref()).await?;
         match Role::of(&parts.method) {
             Role::Message => self.post(parts, peer.as_ref(), body, caller.as_deref().map(Caller::subject), access).await,
             Role::Passing => {
@@ -100,17 +75,18 @@ impl Gateway {
         access: &mut Access,
     ) -> Result<Response, Turned> {
         let (declared, answers) = (declared(&parts.headers), self.paths.answers(&parts.uri, user));
-        let refused = |refusal: Refusal| Turned::with(answers.give(self.rejection.refused(declared, &refusal)));
-        let body = self.read(&parts, body, self.rejection.spares(declared) || answers.need_id()).await.map_err(|why| match why {
-            Unread::TooLarge(limit, id @ Some(_)) => refused(Refusal { fault: Fault::TooLarge { limit }, id }),
+        let form = &self.gate.settings().rejection;
+        let body = self.read(&parts, body, form.spares(declared) || answers.need_id()).await.map_err(|why| match why {
+            Unread::TooLarge(limit, id @ Some(_)) => {
+                Turned::with(answers.give(form.refused(declared, &Refusal { fault: Fault::TooLarge { limit }, id })))
+            }
             why => Turned::with(unread(why)),
         })?;
-        let envelope = self.envelope(&parts, &body).map_err(refused)?;
-        let fields =
-            self.decide(&envelope, user, access).await.map_err(|(reply, fields)| Turned::with(with(answers.give(reply), fields)))?;
+        let admitted = self.gate.admit(&parts.headers, &body, user, access).await;
+        let (envelope, fields) = admitted.map_err(|(reply, fields)| Turned::with(with(answers.give(reply), fields)))?;
         let mut response = self.forward(parts, peer, body, user).await.map_err(|error| {
             error.log();
-            Turned::with(answers.give(self.rejection.failed(&envelope, error.status(), &error.to_string())))
+            Turned::with(answers.give(form.failed(&envelope, error.status(), &error.to_string())))
         })?;
         for (name, value) in fields {
             response.headers_mut().insert(name, value);
@@ -127,7 +103,7 @@ impl Gateway {
         if let Some(asked) = asked {
             response = self.paths.announced.watch(asked, &self.origin, response);
         }
-        Ok(self.metrics.streaming(response))
+        Ok(self.streams.streaming(response))
     }
 
     /// The whole body, within bounds of size, time and memory.
@@ -136,30 +112,10 @@ impl Gateway {
         self.bodies.read(announced, body, wants_id).await
     }
 
-    fn envelope(&self, parts: &Parts, body: &[u8]) -> Result<Envelope, Refusal> {
-        let headers = headers(&parts.headers).map_err(|fault| Refusal { fault, id: None })?;
-        self.served.load().reader.read(&headers, body)
-    }
-
-    /// Decides on the calls: header fields for the response, or the response itself if denied.
-    async fn decide(&self, envelope: &Envelope, user: Option<&str>, access: &mut Access) -> Result<Fields, (Reply, Fields)> {
-        let tools = envelope.tools();
-        if tools.is_empty() {
-            return Ok(Fields::new());
-        }
-        let start = Instant::now();
-        let decided = Decided::about(&self.limiter, &Call::batch(&tools).by_known(user), self.rate_limit_fields).await;
-        access.decided(&tools, &decided.decision, start.elapsed());
-        match decided.reply(&self.rejection, envelope) {
-            Some(reply) => Err((reply, decided.fields)),
-            None => Ok(decided.fields),
-        }
-    }
-
     /// The head as it is forwarded.
     fn head(&self, parts: Parts, peer: Option<&Peer>) -> Head {
         let Parts { method, uri, mut headers, .. } = parts;
-        let (user, host) = (self.callers.auth.user_header(), host(&uri, &headers));
+        let (user, host) = (self.gate.callers().auth.user_header(), host(&uri, &headers));
         hop::leave_hop(&mut headers, user);
         if let Some(peer) = peer.map(|peer| peer.address.ip()) {
             Hop { peer, host, is_tls: self.is_tls, trusted: &self.trusted_proxies, kept: user }.write(&mut headers);

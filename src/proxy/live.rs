@@ -126,7 +126,7 @@ struct Look {
 /// Handles `GET /buckets`.
 pub(super) async fn buckets(gateway: Arc<Gateway>) -> Response {
     let look = gateway.look().await;
-    let policy = gateway.limiter.policy();
+    let policy = gateway.gate.limiter().policy();
     let (error, report) = match look.found {
         Ok(report) => (None, report),
         Err(cause) => (Some(why(cause).to_owned()), BucketsReport::default()),
@@ -135,7 +135,7 @@ pub(super) async fn buckets(gateway: Arc<Gateway>) -> Response {
     let live = Live {
         server: policy.server_id().clone(),
         store: look.store.to_owned(),
-        shadow: gateway.shadow,
+        shadow: gateway.gate.settings().shadow,
         age_seconds: look.at.elapsed().as_secs_f64(),
         error,
         report,
@@ -159,11 +159,11 @@ impl Gateway {
         let gateway = Arc::clone(self);
         // A client that disconnects does not cancel the look, so that repeated requests do not query the store more often.
         let looking = tokio::spawn(async move { last.insert(gateway.look_anew().await).clone() });
-        looking.await.unwrap_or_else(|_| Look::of(Instant::now(), self.limiter.store().store().name(), Err(Cause::Other)))
+        looking.await.unwrap_or_else(|_| Look::of(Instant::now(), self.gate.buckets().name(), Err(Cause::Other)))
     }
 
     async fn look_anew(&self) -> Look {
-        let (began, store) = (Instant::now(), self.limiter.store().store().name());
+        let (began, store) = (Instant::now(), self.gate.buckets().name());
         let found = match timeout(LOOK_WITHIN, self.find()).await {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => {
@@ -178,9 +178,9 @@ impl Gateway {
 
 impl Gateway {
     async fn find(&self) -> Result<BucketsReport, InspectError> {
-        let found = self.limiter.list(BOUNDS).await?;
-        let server = self.limiter.policy().server_id().clone();
-        let key = self.lookout.digests.key(self.limiter.store().store(), &server).await?;
+        let found = self.gate.limiter().list(BOUNDS).await?;
+        let server = self.gate.limiter().policy().server_id().clone();
+        let key = self.lookout.digests.key(self.gate.buckets(), &server).await?;
         Ok(BucketsReport::of(&found, Users::Digested(key)))
     }
 }

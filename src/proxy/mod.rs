@@ -1,8 +1,8 @@
 //! The MCP reverse proxy: a limiter in front of an MCP server.
 //!
 //! ```text
-//! client ---> listener ---> origin, path -----> authenticate ---> parse -----------> decide ----> upstream
-//!                           (origin, paths)    (callers)          (mcp::Reader)      (limiter)   (upstream)
+//! client ---> listener ---> origin, path -------> authenticate -----> parse -----------> decide ----> upstream
+//!                           (gate::origin, paths)  (gate::callers)     (mcp::Reader)      (limiter)    (upstream)
 //! ```
 //!
 //! Only `tools/call` is limited. Everything else passes: sessions, lists, notifications, responses, streams in both directions, and the
@@ -11,7 +11,7 @@
 //!
 //! | what happens | the client gets |
 //! |---|---|
-//! | a foreign `Host` or `Origin` ([`origin`]) | 403 |
+//! | a foreign `Host` or `Origin` ([`origin`](crate::gate::origin)) | 403 |
 //! | a path that is not MCP's ([`paths`]) | 404 |
 //! | a limit denies | as [`DenialForm`] says: by default in the form that the client's revision handles |
 //! | a body that parsers read differently, or that is not JSON-RPC | 400 |
@@ -25,76 +25,75 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `front` | one request, from its head to its response |
+//! | `front` | one request, from its head to its response; what Envoy's calls go through as well is in [`gate`](crate::gate) |
 //! | `bodies` | request bodies in memory, within a budget |
-//! | [`origin`] | which hosts and origins are served, and what browsers may read |
 //! | [`paths`], `clean`, `beside`, `announced` | which paths are reachable, and which pass without limits |
 //! | `responses`, `events` | the proxy's own responses, also on streams of the older transport |
-//! | [`callers`] | authentication of callers |
 //! | `upstream`, `sending`, `hop` | the MCP server, retries, and hop-by-hop headers |
 //! | [`forwarded`], `location` | forwarded headers of requests, and URLs in responses |
-//! | [`follow`] | what happens when limits change |
-//! | [`store`] | where buckets are stored |
-//! | [`access`], `metrics`, `operations` | logs, metrics and the operations listener |
+//! | `streaming`, `operations` | a metric, and the operations listener |
 //! | [`live`], `digests`, `tally` | the current buckets, without names of users, and the outcome of calls |
 
-pub mod access;
 mod announced;
 mod beside;
 mod bodies;
-pub mod callers;
 mod clean;
 mod digests;
 mod events;
-pub mod follow;
 pub mod forwarded;
 mod front;
 mod hop;
 pub mod live;
 mod location;
-mod metrics;
 mod operations;
-pub mod origin;
 pub mod paths;
 mod responses;
 mod sending;
-pub mod store;
+mod streaming;
 mod tally;
 mod upstream;
 
-use std::{error::Error, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    future::Future,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
 
-use arc_swap::ArcSwap;
 use axum::Router;
-use prometheus_client::registry::Registry;
+use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use ring::rand::{SecureRandom, SystemRandom};
 use thiserror::Error;
 use tokio::task::JoinSet;
 
-pub use self::{access::AccessLog, upstream::UpstreamError};
+pub use self::upstream::UpstreamError;
 use self::{
     bodies::Bodies,
-    callers::Callers,
-    follow::InForce,
     forwarded::TrustedProxy,
     live::Lookout,
-    metrics::Metrics,
-    origin::Origins,
     paths::{BadPassPath, PassPath, Paths},
-    store::Buckets,
+    streaming::Streams,
     tally::Tally,
     upstream::Upstream,
 };
 use crate::{
+    gate::{
+        Gate, GateSettings,
+        callers::Callers,
+        follow::InForce,
+        metrics::{Metrics, labelled},
+        origin::{self, Origins},
+    },
     inspect::DigestKey,
-    limiter::{Limiter, Observer, Policy},
+    limiter::Observer,
     manifest::server::LimitedServer,
-    mcp::{DenialForm, Reader},
     server::{
         BindError, ConnectionLimits, Life, Listener,
         tls::{Files, ServerCertificate, keep_fresh},
     },
-    stores::Observed,
+    stores::Buckets,
 };
 
 /// The settings of a proxy.
@@ -126,18 +125,10 @@ pub struct ProxySettings {
     pub max_buffered: usize,
     /// The timeout for receiving a request body.
     pub body_within: Duration,
-    /// The form of denials.
-    pub rejection: DenialForm,
-    /// Whether the `RateLimit` and `RateLimit-Policy` headers are sent.
-    pub rate_limit_fields: bool,
-    /// Whether limits only report what they would have denied.
-    pub shadow: bool,
-    /// Whether `call_tool` is an optimizer's, regardless of the resource.
-    pub optimizer: bool,
+    /// How requests are decided and answered.
+    pub gate: GateSettings,
     /// Whether calls are refused without the store, so that a proxy without it is not ready.
     pub needs_store: bool,
-    /// Which requests to log.
-    pub access_log: AccessLog,
     /// How long the proxy keeps serving everything after a stop signal.
     pub drain: Duration,
 }
@@ -174,32 +165,20 @@ pub enum ProxyError {
 /// State shared by all requests.
 #[derive(Debug)]
 struct Gateway {
-    limiter: Limiter<Observed<Buckets>>,
-    served: ArcSwap<Served>,
+    gate: Arc<Gate>,
     origins: Origins,
     trusted_proxies: Vec<TrustedProxy>,
     paths: Paths,
-    callers: Callers,
     upstream: Upstream,
     /// The names of the MCP server.
     origin: location::Origin,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
+    streams: Streams,
     tally: Arc<Tally>,
     lookout: Lookout,
-    rejection: DenialForm,
-    rate_limit_fields: bool,
-    shadow: bool,
-    optimizer: bool,
     needs_store: bool,
-    access_log: AccessLog,
     bodies: Bodies,
     is_tls: bool,
-}
-
-/// State that changes with the limits.
-#[derive(Debug)]
-struct Served {
-    reader: Reader,
 }
 
 /// A proxy that is bound but not serving yet.
@@ -211,23 +190,11 @@ pub struct Proxy {
     operations: Listener,
     drain: Duration,
     source: LimitedServer,
+    limits_current: Gauge<i64, AtomicI64>,
 }
 
-impl Served {
-    fn of(source: &LimitedServer, optimizer: bool) -> Self {
-        Self { reader: Reader::default().optimizer(optimizer || source.optimizer) }
-    }
-}
-
-impl Gateway {
-    fn shadowed(&self, source: &LimitedServer) -> Policy {
-        policy(source, self.shadow)
-    }
-}
-
-fn policy(source: &LimitedServer, shadow: bool) -> Policy {
-    Policy::new(&source.server, &source.limits).shadow(|_| shadow)
-}
+/// What the names of the proxy's metrics begin with.
+const PREFIX: &str = "tollgate_proxy";
 
 impl Proxy {
     /// Reads the certificates, and binds both sockets. Decisions are reported to `observer`; the proxy's own metrics are registered in
@@ -235,7 +202,12 @@ impl Proxy {
     ///
     /// # Errors
     /// When something of it cannot be done; nothing is left behind.
-    pub async fn bind(settings: ProxySettings, parts: Parts, observer: Arc<dyn Observer>, registry: Registry) -> Result<Self, ProxyError> {
+    pub async fn bind(
+        settings: ProxySettings,
+        parts: Parts,
+        observer: Arc<dyn Observer>,
+        mut registry: Registry,
+    ) -> Result<Self, ProxyError> {
         let Parts { source, buckets, callers } = parts;
         let certificate = settings.tls.map(ServerCertificate::open).transpose().map_err(BindError::from)?.map(Arc::new);
         let upstream = Upstream::new(&settings.upstream, settings.upstream_ca.as_deref(), settings.answer_within)?;
@@ -244,30 +216,31 @@ impl Proxy {
         let operations = Listener::bind(settings.metrics_listen, None, settings.limits).await?;
         let has_keys = callers.auth.verifier().is_some();
         let tally = Arc::new(Tally::new());
-        let observer = Arc::new((observer, Arc::clone(&tally)));
+        let observer: Arc<dyn Observer> = Arc::new((observer, Arc::clone(&tally)));
+        let origins = settings.origins.withhold(callers.auth.user_header().cloned());
+        let ours = labelled(&mut registry, PREFIX, Some(&source.server));
+        let streams = Streams::register(ours);
+        let limits_current = Gauge::default();
+        let about = "1 while the limits in force are those of the file or object, 0 while it cannot be read or used";
+        ours.register("limits_current", about, limits_current.clone());
+        let metrics = Arc::new(Metrics::new(registry, PREFIX, Some(&source.server), has_keys));
         let gateway = Gateway {
-            limiter: Limiter::new(Observed::new(buckets, observer), policy(&source, settings.shadow)),
-            served: ArcSwap::from_pointee(Served::of(&source, settings.optimizer)),
-            origins: settings.origins.withhold(callers.auth.user_header().cloned()),
+            gate: Arc::new(Gate::new(&source, Arc::new(buckets), observer, callers, Arc::clone(&metrics), settings.gate)),
+            origins,
             trusted_proxies: settings.trusted_proxies,
             paths,
-            callers,
             origin: upstream.origin(),
             upstream,
-            metrics: Metrics::new(registry, &source.server, has_keys),
+            metrics,
+            streams,
             tally,
             lookout: Lookout::new(DigestKey::new(random()?)),
-            rejection: settings.rejection,
-            rate_limit_fields: settings.rate_limit_fields,
-            shadow: settings.shadow,
-            optimizer: settings.optimizer,
             needs_store: settings.needs_store,
-            access_log: settings.access_log,
             bodies: Bodies::new(settings.max_buffered, settings.max_body, settings.body_within),
             is_tls: certificate.is_some(),
         };
         let gateway = Arc::new(gateway);
-        Ok(Self { gateway, certificate, front, operations, drain: settings.drain, source })
+        Ok(Self { gateway, certificate, front, operations, drain: settings.drain, source, limits_current })
     }
 
     /// Whether it serves HTTPS.
@@ -303,7 +276,7 @@ impl Proxy {
         if let Some(certificate) = self.certificate {
             background.spawn(keep_fresh(certificate));
         }
-        background.spawn(follow(InForce::new(self.gateway.clone(), self.source)));
+        background.spawn(follow(InForce::new(self.gateway.gate.clone(), self.source).exporting(self.limits_current)));
         let work = self.front.serve(front, life.phase());
         life.run(work, self.operations, endpoints, shutdown).await;
         background.shutdown().await;

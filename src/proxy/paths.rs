@@ -16,12 +16,8 @@ use axum::response::Response;
 use http::{Method, Uri};
 use thiserror::Error;
 
-use super::{
-    announced::Announced,
-    clean::is_clean,
-    events::Answers,
-    responses::{Turned, plain},
-};
+use super::{announced::Announced, clean::is_clean, events::Answers};
+use crate::gate::answer::{Turned, plain};
 
 const WELL_KNOWN: &str = "/.well-known/";
 

@@ -65,6 +65,8 @@ pub(super) struct Connection {
     pub(super) tls: Option<Arc<ServerCertificate>>,
     pub(super) limits: ConnectionLimits,
     pub(super) builder: Builder<TokioExecutor>,
+    /// Whether clients speak HTTP/2 without being asked, as gRPC does.
+    pub(super) is_http2: bool,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -73,7 +75,7 @@ impl Connection {
         // Answers are small and wait for nothing.
         let _ = stream.set_nodelay(true);
         let Some(certificate) = &self.tls else {
-            return self.serve(stream, false, Peer { address, certificate_names: Arc::default() }, held).await;
+            return self.serve(stream, self.is_http2, Peer { address, certificate_names: Arc::default() }, held).await;
         };
         let handshake = async {
             let mut first = [0];
@@ -88,7 +90,7 @@ impl Connection {
             () = held.place.lost() => return Err(Ended::Evicted),
         };
         let tls = stream.get_ref().1;
-        let (is_http2, certificate) = (tls.alpn_protocol() == Some(b"h2"), tls.peer_certificates().and_then(<[_]>::first));
+        let (is_http2, certificate) = (self.is_http2 || tls.alpn_protocol() == Some(b"h2"), tls.peer_certificates().and_then(<[_]>::first));
         let certificate_names = certificate.map(names).unwrap_or_default().into();
         self.serve(stream, is_http2, Peer { address, certificate_names }, held).await
     }

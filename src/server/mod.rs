@@ -2,8 +2,8 @@
 //!
 //! What each connection has to keep to is in [`ConnectionLimits`]. A client that never speaks, stops in the middle of a handshake or of a request
 //! head, or stays forever loses its connection, and no one else does. When there are as many connections as allowed, a new one gets the
-//! place of the one that has been idle for the longest; those that have never sent a request go first. HTTP/1.1 and HTTP/2 by ALPN; plain HTTP where no [`tls::ServerCertificate`] is
-//! given, and a plain-text answer for clients that speak HTTP to the TLS port.
+//! place of the one that has been idle for the longest; those that have never sent a request go first. HTTP/1.1 and HTTP/2 by ALPN; plain HTTP/1.1, or HTTP/2 where so told ([`Listener::http2`]),
+//! where no [`tls::ServerCertificate`] is given, and a plain-text answer for clients that speak HTTP to the TLS port.
 //!
 //! An HTTP/1.1 connection ends with an answer that says `Connection: close`, an HTTP/2 connection with GOAWAY, so that the client does not
 //! lose a request to it.
@@ -124,6 +124,7 @@ pub struct Listener {
     address: SocketAddr,
     tls: Option<Arc<ServerCertificate>>,
     limits: ConnectionLimits,
+    is_http2: bool,
 }
 
 impl Listener {
@@ -135,7 +136,13 @@ impl Listener {
         let failed = |error| BindError::Listen { address, error };
         let socket = socket::listen(address).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
-        Ok(Self { socket, address, tls, limits })
+        Ok(Self { socket, address, tls, limits, is_http2: false })
+    }
+
+    /// Speaks HTTP/2 alone, also over plain TCP, where no protocol is negotiated: for gRPC.
+    #[must_use]
+    pub fn http2(self) -> Self {
+        Self { is_http2: true, ..self }
     }
 
     /// The bound address.
@@ -146,7 +153,14 @@ impl Listener {
     /// Serves until the phase is [`Phase::Closing`] and the last request has ended or has had its grace.
     pub async fn serve(self, router: Router, mut phase: watch::Receiver<Phase>) {
         let places = Places::new(self.limits.connections, SPARED);
-        let connection = Arc::new(Connection { router, tls: self.tls, limits: self.limits, builder: builder(), phase: phase.clone() });
+        let connection = Arc::new(Connection {
+            router,
+            tls: self.tls,
+            limits: self.limits,
+            builder: builder(),
+            is_http2: self.is_http2,
+            phase: phase.clone(),
+        });
         let mut tasks = JoinSet::new();
         loop {
             let accepted = tokio::select! {

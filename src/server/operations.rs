@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::Phase;
 
 /// What readiness depends on: a line of `/readyz`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     name: Cow<'static, str>,
     passes: bool,
@@ -36,6 +36,11 @@ impl Check {
     #[must_use]
     pub fn needed(self, is_needed: bool) -> Self {
         Self { is_needed, ..self }
+    }
+
+    /// Whether it passes, or readiness does not need it.
+    pub fn is_met(&self) -> bool {
+        self.passes || !self.is_needed
     }
 
     /// Why it fails, where more than its name is known.
@@ -62,7 +67,7 @@ pub fn router(
 ) -> Router {
     let ready = move || async move {
         let checks = checks();
-        let is_ready = checks.iter().all(|check| check.passes || !check.is_needed);
+        let is_ready = checks.iter().all(Check::is_met);
         let text: String = checks.iter().map(|check| format!("{check}\n")).collect();
         (if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
     };

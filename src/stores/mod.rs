@@ -5,8 +5,11 @@
 //! | [`Memory`] | in this process | one proxy, tests, a fallback |
 //! | [`Guard`] (feature `redis`) | in another store | handling failures of that store |
 //! | [`Observed`] | in another store | metrics and traces |
+//! | [`Buckets`] (feature `redis`) | in either | a front whose user chooses |
 //! | [`Redis`] (feature `redis`) | in Redis or Valkey | several proxies, also alongside ToolHive's |
 
+#[cfg(feature = "redis")]
+mod buckets;
 pub mod clock;
 #[cfg(feature = "redis")]
 pub mod guard;
@@ -16,6 +19,8 @@ pub mod observed;
 pub mod redis;
 mod shard;
 
+#[cfg(feature = "redis")]
+pub use buckets::Buckets;
 #[cfg(feature = "redis")]
 pub use guard::{Guard, GuardSettings, OnStoreError};
 pub use memory::Memory;

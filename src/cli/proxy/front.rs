@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::proxy::{
-    forwarded::TrustedProxy,
-    origin::{AllowedHost, AllowedOrigin, Origins},
-    paths::PassPath,
+use crate::{
+    gate::origin::{AllowedHost, AllowedOrigin, Origins},
+    proxy::{forwarded::TrustedProxy, paths::PassPath},
 };
 
 /// Which requests are accepted.

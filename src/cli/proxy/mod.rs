@@ -11,13 +11,11 @@ use tracing::{info, warn};
 
 pub(super) use self::args::ProxyArgs;
 use self::settings::{Resolved, resolve};
-use super::{exit::Exit, open_files, output::print, signals::Signals, target::StoreSettings};
+use super::{exit::Exit, open_files, output::print, signals::Signals};
 use crate::{
-    limiter::{Observer, Store as _},
     mcp::RejectStatus,
     metrics::{Metrics, Registry},
-    proxy::{Parts, Proxy, store::Buckets},
-    stores::{Guard, Memory, Redis},
+    proxy::{Parts, Proxy},
 };
 
 pub(super) fn run(args: ProxyArgs) -> anyhow::Result<Exit> {
@@ -41,12 +39,12 @@ async fn serve(settings: Resolved) -> anyhow::Result<Exit> {
     if let Some(unchecked) = proxy.origins.unchecked() {
         info!(listen = %proxy.listen, "{unchecked}");
     }
-    if proxy.rejection.status == RejectStatus::Always429 {
+    if proxy.gate.rejection.status == RejectStatus::Always429 {
         warn!("with --reject-status 429, clients on the Python SDK 1.x lose their session at the first denial; auto avoids this");
     }
     let mut registry = Registry::default();
     let metrics = Arc::new(Metrics::register(&mut registry));
-    let buckets = open(store, metrics.clone()).await?;
+    let buckets = store.open(metrics.clone()).await?;
     let (server, upstream) = (source.server.clone(), proxy.upstream.clone());
     let proxy = Proxy::bind(proxy, Parts { source, buckets, callers: callers.start()? }, metrics, registry).await?;
     info!(namespace = server.namespace, server = server.name, "starting");
@@ -60,18 +58,4 @@ async fn serve(settings: Resolved) -> anyhow::Result<Exit> {
         proxy.metrics_address(),
     ))?;
     Ok(signals.run(|stop| proxy.run(|in_force| followed.follow(in_force), stop.wait())).await)
-}
-
-async fn open(store: StoreSettings, observer: Arc<dyn Observer>) -> anyhow::Result<Buckets> {
-    let (redis, guard, required) = match store {
-        StoreSettings::Memory => return Ok(Buckets::Memory(Memory::default())),
-        StoreSettings::Redis { redis, guard, required, .. } => (redis.observer(observer.clone()), guard.observer(observer), required),
-    };
-    let redis = Redis::new(&redis)?;
-    match redis.probe().await {
-        Err(error) if required => return Err(error).context("Redis is required (--require-store)"),
-        Err(error) => warn!(%error, "Redis is not reachable yet"),
-        Ok(()) => {}
-    }
-    Ok(Buckets::Redis(Guard::new(redis, guard)))
 }

@@ -1,14 +1,9 @@
 //! The settings of `tollgate proxy`, resolved from its arguments.
 
-use std::{path::PathBuf, time::Duration};
-
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use tracing::warn;
 
-use super::{
-    args::{BoundArgs, DenialArgs, FromArgs, ListenArgs, ProxyArgs},
-    front::FrontArgs,
-};
+use super::args::{FromArgs, ProxyArgs};
 use crate::{
     cli::{
         callers::{self, CallerSettings},
@@ -16,14 +11,9 @@ use crate::{
         trust::{ObjectArgs, Trust},
     },
     cluster::Access,
+    gate::follow::{self, InForce},
     manifest::server::LimitedServer,
-    mcp::DenialForm,
-    proxy::{
-        ProxySettings,
-        access::AccessLog,
-        follow::{self, InForce},
-    },
-    server::{ConnectionLimits, tls::Files},
+    proxy::ProxySettings,
     watch::{self, Found, WatchError, Watched},
 };
 
@@ -65,7 +55,7 @@ async fn follow_object(mut object: Watched, mut in_force: InForce) {
 
 /// Resolves the arguments, and reads the files or the object that they name.
 pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
-    // Naming every field, here and below, makes an unused flag a compile error.
+    // Naming every field makes an unused flag a compile error.
     let ProxyArgs {
         from,
         which,
@@ -75,65 +65,43 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
         upstream,
         upstream_ca,
         listen,
+        metrics_listen,
+        tls,
         front,
         store,
         callers,
-        denials,
-        access_log,
-        bounds,
+        gate,
+        bodies,
+        body_timeout,
+        upstream_timeout,
+        connections,
     } = args;
-    let (source, followed, trust) = from.read(which, &Access { kubeconfig, context }, object, callers.needs_issuer()).await?;
+    let (max_body, max_buffered) = bodies.resolve()?;
+    let (limits, drain) = connections.resolve();
+    let access = Access { kubeconfig, context };
+    let (source, followed, trust) = from.read(which, &access, object, callers.needs_issuer()).await?;
     let store = store.resolve(source.storage.as_ref(), trust.redis_password_for())?;
-    let callers = callers::resolve(callers, &source, &trust, listen.client_ca.is_some())?;
+    let callers = callers::resolve(callers, &source, &trust, tls.asks_certificates())?;
     let needs_store = matches!(store, StoreSettings::Redis { is_needed: true, .. });
-    let proxy = settings(listen, front, denials, bounds, Rest { upstream, upstream_ca, access_log, needs_store })?;
-    Ok(Resolved { proxy, source, followed, store, callers })
-}
-
-/// What belongs to no group of flags.
-struct Rest {
-    upstream: String,
-    upstream_ca: Option<PathBuf>,
-    access_log: AccessLog,
-    needs_store: bool,
-}
-
-fn settings(listen: ListenArgs, front: FrontArgs, denials: DenialArgs, bounds: BoundArgs, rest: Rest) -> anyhow::Result<ProxySettings> {
-    let ListenArgs { listen, metrics_listen, tls_cert, tls_key, client_ca, client_name } = listen;
-    let DenialArgs { reject_status, reject_code, rate_limit_fields, shadow, optimizer } = denials;
-    let BoundArgs { max_body, max_buffered_bytes, body_timeout, upstream_timeout, max_connections, drain, grace } = bounds;
-    let Rest { upstream, upstream_ca, access_log, needs_store } = rest;
-    ensure!(
-        max_buffered_bytes >= max_body,
-        "--max-buffered-bytes {max_buffered_bytes} is less than --max-body {max_body}: raise it, or lower --max-body"
-    );
-    Ok(ProxySettings {
+    let proxy = ProxySettings {
         listen,
-        tls: tls_cert.zip(tls_key).map(|(cert, key)| Files { cert, key, client_ca, client_names: client_name }),
+        tls: tls.files(),
         metrics_listen,
         origins: front.origins(listen.ip()),
         trusted_proxies: front.trusted_proxy,
         pass_paths: front.pass_path,
-        limits: connection_limits(max_connections, grace.0),
+        limits,
         upstream,
         upstream_ca,
         answer_within: upstream_timeout.as_duration(),
-        max_body: max_body as usize,
-        max_buffered: max_buffered_bytes as usize,
+        max_body,
+        max_buffered,
         body_within: body_timeout.as_duration(),
-        rejection: DenialForm { status: reject_status, code: reject_code },
-        rate_limit_fields,
-        shadow,
-        optimizer,
+        gate: gate.settings(),
         needs_store,
-        access_log,
-        drain: drain.0,
-    })
-}
-
-/// Sessions and their streams last as long as their clients want.
-fn connection_limits(connections: u32, grace: Duration) -> ConnectionLimits {
-    ConnectionLimits { connections: connections as usize, age: Duration::MAX, requests: u64::MAX, grace, ..ConnectionLimits::default() }
+        drain,
+    };
+    Ok(Resolved { proxy, source, followed, store, callers })
 }
 
 impl FromArgs {

@@ -7,7 +7,7 @@ mod source;
 use self::source::{named_modules, sources, spelled_out};
 
 /// Each top-level module and the ones that it may name. `None` stands for all of them.
-const MAY_NAME: [(&str, Option<&[&str]>); 26] = [
+const MAY_NAME: [(&str, Option<&[&str]>); 28] = [
     ("model", Some(&[])),
     ("rules", Some(&["model"])),
     ("alias", Some(&["model"])),
@@ -26,7 +26,9 @@ const MAY_NAME: [(&str, Option<&[&str]>); 26] = [
     ("certs", Some(&[])),
     ("report", Some(&["manifest", "model", "rules"])),
     ("webhook", Some(&["admission", "certs", "cluster", "model", "rules", "server"])),
-    ("proxy", Some(&["auth", "inspect", "limiter", "manifest", "mcp", "metrics", "model", "rules", "server", "stores"])),
+    ("gate", Some(&["auth", "limiter", "manifest", "mcp", "server", "stores"])),
+    ("proxy", Some(&["auth", "gate", "inspect", "limiter", "manifest", "mcp", "metrics", "model", "rules", "server", "stores"])),
+    ("authz", Some(&["auth", "gate", "limiter", "manifest", "mcp", "server", "stores"])),
     ("audit", Some(&["alias", "cluster", "manifest", "model", "report", "rules", "server"])),
     ("check", Some(&["manifest", "model", "report", "rules"])),
     ("migrate", Some(&["manifest", "model", "report"])),

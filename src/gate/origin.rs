@@ -32,8 +32,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, head
 use thiserror::Error;
 
 use super::{
-    forwarded,
-    responses::{Turned, plain},
+    answer::{Turned, plain},
+    claims::is_claim,
 };
 
 /// Headers of tollgate and MCP that scripts need and that browsers hide by default.
@@ -85,7 +85,7 @@ enum Served<T> {
 
 /// The origin of a request, if a browser sent one.
 #[derive(Debug)]
-pub(super) struct Asking<'a> {
+struct Asking<'a> {
     origins: &'a Origins,
     /// One that is allowed.
     origin: Option<HeaderValue>,
@@ -126,8 +126,26 @@ impl Origins {
         }
     }
 
+    /// Checks a request's host and origin, has it answered, and makes the response readable by an allowed page: the server's, or one of ours.
+    pub async fn around<R, F: Future<Output = Result<Response, Turned>>>(
+        &self,
+        request: R,
+        head: impl FnOnce(&R) -> &Parts,
+        answer: impl FnOnce(R) -> F,
+    ) -> Result<Response, Turned> {
+        let parts = head(&request);
+        let asking = self.admit(parts)?;
+        if let Some(answer) = asking.preflight(parts) {
+            return Err(Turned::with(answer));
+        }
+        match answer(request).await {
+            Ok(theirs) => Ok(asking.open_theirs(theirs)),
+            Err(turned) => Err(Turned::with(asking.open(turned.into_response()))),
+        }
+    }
+
     /// Checks `Host` and `Origin`.
-    pub(super) fn admit(&self, parts: &Parts) -> Result<Asking<'_>, Turned> {
+    fn admit(&self, parts: &Parts) -> Result<Asking<'_>, Turned> {
         self.check_host(parts)?;
         let Some(origin) = only(&parts.headers, &header::ORIGIN, "Origin")? else {
             return Ok(Asking { origins: self, origin: None, is_named: false });
@@ -182,7 +200,7 @@ impl Served<AllowedHost> {
 
 impl Asking<'_> {
     /// The response to a preflight for an origin allowed by flag.
-    pub(super) fn preflight(&self, parts: &Parts) -> Option<Response> {
+    fn preflight(&self, parts: &Parts) -> Option<Response> {
         let is_preflight = parts.method == Method::OPTIONS && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         if !(is_preflight && self.is_named) {
             return None;
@@ -203,13 +221,13 @@ impl Asking<'_> {
     fn request_headers(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let wanted = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter().filter_map(|list| list.to_str().ok());
         let wanted = wanted.flat_map(|list| list.split(',')).filter_map(|name| HeaderName::from_str(name.trim()).ok());
-        let allowed = wanted.filter(|name| self.origins.withheld.as_ref() != Some(name) && !forwarded::is_claim(name));
+        let allowed = wanted.filter(|name| self.origins.withheld.as_ref() != Some(name) && !is_claim(name));
         let allowed: Vec<_> = allowed.map(|name| name.to_string()).collect();
         HeaderValue::try_from(allowed.join(", ")).ok().filter(|allowed| !allowed.is_empty())
     }
 
     /// Makes a response of the proxy readable by the calling page.
-    pub(super) fn open(&self, mut response: Response) -> Response {
+    fn open(&self, mut response: Response) -> Response {
         if let Some(origin) = &self.origin {
             let headers = response.headers_mut();
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -220,14 +238,14 @@ impl Asking<'_> {
     }
 
     /// Makes a response of the MCP server readable, unless the server decides that itself.
-    pub(super) fn open_theirs(&self, response: Response) -> Response {
+    fn open_theirs(&self, response: Response) -> Response {
         let decides = response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
         if self.is_named && !decides { self.open(response) } else { response }
     }
 }
 
 /// Serves the operations of a loopback listener only under loopback's own names: buckets and counts are not for pages of other sites.
-pub(super) fn guard(operations: Router, listen: IpAddr) -> Router {
+pub fn guard(operations: Router, listen: IpAddr) -> Router {
     let origins = Arc::new(Origins::new(listen, Vec::new(), Vec::new()));
     if origins.hosts == Served::All {
         return operations;

@@ -1,12 +1,12 @@
-//! Where the proxy's buckets are: in this process, or in Redis behind a guard.
+//! Where the buckets of a front are: in this process, or in Redis behind a guard.
 
+use super::{Guard, Memory, Redis};
 use crate::{
     inspect::{
         Bounds, Inspect, InspectError,
         port::{Listing, Sample},
     },
     limiter::{Plan, ServerId, Store, StoreAnswer, StoreError},
-    stores::{Guard, Memory, Redis},
 };
 
 /// Either of the stores.
@@ -27,7 +27,7 @@ enum Deciding<'a> {
 
 impl Buckets {
     /// Whether the store is available, as far as is known.
-    pub(super) fn is_answering(&self) -> bool {
+    pub fn is_answering(&self) -> bool {
         match self {
             Self::Memory(_) => true,
             Self::Redis(guard) => guard.is_asking(),
@@ -35,7 +35,7 @@ impl Buckets {
     }
 
     /// The name of the buckets that currently decide, for people.
-    pub(super) fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match (self, self.deciding()) {
             (Self::Memory(_), _) => "memory",
             (Self::Redis(_), Deciding::Here(_)) => "local",
@@ -44,7 +44,7 @@ impl Buckets {
     }
 
     /// The Redis that holds these buckets, unless they are the fallback for it.
-    pub(super) fn shared(&self) -> Option<&Redis> {
+    pub fn shared(&self) -> Option<&Redis> {
         match self.deciding() {
             Deciding::Here(_) => None,
             Deciding::Redis(guard) => Some(guard.store()),

@@ -1,13 +1,19 @@
-//! Changes of limits while the proxy runs: a new configuration takes effect if it is valid.
+//! Changes of limits while a front runs: a new configuration takes effect if it is valid.
 //!
 //! Streams and buckets are unaffected; what needs a restart (another server, Redis or authentication) is logged and not changed. A file is compared by
 //! content every second, since kubelet swaps a symlink under mounted files.
 
-use std::{fmt::Display, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Gateway, Served};
+use super::Gate;
 use crate::manifest::server::{LimitedServer, LimitedServerError};
 
 const POLL: Duration = Duration::from_secs(1);
@@ -21,7 +27,7 @@ pub struct Followed {
     pub name: Option<String>,
     /// Where a manifest has no namespace.
     pub namespace: String,
-    /// Its text when the proxy started.
+    /// Its text when the front started.
     pub text: Vec<u8>,
 }
 
@@ -53,19 +59,28 @@ pub async fn file(mut followed: Followed, mut in_force: InForce) {
     }
 }
 
-/// The limits of a running proxy, and the means to replace them.
+/// The limits of a server at a running front, and the means to replace them.
 #[derive(Debug)]
 pub struct InForce {
-    gateway: Arc<Gateway>,
+    gate: Arc<Gate>,
     source: LimitedServer,
     /// What was read last, if it could not be used.
     refused: Option<Result<LimitedServer, LimitedServerError>>,
     is_readable: bool,
+    current: Gauge<i64, AtomicI64>,
 }
 
 impl InForce {
-    pub(super) fn new(gateway: Arc<Gateway>, source: LimitedServer) -> Self {
-        Self { gateway, source, refused: None, is_readable: true }
+    /// The limits of `source`, with which the gate was made.
+    pub fn new(gate: Arc<Gate>, source: LimitedServer) -> Self {
+        Self { gate, source, refused: None, is_readable: true, current: Gauge::default() }
+    }
+
+    /// Sets this gauge to 1 while the limits in force are those of their origin, and to 0 while that cannot be read or used.
+    #[must_use]
+    pub fn exporting(self, current: Gauge<i64, AtomicI64>) -> Self {
+        current.set(1);
+        Self { current, ..self }
     }
 
     /// Whether the origin of the limits can be read, so that a change of it would be noticed.
@@ -103,21 +118,18 @@ impl InForce {
         for warning in &new.warnings {
             tracing::warn!("{warning}");
         }
-        let gateway = &self.gateway;
-        gateway.limiter.reload(gateway.shadowed(&new));
-        gateway.served.store(Arc::new(Served::of(&new, gateway.optimizer)));
-        gateway.metrics.reloaded(true);
+        self.gate.reload(&new);
         tracing::info!(tools = new.limits.tools.len(), "limits reloaded");
         self.source = new;
     }
 
     fn refuse(&mut self, read: Result<LimitedServer, LimitedServerError>) {
-        self.gateway.metrics.reloaded(false);
+        self.gate.metrics.reloaded(false);
         self.refused = Some(read);
     }
 
     fn export(&self) {
-        self.gateway.metrics.limits_are_current(self.is_readable && self.refused.is_none());
+        self.current.set((self.is_readable && self.refused.is_none()).into());
     }
 }
 
@@ -130,6 +142,6 @@ fn in_a_line(error: &LimitedServerError) -> String {
 }
 
 /// Whether everything that needs a restart is unchanged.
-fn runs_as(new: &LimitedServer, old: &LimitedServer) -> bool {
+pub fn runs_as(new: &LimitedServer, old: &LimitedServer) -> bool {
     (&new.server, &new.storage, &new.sign_in) == (&old.server, &old.storage, &old.sign_in)
 }

@@ -1,10 +1,13 @@
 //! The access log: a line for each request, for each denial, or none. It names tools and limits, never a token, an argument or a user.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{Method, StatusCode};
 
-use crate::limiter::{Decision, StoreError};
+use crate::limiter::{Decision, ServerId, StoreError};
 
 /// Which requests to log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,10 +24,12 @@ pub enum AccessLog {
 
 /// What is known about one request.
 #[derive(Debug)]
-pub(super) struct Access {
+pub struct Access {
     log: AccessLog,
     began: Instant,
     method: Method,
+    /// At a front that has several.
+    pub(crate) server: Option<Arc<ServerId>>,
     pub(super) called: Option<Called>,
 }
 
@@ -45,8 +50,9 @@ const MOST_TOOLS: usize = 5;
 const LONGEST_NAME: usize = 128;
 
 impl Access {
-    pub(super) fn begin(method: &Method, log: AccessLog) -> Self {
-        Self { log, began: Instant::now(), method: method.clone(), called: None }
+    /// Notes that a request arrived.
+    pub fn begin(method: &Method, log: AccessLog) -> Self {
+        Self { log, began: Instant::now(), method: method.clone(), server: None, called: None }
     }
 
     pub(super) fn decided(&mut self, tools: &[&str], decision: &Result<Decision, StoreError>, took: Duration) {
@@ -75,11 +81,12 @@ impl Access {
             return;
         }
         let (method, status, took_us) = (self.method.as_str(), status.as_u16(), micros(self.took()));
+        let (namespace, server) = self.server.as_deref().map(|id| (id.namespace.as_str(), id.name.as_str())).unzip();
         let Some(Called { tools, outcome, source, limit, wait, took }) = self.called else {
-            return tracing::info!(target: "tollgate::access", method, status, took_us, "request");
+            return tracing::info!(target: "tollgate::access", namespace, server, method, status, took_us, "request");
         };
         let (limit, wait_ms, decided_us) = (limit.unwrap_or_default(), wait.map(|wait| wait.as_millis()), micros(took));
-        tracing::info!(target: "tollgate::access", method, status, took_us, tools, decision = outcome, source, limit, wait_ms, decided_us, "call");
+        tracing::info!(target: "tollgate::access", namespace, server, method, status, took_us, tools, decision = outcome, source, limit, wait_ms, decided_us, "call");
     }
 }
 

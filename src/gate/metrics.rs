@@ -2,32 +2,30 @@
 //! `namespace` and `server` name the server that the limits are written for.
 
 use std::{
-    sync::atomic::{AtomicI64, AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64},
+    },
     time::Duration,
 };
 
-use axum::{body::Body, response::Response};
-use http::StatusCode;
-use http_body_util::BodyExt;
-use hyper::body::Body as _;
+use http::{Response, StatusCode};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
 use super::access::Access;
-use crate::{auth::Rejection, limiter::ServerId};
+use crate::{auth::Rejection, limiter::ServerId, mcp::http::CauseStatus};
 
-/// Counters of one proxy.
+/// Counters of one front.
 #[derive(Debug)]
-pub(super) struct Metrics {
+pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     duration: Histogram,
-    streams: Gauge<i64, AtomicI64>,
     reloads: Family<ReloadLabels, Counter>,
-    limits_current: Gauge<i64, AtomicI64>,
     buffered: Gauge<i64, AtomicI64>,
     sign_ins_refused: Family<RefusalLabels, Counter>,
     keys_age: Gauge<f64, AtomicU64>,
@@ -35,9 +33,15 @@ pub(super) struct Metrics {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
+    #[prometheus(flatten)]
+    server: ServerLabels,
     outcome: &'static str,
     status: u16,
 }
+
+/// `namespace` and `server`, at a front that has several.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+struct ServerLabels(Option<Arc<ServerId>>);
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RefusalLabels {
@@ -53,21 +57,19 @@ struct ReloadLabels {
 const BUCKETS: [f64; 13] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0];
 
 impl Metrics {
-    /// `has_keys` adds the age of the issuer's keys.
-    pub(super) fn new(mut registry: Registry, server: &ServerId, has_keys: bool) -> Self {
+    /// In a registry, under names that begin with `prefix`, with the labels of the server where there is only one. `has_keys` adds the age of
+    /// the issuer's keys.
+    pub fn new(mut registry: Registry, prefix: &'static str, server: Option<&ServerId>, has_keys: bool) -> Self {
         let metrics = Self {
             requests: Family::default(),
             duration: Histogram::new(BUCKETS),
-            streams: Gauge::default(),
             reloads: Family::default(),
-            limits_current: Gauge::default(),
             buffered: Gauge::default(),
             sign_ins_refused: Family::default(),
             keys_age: Gauge::default(),
             registry: Registry::default(),
         };
-        let labels = [("namespace", &server.namespace), ("server", &server.name)].map(|(name, value)| (name.into(), value.clone().into()));
-        let ours = registry.sub_registry_with_prefix("tollgate_proxy").sub_registry_with_labels(labels.into_iter());
+        let ours = labelled(&mut registry, prefix, server);
         ours.register(
             "requests",
             "Requests by what the limits said and the HTTP status, or what it would be where a session gets 200",
@@ -75,53 +77,40 @@ impl Metrics {
         );
         ours.register_with_unit("request_duration", "Until the head of the answer", Unit::Seconds, metrics.duration.clone());
         ours.register_with_unit("buffered", "Bodies of requests in memory", Unit::Bytes, metrics.buffered.clone());
-        ours.register("streams", "Answers that are still being passed on", metrics.streams.clone());
         ours.register("sign_ins_refused", "Requests refused for want of a caller, by reason", metrics.sign_ins_refused.clone());
         if has_keys {
             let age = "Since the issuer's keys were last read, or since the start where they never were";
             ours.register_with_unit("issuer_keys_age", age, Unit::Seconds, metrics.keys_age.clone());
         }
         ours.register("reloads", "Changes of the limits under way, and whether they could be used", metrics.reloads.clone());
-        let current = "1 while the limits in force are those of the file or object, 0 while it cannot be read or used";
-        ours.register("limits_current", current, metrics.limits_current.clone());
-        metrics.limits_current.set(1);
         Self { registry, ..metrics }
     }
 
-    pub(super) fn answered(&self, access: &Access, status: StatusCode) {
+    /// Counts a request that is over, and logs it if it is one to log.
+    pub fn finish<B>(&self, access: Access, response: &Response<B>) {
+        let cause = response.extensions().get::<CauseStatus>().map_or(response.status(), |CauseStatus(status)| *status);
+        self.answered(&access, cause);
+        access.end(response.status());
+    }
+
+    fn answered(&self, access: &Access, status: StatusCode) {
         let outcome = access.called.as_ref().map_or("passed", |called| called.outcome);
-        self.requests.get_or_create(&RequestLabels { outcome, status: status.as_u16() }).inc();
+        self.requests.get_or_create(&RequestLabels { server: ServerLabels(access.server.clone()), outcome, status: status.as_u16() }).inc();
         self.duration.observe(Duration::as_secs_f64(&access.took()));
     }
 
-    pub(super) fn sign_in_refused(&self, rejection: Rejection) {
+    /// Counts a request without the caller that it needs.
+    pub fn sign_in_refused(&self, rejection: Rejection) {
         self.sign_ins_refused.get_or_create(&RefusalLabels { reason: rejection.reason() }).inc();
     }
 
-    pub(super) fn reloaded(&self, well: bool) {
+    /// Counts a change of limits.
+    pub fn reloaded(&self, well: bool) {
         self.reloads.get_or_create(&ReloadLabels { result: if well { "used" } else { "refused" } }).inc();
     }
 
-    pub(super) fn limits_are_current(&self, current: bool) {
-        self.limits_current.set(current.into());
-    }
-
-    /// Counts a response of unknown length until it ends.
-    pub(super) fn streaming(&self, response: Response) -> Response {
-        if response.body().size_hint().exact().is_some() {
-            return response;
-        }
-        let streaming = Streaming::begin(&self.streams);
-        response.map(|body| {
-            Body::new(body.map_frame(move |frame| {
-                let _ = &streaming;
-                frame
-            }))
-        })
-    }
-
     /// With the bytes of bodies in memory, and the age of the keys.
-    pub(super) fn encode(&self, buffered: usize, keys_age: Option<Duration>) -> Result<String, std::fmt::Error> {
+    pub fn encode(&self, buffered: usize, keys_age: Option<Duration>) -> Result<String, std::fmt::Error> {
         self.buffered.set(i64::try_from(buffered).unwrap_or(i64::MAX));
         if let Some(age) = keys_age {
             self.keys_age.set(age.as_secs_f64());
@@ -132,18 +121,16 @@ impl Metrics {
     }
 }
 
-/// A response that is being streamed.
-struct Streaming(Gauge<i64, AtomicI64>);
-
-impl Streaming {
-    fn begin(gauge: &Gauge<i64, AtomicI64>) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
+/// Where a front registers its metrics.
+pub fn labelled<'r>(registry: &'r mut Registry, prefix: &'static str, server: Option<&ServerId>) -> &'r mut Registry {
+    let labels = server.into_iter().flat_map(|server| [("namespace", &server.namespace), ("server", &server.name)]);
+    registry.sub_registry_with_prefix(prefix).sub_registry_with_labels(labels.map(|(name, value)| (name.into(), value.clone().into())))
 }
 
-impl Drop for Streaming {
-    fn drop(&mut self) {
-        self.0.dec();
+impl EncodeLabelSet for ServerLabels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(server) = &self.0 else { return Ok(()) };
+        ("namespace", server.namespace.as_str()).encode(encoder.encode_label())?;
+        ("server", server.name.as_str()).encode(encoder.encode_label())
     }
 }
