@@ -14,6 +14,7 @@ mod apiserver;
 mod arrows;
 mod audit;
 mod auth;
+mod authz;
 mod chart;
 mod check;
 mod docs;

@@ -1,6 +1,6 @@
 //! MCP's messages: what is counted, what is refused, what a denied client reads, and that no other parser reads otherwise.
 
-mod bodies;
+pub mod bodies;
 mod denials;
 mod differential;
 mod envelope;

@@ -39,7 +39,7 @@ use crate::support::{
 };
 pub use crate::webhook_https::sample;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An MCPServer with these limits, and everything that limits need.
 pub fn resource(limits: Value) -> String {

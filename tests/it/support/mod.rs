@@ -2,11 +2,13 @@
 
 pub mod api;
 pub mod apiserver;
+pub mod authz;
 pub mod balancer;
 pub mod browser;
 pub mod ca;
 pub mod cluster_model;
 pub mod detour;
+pub mod envoy;
 pub mod example;
 pub mod find;
 pub mod go_limiter;
