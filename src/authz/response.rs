@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header::CONTENT_LENGTH};
 
-use super::wire::{
-    BoolValue, CheckResponse, DeniedHttpResponse, HeaderValue, HeaderValueOption, HttpResponse, HttpStatus, OkHttpResponse, Status,
-};
+use super::wire::{CheckResponse, DeniedHttpResponse, HeaderValue, HeaderValueOption, HttpResponse, HttpStatus, OkHttpResponse, Status};
 
 /// gRPC's code for what is not permitted. Envoy treats all codes but 0 alike, and takes the HTTP status from the response.
 const PERMISSION_DENIED: i32 = 7;
@@ -30,19 +28,16 @@ pub fn denied(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> CheckResp
     CheckResponse { status: Some(Status { code: PERMISSION_DENIED }), http_response: Some(HttpResponse::Denied(denied)) }
 }
 
-/// Envoy sets the length by itself. The second field of a name is added to the first.
+/// Envoy sets the length by itself, and keeps one field of a name in a denied response: several are joined, as HTTP allows.
 fn options(headers: &HeaderMap) -> Vec<HeaderValueOption> {
     let names = headers.keys().filter(|name| **name != CONTENT_LENGTH);
-    let fields = names.flat_map(|name| headers.get_all(name).iter().enumerate().map(move |(at, value)| (name, at, value)));
-    let option = |(name, at, value): (&HeaderName, usize, &http::HeaderValue)| HeaderValueOption {
-        header: Some(HeaderValue {
-            key: Bytes::copy_from_slice(name.as_str().as_bytes()),
-            value: Bytes::copy_from_slice(value.as_bytes()),
-            raw_value: Bytes::new(),
-        }),
-        append: (at > 0).then_some(BoolValue { value: true }),
+    let option = |name: &HeaderName| {
+        let values: Vec<_> = headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
+        let key = Bytes::copy_from_slice(name.as_str().as_bytes());
+        let header = HeaderValue { key, value: values.join(&b", "[..]).into(), raw_value: Bytes::new() };
+        HeaderValueOption { header: Some(header), append: None }
     };
-    fields.map(option).collect()
+    names.map(option).collect()
 }
 
 #[cfg(test)]
@@ -50,15 +45,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_set_once_and_then_added() {
+    fn fields_of_one_name_are_joined() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("vary", "a"), ("vary", "b"), ("retry-after", "1"), ("content-length", "7")] {
+        for (name, value) in [("vary", "a"), ("vary", "b"), ("content-length", "7")] {
             headers.append(name, http::HeaderValue::from_static(value));
         }
-        let set = |options: Vec<HeaderValueOption>| -> Vec<(String, bool)> {
-            let text = |option: &HeaderValueOption| String::from_utf8_lossy(&option.header.clone().unwrap_or_default().value).into_owned();
-            options.iter().map(|option| (text(option), option.append.is_some_and(|append| append.value))).collect()
-        };
-        assert_eq!(set(options(&headers)), [("a".to_owned(), false), ("b".to_owned(), true), ("1".to_owned(), false)]);
+        let values: Vec<_> = options(&headers).into_iter().filter_map(|option| Some(option.header?.value)).collect();
+        assert_eq!(values, ["a, b"]);
     }
 }

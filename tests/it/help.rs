@@ -66,6 +66,8 @@ impl Stage {
         let copied = Command::new("cp").arg("-r").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests")).arg(home.path()).status();
         assert!(copied.expect("cp is there").success());
         fs::copy(home.path().join("manifests/samples/good/mcpserver-global.yaml"), home.path().join("mcpserver.yaml")).expect("copied");
+        fs::create_dir(home.path().join("servers")).expect("made");
+        fs::copy(home.path().join("mcpserver.yaml"), home.path().join("servers/one.yaml")).expect("copied");
         cluster.kubectl(&["create", "namespace", "tollgate-demo"]).expect_ok();
         cluster.kubectl(&["create", "namespace", "tollgate-system"]).expect_ok();
         cluster.kubectl(&["create", "secret", "generic", "tollgate-certs", "-n", "tollgate-system"]).expect_ok();
@@ -123,7 +125,7 @@ impl Stage {
 }
 
 /// Commands that run until they are told to stop.
-const SERVES: [&str; 2] = ["serve", "proxy"];
+const SERVES: [&str; 3] = ["serve", "proxy", "authz"];
 
 /// A flag that makes another command one of them.
 const STAYS: &str = " --watch";
