@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
 }
 
 /// The commands that run for long, and get their flags from a pod's environment. What others print should not depend on it.
-const SERVICES: [&str; 3] = ["serve", "proxy", "audit"];
+const SERVICES: [&str; 4] = ["serve", "proxy", "authz", "audit"];
 
 /// All commands. Flags have environment variables, `TOLLGATE_` and the flag's name, where a service has them.
 fn command() -> Clap {
