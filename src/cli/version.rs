@@ -9,14 +9,16 @@ use std::sync::LazyLock;
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Every feature of `Cargo.toml`, and whether it is built in.
-const FEATURES: [(&str, bool); 18] = [
+const FEATURES: [(&str, bool); 20] = [
     ("admission", cfg!(feature = "admission")),
     ("alias", cfg!(feature = "alias")),
     ("auth", cfg!(feature = "auth")),
+    ("authz", cfg!(feature = "authz")),
     ("cel", cfg!(feature = "cel")),
     ("certs", cfg!(feature = "certs")),
     ("cli", cfg!(feature = "cli")),
     ("cluster", cfg!(feature = "cluster")),
+    ("gate", cfg!(feature = "gate")),
     ("limiter", cfg!(feature = "limiter")),
     ("manifest", cfg!(feature = "manifest")),
     ("mcp", cfg!(feature = "mcp")),
