@@ -5,9 +5,9 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "top")]
 use super::top::TopArgs;
 use super::{
-    audit::AuditArgs, authz::AuthzArgs, certs::CertsArgs, check::CheckArgs, completions::CompletionsArgs, crds::CrdsArgs, doctor::DoctorArgs,
-    explain::ExplainArgs, limits::LimitsArgs, man::ManArgs, migrate::MigrateArgs, proxy::ProxyArgs, serve::ServeArgs, telemetry::LogFormat,
-    version,
+    audit::AuditArgs, authz::AuthzArgs, certs::CertsArgs, check::CheckArgs, completions::CompletionsArgs, crds::CrdsArgs,
+    doctor::DoctorArgs, explain::ExplainArgs, limits::LimitsArgs, man::ManArgs, migrate::MigrateArgs, proxy::ProxyArgs, serve::ServeArgs,
+    telemetry::LogFormat, version,
 };
 
 /// Rate limits for MCP servers on Kubernetes.

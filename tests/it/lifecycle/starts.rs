@@ -216,7 +216,11 @@ fn every_command_has_help() {
         }
         // Besides those of the flags of all commands.
         let variables = text.matches("[env: TOLLGATE_").count() - 2;
-        assert_eq!(variables > 0, ["serve", "proxy", "authz", "audit"].contains(&command), "{command}: variables are for services:\n{text}");
+        assert_eq!(
+            variables > 0,
+            ["serve", "proxy", "authz", "audit"].contains(&command),
+            "{command}: variables are for services:\n{text}"
+        );
     }
     assert!(help(&["--version"]).starts_with("tollgate "), "{TOLLGATE} --version");
 }
