@@ -53,6 +53,7 @@ impl Limits {
     }
 
     /// The server's own limits, without those of its tools.
+    #[cfg(feature = "limiter")]
     pub(crate) fn own(&self) -> ToolLimits {
         ToolLimits { global: self.global, per_user: self.per_user }
     }
