@@ -55,6 +55,27 @@ async fn axum_limits_each_user() {
     assert_eq!(ask("Bearer mine", 5).await.status, 401);
 }
 
+#[tokio::test]
+async fn tonic_limits_each_user_by_method() {
+    let example = Example::start("tonic", &["127.0.0.1:0"]);
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", example.address)).expect("a URL").connect().await;
+    let mut client = tonic::client::Grpc::new(channel.expect("it listens"));
+    let mut look_up = async |user: &'static str| {
+        client.ready().await.expect("a connection");
+        let mut request = tonic::Request::new("ada".to_owned());
+        request.metadata_mut().insert("x-user", user.parse().expect("ASCII"));
+        let path = "/example.Directory/Lookup".parse().expect("a path");
+        client.unary::<String, String, _>(request, path, tonic_prost::ProstCodec::default()).await.map(tonic::Response::into_inner)
+    };
+    for _ in 0..2 {
+        assert_eq!(look_up("alice").await.expect("allowed"), "ada is here");
+    }
+    let denied = look_up("alice").await.expect_err("denied");
+    assert_eq!((denied.code(), denied.message()), (tonic::Code::ResourceExhausted, "rate limit exceeded"));
+    assert_eq!(denied.metadata().get("grpc-retry-pushback-ms").expect("a wait"), "30000");
+    assert_eq!(look_up("bob").await.expect("he has tokens of his own"), "ada is here");
+}
+
 /// An MCP server that answers with the body that it was sent, in two parts: the second when it is told to.
 async fn upstream() -> (SocketAddr, mpsc::UnboundedSender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
