@@ -78,7 +78,7 @@ fn a_real_api_server_takes_every_combination_under_pod_security_restricted() {
             }
         }
     }
-    assert!(counts.0 >= 40 && counts.1 == 112, "{counts:?}");
+    assert!(counts.0 >= 40 && counts.1 == 136, "{counts:?}");
     let ca = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t";
     // The API server reads a caBundle, and what the rendering has is only its first line.
     let bundle = crate::support::ca::Ca::root("chart").pem;
