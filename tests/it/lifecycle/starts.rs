@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     path::Path,
     process::Command,
@@ -15,7 +16,7 @@ use super::{refusal, refusal_with, run};
 use crate::{
     support::{
         https::{Client, get},
-        serve::{Serve, TOLLGATE, wait_until},
+        serve::{Serve, TOLLGATE},
     },
     webhook_https::{assert_serves, client},
 };
@@ -156,10 +157,11 @@ fn the_listening_address_may_come_from_the_environment_alone() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("the binary starts");
-    wait_until("the folder that the environment names", || folder.path().join("elsewhere/webhooks.yaml").exists());
+    let mut greeting = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut greeting).expect("UTF-8");
+    assert!(folder.path().join("elsewhere/webhooks.yaml").exists(), "what is greeted with is there");
     child.kill().expect("it runs");
-    let output = child.wait_with_output().expect("it has ended");
-    let greeting = String::from_utf8_lossy(&output.stdout);
+    child.wait().expect("it has ended");
     assert!(greeting.starts_with("tollgate serves POST /validate and /mutate on https://127.0.0.1:"), "{greeting}");
     assert!(!greeting.contains(":8443"), "{greeting}");
 }
