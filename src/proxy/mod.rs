@@ -13,7 +13,7 @@
 //! |---|---|
 //! | a foreign `Host` or `Origin` ([`origin`](crate::gate::origin)) | 403 |
 //! | a path that is not MCP's ([`paths`]) | 404 |
-//! | a limit denies | as [`DenialForm`] says: by default in the form that the client's revision handles |
+//! | a limit denies | as [`DenialForm`](crate::mcp::DenialForm) says: by default in the form that the client's revision handles |
 //! | a body that parsers read differently, or that is not JSON-RPC | 400 |
 //! | a body too large, or too slow | 413, 408 |
 //! | no memory for one more body, until its deadline | 503 with `Retry-After` |

@@ -20,7 +20,7 @@ impl<S, C> McpLimitLayer<S, C> {
 }
 
 impl<S, C, R> McpLimitLayer<S, C, R> {
-    /// The same with other responses: a [`DenialForm`] with other settings, [`Plain`](super::Plain), or your own [`Respond`].
+    /// The same with other responses: a [`DenialForm`] with other settings, [`Plain`](super::Plain), or your own [`Respond`](super::Respond).
     pub fn with_responder(limiter: Arc<Limiter<S>>, classifier: C, responder: R) -> Self {
         Self { gate: Arc::new(Gate { limiter, classifier, responder, rate_limit_fields: false }) }
     }
