@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
     sync::watch,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{info, warn};
 
@@ -22,6 +22,9 @@ use crate::model::{GROUP, VERSIONS, schema::Schema};
 
 /// For one look; the API server builds the document of a new CRD when it is first asked.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Between looks at a document that the API server still builds.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
 #[derive(Deserialize)]
 struct Index {
@@ -36,7 +39,7 @@ struct Document {
 
 type Documents = BTreeMap<&'static str, Document>;
 
-/// Keeps a schema as the cluster has it. An API server that is away leaves what was last known.
+/// Keeps a schema as the cluster has it. While the API server is unavailable, the last known schema stays in use.
 pub struct SchemaFollower {
     /// Of the cluster.
     pub client: Client,
@@ -122,13 +125,24 @@ impl SchemaFollower {
     }
 }
 
-/// The OpenAPI v3 documents of the group's versions. A version that is not served has none.
+/// The OpenAPI v3 documents of the group's versions. A version that is not served has none. While the API server still builds the document of
+/// a new CRD, its answer may be empty; it is asked again for up to 10 s.
 ///
 /// # Errors
 /// When the API server does not answer, or not to us.
 pub async fn documents(client: &Client) -> Result<Vec<(&'static str, Value)>, ClusterError> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match all(client).await {
+            Err(kube::Error::SerdeError(_)) if Instant::now() < deadline => sleep(BETWEEN_LOOKS).await,
+            read => return Ok(read?),
+        }
+    }
+}
+
+async fn all(client: &Client) -> Result<Vec<(&'static str, Value)>, kube::Error> {
     let index: Index = get(client, "/openapi/v3").await?;
-    Ok(read(client, &index.of_group()).await?)
+    read(client, &index.of_group()).await
 }
 
 async fn read(client: &Client, named: &Documents) -> Result<Vec<(&'static str, Value)>, kube::Error> {
@@ -157,4 +171,39 @@ async fn look(client: &Client, known: Option<&Documents>) -> Result<Option<(Docu
     let documents = read(client, &named).await?;
     let schema = Schema::installed(documents.iter().map(|(version, document)| (*version, document)));
     Ok(Some((named, schema)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+
+    /// An API server whose document is empty for so many requests.
+    fn empty_for(requests: usize) -> Client {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let answer = move |request: Request<Body>| {
+            let body = match request.uri().path() {
+                "/openapi/v3" => format!(r#"{{"paths": {{"apis/{GROUP}/v1beta1": {{"serverRelativeURL": "/document"}}}}}}"#),
+                _ if asked.fetch_add(1, Ordering::Relaxed) < requests => String::new(),
+                _ => "{}".to_owned(),
+            };
+            async { Ok::<_, Infallible>(Response::new(Body::from(body.into_bytes()))) }
+        };
+        Client::new(tower::service_fn(answer), "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_document_that_is_still_built_is_read_again_for_a_while() {
+        let read = documents(&empty_for(3)).await.expect("the fourth is whole");
+        assert_eq!(read, [("v1beta1", serde_json::json!({}))]);
+        let error = documents(&empty_for(usize::MAX)).await.expect_err("never whole");
+        assert!(error.to_string().contains("EOF while parsing"), "{error}");
+    }
 }
