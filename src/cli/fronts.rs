@@ -6,11 +6,24 @@ use anyhow::ensure;
 
 use super::values::DrainTime;
 use crate::{
+    cluster::Access,
     gate::{GateSettings, access::AccessLog},
     mcp::{DenialForm, RejectStatus},
     server::{ConnectionLimits, tls::Files},
     tower::mcp::MOST_BYTES,
 };
+
+/// The cluster of `--watch`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ClusterArgs {
+    /// Kubeconfig for --watch [default: as for kubectl: $KUBECONFIG, ~/.kube/config; then the pod's service account]
+    #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE", conflicts_with = "file")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig [default: its current one]
+    #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME", conflicts_with = "file")]
+    context: Option<String>,
+}
 
 /// Certificates.
 #[derive(Debug, clap::Args)]
@@ -86,6 +99,13 @@ pub(super) struct ConnectionArgs {
     /// How long open streams may continue after that
     #[arg(long, env = "TOLLGATE_GRACE", value_name = "DURATION", default_value = "30s")]
     grace: DrainTime,
+}
+
+impl ClusterArgs {
+    pub(super) fn access(self) -> Access {
+        let Self { kubeconfig, context } = self;
+        Access { kubeconfig, context }
+    }
 }
 
 impl TlsArgs {

@@ -8,7 +8,7 @@ use crate::{
     authz::servers::OnUnknownServer,
     cli::{
         callers::CallerArgs,
-        fronts::{BodyArgs, ConnectionArgs, GateArgs, TlsArgs},
+        fronts::{BodyArgs, ClusterArgs, ConnectionArgs, GateArgs, TlsArgs},
         target::StoreArgs,
         trust::ObjectArgs,
     },
@@ -50,13 +50,8 @@ pub(in crate::cli) struct AuthzArgs {
     #[arg(long, env = "TOLLGATE_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     pub(super) namespace: String,
 
-    /// Kubeconfig for --watch [default: as for kubectl: $KUBECONFIG, ~/.kube/config; then the pod's service account]
-    #[arg(long, env = "TOLLGATE_KUBECONFIG", value_name = "FILE", conflicts_with = "file")]
-    pub(super) kubeconfig: Option<PathBuf>,
-
-    /// Context of the kubeconfig [default: its current one]
-    #[arg(long, env = "TOLLGATE_CONTEXT", value_name = "NAME", conflicts_with = "file")]
-    pub(super) context: Option<String>,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
 
     #[command(flatten)]
     pub(super) object: ObjectArgs,

@@ -16,7 +16,6 @@ use crate::{
         target::{StoreArgs, unworkable},
         trust::Trust,
     },
-    cluster::Access,
     gate::{callers::Callers, origin::Origins},
     limiter::Observer,
     manifest::server::LimitedServer,
@@ -55,8 +54,7 @@ pub(super) async fn resolve(args: AuthzArgs, observer: Arc<dyn Observer>) -> any
     let AuthzArgs {
         from: FromArgs { file, watch },
         namespace,
-        kubeconfig,
-        context,
+        cluster,
         object,
         on_unknown_server,
         listen,
@@ -77,7 +75,7 @@ pub(super) async fn resolve(args: AuthzArgs, observer: Arc<dyn Observer>) -> any
     let (source, trust) = match watch {
         Some(wanted) => {
             let wanted = Some(wanted.as_str()).filter(|wanted| *wanted != ALL);
-            let servers = watch::all(wanted, &Access { kubeconfig, context }).await?;
+            let servers = watch::all(wanted, &cluster.access()).await?;
             let trust = object.trust(servers.api_servers.clone());
             (Source::Cluster(Box::new(servers)), trust)
         }

@@ -59,8 +59,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
     let ProxyArgs {
         from,
         which,
-        kubeconfig,
-        context,
+        cluster,
         object,
         upstream,
         upstream_ca,
@@ -78,7 +77,7 @@ pub(super) async fn resolve(args: ProxyArgs) -> anyhow::Result<Resolved> {
     } = args;
     let (max_body, max_buffered) = bodies.resolve()?;
     let (limits, drain) = connections.resolve();
-    let access = Access { kubeconfig, context };
+    let access = cluster.access();
     let (source, followed, trust) = from.read(which, &access, object, callers.needs_issuer()).await?;
     let store = store.resolve(source.storage.as_ref(), trust.redis_password_for())?;
     let callers = callers::resolve(callers, &source, &trust, tls.asks_certificates())?;
