@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    fn told(of_type: &str, spec: &Value) -> Option<String> {
+    fn finding_of(of_type: &str, spec: &Value) -> Option<String> {
         let object = json!({"metadata": {"namespace": "n", "name": "s"}, "spec": spec});
         let mut around = Neighbours::default();
         around.add_external_auth("n", "api", of_type);
@@ -132,21 +132,21 @@ mod tests {
     }
 
     #[test]
-    fn only_a_server_without_other_sign_in_is_told() {
+    fn only_a_server_without_other_sign_in_gets_the_finding() {
         let spec = json!({"externalAuthConfigRef": {"name": "api"}, "rateLimiting": {"tools": [{"name": "t", "perUser": {}}]}});
         let says =
             "spec.externalAuthConfigRef: perUser finds no users: \"api\" is of type xaa, which signs no caller in: set spec.oidcConfigRef";
-        assert_eq!(told("xaa", &spec).as_deref(), Some(says));
-        assert_eq!(told("embeddedAuthServer", &spec), None);
-        assert_eq!(told("inventedLater", &spec), None);
+        assert_eq!(finding_of("xaa", &spec).as_deref(), Some(says));
+        assert_eq!(finding_of("embeddedAuthServer", &spec), None);
+        assert_eq!(finding_of("inventedLater", &spec), None);
         let changed = |key: &str, value: Value| {
             let mut spec = spec.clone();
             spec[key] = value;
             spec
         };
-        assert_eq!(told("xaa", &changed("oidcConfigRef", json!({"name": "corp"}))), None);
-        assert_eq!(told("xaa", &changed("rateLimiting", json!({"global": {}}))), None);
-        assert_eq!(told("xaa", &changed("externalAuthConfigRef", json!({"name": "unknown"}))), None);
+        assert_eq!(finding_of("xaa", &changed("oidcConfigRef", json!({"name": "corp"}))), None);
+        assert_eq!(finding_of("xaa", &changed("rateLimiting", json!({"global": {}}))), None);
+        assert_eq!(finding_of("xaa", &changed("externalAuthConfigRef", json!({"name": "unknown"}))), None);
     }
 
     #[test]

@@ -120,7 +120,7 @@ mod tests {
         let said =
             json!({"global": bucket, "perUser": bucket, "tools": [{"name": "a", "global": bucket}, {"name": "b", "perUser": bucket}]});
         let held = json!({"perUser": bucket, "tools": [{"name": "b"}]});
-        let paths: Vec<_> = lost_of(&said, &held).iter().map(|told| told.split(": ").next().unwrap_or_default().to_owned()).collect();
+        let paths: Vec<_> = lost_of(&said, &held).iter().map(|message| message.split(": ").next().unwrap_or_default().to_owned()).collect();
         assert_eq!(paths, ["spec.rateLimiting.global", "spec.rateLimiting.tools[0]", "spec.rateLimiting.tools[1].perUser"]);
         assert_eq!(lost_of(&said, &Value::Null).len(), 1, "the block as a whole");
         assert_eq!(lost_of(&said, &said), [""; 0]);
@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn a_typo_is_told_as_one() {
-        let told = lost_of(&json!({"perUsers": {"maxTokens": 1}}), &json!({}));
-        assert_eq!(told, ["spec.rateLimiting.perUsers: was applied, and is not a field of limits: did you mean perUser?"]);
+        let messages = lost_of(&json!({"perUsers": {"maxTokens": 1}}), &json!({}));
+        assert_eq!(messages, ["spec.rateLimiting.perUsers: was applied, and is not a field of limits: did you mean perUser?"]);
     }
 
     #[test]
@@ -152,9 +152,9 @@ mod tests {
             })
         };
         object["metadata"]["managedFields"] = json!([entry("argocd-controller", "Apply"), entry("kubectl-edit", "Update")]);
-        let told: Vec<_> = shared_applied(Subject::new(Kind::McpServer, &object)).iter().map(Finding::message_with_field).collect();
+        let messages: Vec<_> = shared_applied(Subject::new(Kind::McpServer, &object)).iter().map(Finding::message_with_field).collect();
         assert_eq!(
-            told,
+            messages,
             [
                 "spec.rateLimiting.shared: the manager argocd-controller applies it (server-side): write global in that manifest",
                 "spec.rateLimiting.tools[0].shared: kubectl applied it (last-applied-configuration): write global in that manifest",

@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `service` | gRPC: the messages, within a budget, and health |
 //! | [`wire`] | the messages |
-//! | [`request`], [`response`] | a check as an HTTP request, and what Envoy is told |
+//! | [`request`], [`response`] | a check as an HTTP request, and the response to Envoy |
 //! | `decide` | one check |
 //! | [`servers`] | the servers, by name |
 //! | [`follow`] | what happens when a configuration changes |

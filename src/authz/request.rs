@@ -151,7 +151,7 @@ mod tests {
         for headers in [vec![entry(PARTIAL, "true")], vec![entry(PARTIAL, "")], vec![entry("content-length", "3")]] {
             assert!(is_whole(headers.clone(), "{}").is_ok_and(|whole| !whole), "{headers:?}");
         }
-        assert!(is_whole(vec![entry("content-length", "2")], "").is_ok_and(|whole| !whole), "Envoy was not told to send bodies");
+        assert!(is_whole(vec![entry("content-length", "2")], "").is_ok_and(|whole| !whole), "Envoy is not configured to send bodies");
     }
 
     #[test]

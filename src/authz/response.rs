@@ -1,4 +1,4 @@
-//! What Envoy is told to do: pure.
+//! The responses to Envoy: what it should do with a request. No IO.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header::CONTENT_LENGTH};

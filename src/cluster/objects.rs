@@ -58,9 +58,9 @@ impl Objects {
         let mut following = JoinSet::new();
         let lists = kinds.iter().map(|(kind, plural)| {
             let resource = ours(version, kind, plural);
-            let (writer, (tell, state)) = (Writer::new(resource.clone()), watch::channel(State::Unknown));
+            let (writer, (states, state)) = (Writer::new(resource.clone()), watch::channel(State::Unknown));
             let list = List { plural, objects: writer.as_reader(), state };
-            following.spawn(keep(api(client.clone(), namespace, &resource), resource, writer, tell, Arc::clone(&learn)));
+            following.spawn(keep(api(client.clone(), namespace, &resource), resource, writer, states, Arc::clone(&learn)));
             list
         });
         Self { lists: lists.collect(), learnt, _following: following }
@@ -91,7 +91,7 @@ impl Objects {
     /// All of them, as last seen.
     pub fn all(&self) -> Vec<Value> {
         let objects = self.lists.iter().flat_map(|list| list.objects.state());
-        // An object that is no JSON would be as good as none.
+        // An object that cannot be written as JSON counts as absent.
         objects.filter_map(|object| serde_json::to_value(&*object).ok()).collect()
     }
 }
@@ -107,7 +107,7 @@ async fn keep(
     api: Api<DynamicObject>,
     resource: ApiResource,
     writer: Writer<DynamicObject>,
-    tell: watch::Sender<State>,
+    states: watch::Sender<State>,
     learn: Arc<watch::Sender<u64>>,
 ) {
     let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
@@ -120,15 +120,15 @@ async fn keep(
         match event {
             Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => continue,
             Ok(watcher::Event::InitDone) => {
-                tell.send_replace(State::Listed);
+                states.send_replace(State::Listed);
             }
             Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) => {}
             Err(error) => {
-                let status = refusal(&error).filter(|_| *tell.borrow() == State::Unknown);
+                let status = refusal(&error).filter(|_| *states.borrow() == State::Unknown);
                 match status {
                     Some(status) => {
                         warn!(kind = resource.kind, %error, "cannot be listed");
-                        tell.send_replace(State::Refused(status, error.to_string()));
+                        states.send_replace(State::Refused(status, error.to_string()));
                     }
                     None => debug!(kind = resource.kind, %error, "watch failed; trying again"),
                 }

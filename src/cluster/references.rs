@@ -125,7 +125,7 @@ impl Sight {
             info!(resource = self.resource, "lost sight of what limits refer to");
         }
         match cause {
-            // A kind that is not installed is nothing to worry about, and that the cluster is away is reported elsewhere.
+            // A kind that is not installed is not a problem, and an unavailable cluster is reported elsewhere.
             kube::Error::Api(status) if status.code != 404 && !std::mem::replace(&mut self.is_reported, true) => {
                 warn!(resource = self.resource, %error, "cannot watch what limits refer to: TG106 does not report it until that works");
             }

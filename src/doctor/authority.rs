@@ -11,7 +11,7 @@ use crate::{
 };
 
 const RIGHTS: &str = "manifests/overlays/self-managed/rbac.yaml has them; the chart renders them with rbac.create";
-const ASK_A_POD: &str = "a pod's /readyz tells what it waits for";
+const ASK_A_POD: &str = "a pod's /readyz names what it waits for";
 
 /// Looks at one webhook. The pods run in `namespace`.
 pub(super) async fn look(cluster: &Cluster, hook: &Hook, issuing: &Issuing, namespace: &str, notes: &mut Notes) {

@@ -40,10 +40,11 @@ fn policies(hook: &Hook) -> Vec<Problem> {
     match is("/failurePolicy") {
         set if set == shipped("/failurePolicy") => {}
         set if hook.is_mutating() => problems.push((
-            format!("failurePolicy is {set}: while tollgate is away, no limited server can be written"),
+            format!("failurePolicy is {set}: while tollgate is unavailable, no limited server can be written"),
             "set failurePolicy: Ignore",
         )),
-        set => problems.push((format!("failurePolicy is {set}: while tollgate is away, faulty limits get in"), "set failurePolicy: Fail")),
+        set => problems
+            .push((format!("failurePolicy is {set}: while tollgate is unavailable, faulty limits get in"), "set failurePolicy: Fail")),
     }
     if is("/matchPolicy") == "Exact" {
         let says = "matchPolicy is Exact: objects written in a version that its rules do not name pass by";

@@ -14,10 +14,10 @@ pub struct Load(Vec<Part>);
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BadLoad {
-    /// There is no number of calls.
+    /// The number of calls is missing.
     #[error("{0:?} is not a number of calls: write N, N@TIME or N/TIME, such as 40, 10@5m or 1/s")]
     Calls(String),
-    /// There is no duration.
+    /// The duration is missing.
     #[error("{0:?} is not a duration")]
     Duration(String, #[source] BadPeriod),
 }

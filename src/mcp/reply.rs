@@ -178,13 +178,13 @@ pub(super) fn error_reply(status: u16, id: Option<&Id>, code: i64, message: &str
 
 /// One error, or for a batch an array with one for each part that expects a response. If none does, a single error.
 fn body_for<'a>(envelope: &'a Envelope, answer: impl Fn(&'a Part) -> Response<'a>) -> Vec<u8> {
-    static NOBODY: Part = Part { tool: None, id: None };
+    static NO_CALL: Part = Part { tool: None, id: None };
     match &envelope.message {
         Message::Single(part) => to_json(&answer(part)),
         Message::Batch(parts) if envelope.is_awaited() => {
             to_json(&parts.iter().filter(|part| part.id.is_some()).map(answer).collect::<Vec<_>>())
         }
-        Message::Batch(_) => to_json(&answer(&NOBODY)),
+        Message::Batch(_) => to_json(&answer(&NO_CALL)),
     }
 }
 

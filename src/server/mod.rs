@@ -2,7 +2,7 @@
 //!
 //! What each connection has to keep to is in [`ConnectionLimits`]. A client that never speaks, stops in the middle of a handshake or of a request
 //! head, or stays forever loses its connection, and no one else does. When there are as many connections as allowed, a new one gets the
-//! place of the one that has been idle for the longest; those that have never sent a request go first. HTTP/1.1 and HTTP/2 by ALPN; plain HTTP/1.1, or HTTP/2 where so told ([`Listener::http2`]),
+//! place of the one that has been idle for the longest; those that have never sent a request go first. HTTP/1.1 and HTTP/2 by ALPN; plain HTTP/1.1, or HTTP/2 where configured ([`Listener::http2`]),
 //! where no [`tls::ServerCertificate`] is given, and a plain-text answer for clients that speak HTTP to the TLS port.
 //!
 //! An HTTP/1.1 connection ends with an answer that says `Connection: close`, an HTTP/2 connection with GOAWAY, so that the client does not

@@ -1,4 +1,4 @@
-//! Which tools a request calls, and for whom.
+//! Which tools a request calls, and who calls.
 
 use std::future::{Future, ready};
 

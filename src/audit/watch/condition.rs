@@ -138,10 +138,10 @@ mod tests {
 
     #[test]
     fn faults_are_told_and_warnings_are_none() {
-        let faults = [finding("TG101", "a", "deprecated"), finding("TG002", "b", "nobody signs in"), finding("TG006", "c", "is 0")];
+        let faults = [finding("TG101", "a", "deprecated"), finding("TG002", "b", "no one signs in"), finding("TG006", "c", "is 0")];
         let found = verdict(&limited(), &faults);
         assert_eq!((found.is_valid, found.reason), (false, "PerUserRequiresAuth"));
-        assert_eq!(found.message, "TG002 spec.b: nobody signs in; TG006 spec.c: is 0");
+        assert_eq!(found.message, "TG002 spec.b: no one signs in; TG006 spec.c: is 0");
         assert_eq!(verdict(&limited(), &faults[..1]).reason, VALID);
         assert_eq!(verdict(&json!({"spec": {}}), &[]).reason, NOT_APPLICABLE);
         assert!(verdict(&json!({"spec": {}}), &[]).is_valid);

@@ -68,7 +68,7 @@ struct State {
 impl Facts {
     /// Begins to follow.
     pub(super) fn follow(client: &Client, scope: &WatchScope, tasks: &mut JoinSet<()>) -> Arc<Self> {
-        let (tell, learnt) = watch::channel(0);
+        let (news, learnt) = watch::channel(0);
         let all = What::ALL.into_iter().flat_map(|what| scope.namespaces().map(move |namespace| (what, namespace)));
         let lists = all.map(|(what, namespace)| {
             let resource = what.resource(&scope.version);
@@ -81,7 +81,7 @@ impl Facts {
                 objects: writer.as_reader(),
                 state: state.clone(),
             };
-            tasks.spawn(keep(api(client.clone(), namespace, &resource), writer, what, state, tell.clone()));
+            tasks.spawn(keep(api(client.clone(), namespace, &resource), writer, what, state, news.clone()));
             list
         });
         Arc::new(Self { lists: lists.collect(), learnt })
@@ -144,7 +144,7 @@ impl What {
     }
 }
 
-async fn keep(api: Api<DynamicObject>, writer: Writer<DynamicObject>, what: What, state: Arc<State>, tell: watch::Sender<u64>) {
+async fn keep(api: Api<DynamicObject>, writer: Writer<DynamicObject>, what: What, state: Arc<State>, news: watch::Sender<u64>) {
     let events = watcher(api, what.selection()).default_backoff().modify(move |object| what.reduce(object)).reflect(writer);
     let kind = match what {
         What::Configs(kind) => kind.name(),
@@ -159,7 +159,7 @@ async fn keep(api: Api<DynamicObject>, writer: Writer<DynamicObject>, what: What
             Err(error) if is_refused(&error) && !state.answered.load(Ordering::Acquire) => {
                 warn!(kind, %error, "cannot be listed: {}", what.without());
             }
-            // An API server that is away leaves what was last known: verdicts do not waver with it.
+            // While the API server is unavailable, what was last known stays in use, so that verdicts do not waver.
             Err(error) => {
                 debug!(kind, %error, "watch failed; trying again");
                 continue;
@@ -168,7 +168,7 @@ async fn keep(api: Api<DynamicObject>, writer: Writer<DynamicObject>, what: What
         if !state.answered.swap(true, Ordering::AcqRel) {
             info!(kind, known = state.complete.load(Ordering::Acquire), "following what limits refer to");
         }
-        tell.send_modify(|learnt| *learnt += 1);
+        news.send_modify(|learnt| *learnt += 1);
     }
 }
 

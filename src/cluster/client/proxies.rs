@@ -180,7 +180,7 @@ mod tests {
         }
         for (text, error) in [("ftp://proxy:21", "not ftp"), ("http://", "proxy's URL"), ("http://user:s3cret@pro xy", "cannot be parsed")]
         {
-            let found = parse(text).expect_err("it is no proxy's URL");
+            let found = parse(text).expect_err("it is not a proxy's URL");
             assert!(found.contains(error) && !found.contains("s3cret"), "{text}: {found}");
         }
     }

@@ -210,7 +210,7 @@ impl ServerCertificate {
         let issued = self.issued.as_ref().map(|pair| pair.lock().unwrap_or_else(PoisonError::into_inner).clone());
         let contents = match Contents::read(&self.files, issued) {
             Ok(contents) => contents,
-            // A file that is away for a moment is reported once too.
+            // A file that is missing for a moment is reported once too.
             Err(error) => return if self.seen.swap(0, Ordering::AcqRel) == 0 { Refreshed::Unchanged } else { Refreshed::Kept(error) },
         };
         let fingerprint = contents.fingerprint();

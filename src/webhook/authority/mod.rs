@@ -143,7 +143,7 @@ impl Keeper {
         }
         again.extend(self.sign(&kept, &names, now));
         let unread = self.unread(&secret, &configurations);
-        self.tell(&kept, unread);
+        self.report(&kept, unread);
         let until = again.into_iter().min().map_or(LOOK, |again| (again - now).try_into().unwrap_or_default());
         if all_well { until.clamp(SPACING, LOOK) } else { RETRY }
     }
@@ -235,7 +235,7 @@ impl Keeper {
         (!all.is_empty()).then(|| all.join("; "))
     }
 
-    fn tell(&mut self, kept: &Kept, unread: Option<String>) {
+    fn report(&mut self, kept: &Kept, unread: Option<String>) {
         if self.trust.borrow().unread != unread {
             match &unread {
                 Some(why) => warn!(why, "not everything that the certificate depends on is there"),
