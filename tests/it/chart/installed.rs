@@ -35,7 +35,7 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
             },
         });
         cluster.apply(&definition).expect_ok();
-        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=180s", &format!("crd/{plural}.{CERT_MANAGER}")]).expect_ok();
+        cluster.wait_established(&format!("{plural}.{CERT_MANAGER}"));
     }
     for namespace in ["tollgate-system", "tollgate-demo"] {
         let labels = json!({"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"});

@@ -210,9 +210,17 @@ impl Cluster {
             let name = definition["metadata"]["name"].as_str().expect("it has a name").to_owned();
             let verb = if self.kubectl(&["get", "crd", &name]).ok { "replace" } else { "create" };
             self.kubectl_with(&[verb, "-f", "-"], &definition.to_string()).expect_ok();
-            self.kubectl(&["wait", "--for=condition=Established", "--timeout=180s", &format!("crd/{name}")]).expect_ok();
+            self.wait_established(&name);
         }
         wait_until("the kinds are served", || ["mcpservers", "virtualmcpservers"].iter().all(|kind| self.kubectl(&["get", kind, "-A"]).ok));
+    }
+
+    /// Waits until a definition is established; `kubectl wait` fails if it looks before there is a status.
+    pub fn wait_established(&self, name: &str) {
+        let status = "jsonpath={.status.conditions[?(@.type==\"Established\")].status}";
+        wait_within(STARTS_WITHIN, &format!("crd/{name} to be established"), || {
+            self.kubectl(&["get", "crd", name, "-o", status]).stdout == "True"
+        });
     }
 
     /// A new namespace of a test's own.
