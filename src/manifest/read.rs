@@ -167,13 +167,14 @@ impl<'t> Reader<'t> {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = value(&text, style, tag.as_deref());
                 let is_merge = style == ScalarStyle::Plain && text == "<<";
-                let text = match &value {
-                    Value::Bool(_) | Value::Number(_) => value.to_string(),
+                if anchor > 0 {
+                    self.anchored(anchor, Node { span: span.clone(), content: Content::Scalar(value.clone()), weight: 1, height: 1 });
+                }
+                let text = match value {
+                    Value::String(text) => text,
                     Value::Null => return Err(no_text()),
-                    _ => text.into_owned(),
+                    value => value.to_string(),
                 };
-                let node = Node { span: span.clone(), content: Content::Scalar(value), weight: 1, height: 1 };
-                self.anchored(anchor, node);
                 Ok(Key { text, is_merge })
             }
             Event::Alias(id) => match self.anchors.get(&id).map(|node| &node.content) {

@@ -2,10 +2,10 @@
 
 /// The known name that is closest to a mistyped one, if it is close enough to suggest.
 pub fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    let (key, length) = (key.to_lowercase(), key.chars().count());
+    let length = key.chars().count();
     // As many edits as the lengths differ by are needed in any case. It spares most keys the table, and hostile ones of any length.
     let may_be_close = known.iter().filter(|name| length.abs_diff(name.len()) <= name.len() / 3);
-    let close = may_be_close.map(|name| (edits(&key, &name.to_lowercase()), *name));
+    let close = may_be_close.map(|name| (edits(&key.to_lowercase(), &name.to_lowercase()), *name));
     close.filter(|(distance, name)| *distance <= name.len() / 3).min().map(|(_, name)| name)
 }
 

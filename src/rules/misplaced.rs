@@ -9,10 +9,10 @@ use crate::model::{
     subject::{Kind, RATE_LIMITING},
 };
 
-/// Maps in which limits end up by mistake: by wrong indentation, or at the place of the other kind.
+/// Maps in which limits end up by mistake: by wrong indentation, or at the place of the other kind. As [`plain`] gives them.
 const PARENTS: [&str; 3] = ["metadata", SPEC, "status"];
 const SPEC: &str = "spec";
-const INSIDE_SPEC: [&str; 2] = [CONFIG, "sessionStorage"];
+const INSIDE_SPEC: [&str; 2] = [CONFIG, "sessionstorage"];
 const CONFIG: &str = "config";
 
 /// Names that differ from `rateLimiting` by more than a typo.
@@ -33,10 +33,10 @@ pub(super) fn misplaced_limits(context: &Context<'_>) -> Vec<Found> {
     found
 }
 
-/// The maps under these names, in any spelling.
+/// The maps under these plain names, in any spelling.
 fn maps_named<'v>(map: &'v Map<String, Value>, names: &'static [&'static str]) -> impl Iterator<Item = (&'v str, &'v Map<String, Value>)> {
-    let is_named = |key: &str| names.iter().any(|name| plain(name) == plain(key));
-    map.iter().filter_map(move |(key, value)| Some((key.as_str(), value.as_object().filter(|_| is_named(key))?)))
+    let maps = map.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_object()?)));
+    maps.filter(|(key, _)| names.contains(&plain(key).as_str()))
 }
 
 /// Finds fields of a map that are meant as limits but are not read.
