@@ -235,12 +235,6 @@ fn sentinel(
     if let Some(password) = redis.password() {
         builder = builder.set_client_to_redis_password(password);
     }
-    if let Some(username) = &settings.sentinel_username {
-        builder = builder.set_client_to_sentinel_username(username);
-    }
-    if let Some(password) = &settings.sentinel_password {
-        builder = builder.set_client_to_sentinel_password(password);
-    }
     if settings.tls() {
         builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
     }

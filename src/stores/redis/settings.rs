@@ -39,8 +39,6 @@ pub struct RedisSettings {
     pub(super) nodes: Vec<ConnectionInfo>,
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
-    pub(super) sentinel_username: Option<String>,
-    pub(super) sentinel_password: Option<String>,
     pub(super) ca_pem: Option<Vec<u8>>,
     pub(super) identity_pem: Option<(Vec<u8>, Vec<u8>)>,
     pub(super) connect_timeout: Duration,
@@ -92,8 +90,6 @@ impl RedisSettings {
             nodes,
             username: None,
             password: None,
-            sentinel_username: None,
-            sentinel_password: None,
             ca_pem: None,
             identity_pem: None,
             connect_timeout: CONNECT_TIMEOUT,
@@ -113,12 +109,6 @@ impl RedisSettings {
     #[must_use]
     pub fn password(self, password: impl Into<String>) -> Self {
         Self { password: Some(password.into()), ..self }
-    }
-
-    /// Sets the credentials for the Sentinels themselves; the other credentials are for the servers that they monitor.
-    #[must_use]
-    pub fn sentinel_credentials(self, username: Option<String>, password: impl Into<String>) -> Self {
-        Self { sentinel_username: username, sentinel_password: Some(password.into()), ..self }
     }
 
     /// Sets the CA that signed the servers' certificates, PEM, instead of the system's trusted CAs.
