@@ -60,6 +60,7 @@ pub struct Facts<'a> {
 
 /// The response to a review, and what to log and count.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Answer {
     /// 200, or 400 if the body is not an AdmissionReview.
     pub status: u16,
@@ -71,6 +72,7 @@ pub struct Answer {
 
 /// What happened, in terms that are safe to log and bounded enough to count by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Record {
     /// `CREATE`, `UPDATE`, `DELETE`, `CONNECT`, or empty for anything else.
     pub operation: &'static str,
@@ -92,6 +94,7 @@ pub struct Record {
 
 /// The outcome of a review.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Ending {
     /// Allowed unchanged.
     #[default]

@@ -57,6 +57,7 @@ pub struct Request<'a> {
 /// `global`; A0 and G0 are those of the stored object; G is *asserted* when the request declares something about it that the stored object
 /// does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Case {
     /// `shared` may not be renamed here; [`Kept`] gives the reason.
     NotRenamed,
@@ -106,6 +107,7 @@ impl Case {
 
 /// What to do with an object.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct AliasPlan {
     /// The patch, in order.
     pub edits: Vec<PatchOperation>,
@@ -115,6 +117,7 @@ pub struct AliasPlan {
 
 /// The outcome at one location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fate {
     /// `shared` is now `global`.
     Renamed(Because),
@@ -132,6 +135,7 @@ pub enum Fate {
 
 /// The row and outcome of one location.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outcome {
     /// The block or tool entry.
     pub path: FieldPath,

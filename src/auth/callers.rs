@@ -28,6 +28,7 @@ use super::{
 /// Whether callers must be authenticated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum AuthMode {
     /// No token or an invalid one: 401.
     #[default]

@@ -19,6 +19,7 @@ pub struct Credentials {
 
 /// A client's secret.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Secret {
     /// The secret itself.
     Text(String),

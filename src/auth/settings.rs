@@ -50,6 +50,7 @@ pub struct VerifierSettings {
 
 /// Where an issuer's keys are.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeySource {
     /// At the `jwks_uri` of the issuer's discovery document: `/.well-known/openid-configuration`, else RFC 8414's.
     Discovery,

@@ -29,6 +29,7 @@ pub enum Users {
 
 /// The buckets of a server that are not full.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BucketsReport {
     /// The buckets, by what they count.
     pub buckets: Vec<BucketReport>,
@@ -41,6 +42,7 @@ pub struct BucketsReport {
 
 /// One bucket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BucketReport {
     /// The path in a manifest: `tools[search].perUser`.
     pub limit: String,
@@ -57,6 +59,7 @@ pub struct BucketReport {
 /// The state of a bucket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum StatusReport {
     /// A limit counts it.
     Level(LevelReport),
@@ -80,6 +83,7 @@ pub enum StatusReport {
 /// The level of a bucket. Times are decimal seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct LevelReport {
     /// Tokens now.
     pub tokens: f64,

@@ -34,6 +34,7 @@ use crate::limiter::{
 
 /// A bucket and its state.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct BucketState {
     /// What it counts.
     pub name: BucketName,
@@ -45,6 +46,7 @@ pub struct BucketState {
 
 /// The state of a bucket.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum BucketStatus {
     /// A limit counts it.
     Level(BucketLevel),
@@ -61,6 +63,7 @@ pub enum BucketStatus {
 
 /// The level of one bucket of a limit.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct BucketLevel {
     /// The limit.
     pub limit: Limit,
@@ -80,6 +83,7 @@ pub struct BucketLevel {
 
 /// The buckets that a store holds for a server.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct BucketStates {
     /// Its buckets that are not full, by what they count.
     pub buckets: Vec<BucketState>,

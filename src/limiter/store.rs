@@ -39,6 +39,7 @@ pub struct StoreAnswer {
 
 /// Who reached a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DecidedBy {
     /// The store, asked for this call.
     Store,

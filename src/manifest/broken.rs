@@ -5,6 +5,7 @@ use thiserror::Error;
 /// Why a text could not be read, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct Broken {
     /// Bytes into the text.
     pub at: usize,

@@ -23,6 +23,7 @@ use crate::{
 
 /// What to do with a text, and what to leave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Migration {
     /// In the order of the text; they do not overlap.
     pub edits: Vec<Edit>,
@@ -49,6 +50,7 @@ impl Edit {
 
 /// A `shared` that stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Left {
     /// The rule that says so: TG008 where `global` disagrees, TG101 otherwise.
     pub rule: &'static str,

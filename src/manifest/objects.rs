@@ -8,6 +8,7 @@ use super::{Broken, Piece, Position, Raw, Splitter, Text, read};
 /// Why a text could not be read, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("line {}, column {}: {message}", .at.line, .at.column)]
+#[non_exhaustive]
 pub struct Unreadable {
     /// The place in the whole text.
     pub at: Position,

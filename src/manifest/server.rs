@@ -21,6 +21,7 @@ use crate::{
 
 /// Limits, and what else a proxy needs to know about their server.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LimitedServer {
     /// Whose limits they are.
     pub server: ServerId,
@@ -38,6 +39,7 @@ pub struct LimitedServer {
 
 /// The Redis that a resource names. The password is in a Secret, or in the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Storage {
     /// `host:port`
     pub address: String,
@@ -49,6 +51,7 @@ pub struct Storage {
 
 /// How the certificate of Redis is verified. Connections use TLS in any case, even if none of this can be parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StorageTls {
     /// Any certificate is accepted.
     pub insecure: bool,
@@ -58,6 +61,7 @@ pub struct StorageTls {
 
 /// Where the CA of Redis is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StorageCa {
     /// In a Secret of this name, named here.
     Secret(FieldPath, String),

@@ -22,6 +22,7 @@ use crate::model::{
 
 /// How callers sign in, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SignIn {
     /// The issuer of tokens.
     pub issuer: Option<String>,
@@ -53,6 +54,7 @@ pub struct SignIn {
 
 /// A reference to another object.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Elsewhere {
     /// The path of the reference.
     pub path: FieldPath,

@@ -71,6 +71,7 @@ pub struct DenialForm {
 /// The modes of `--reject-status`, as in the table above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum RejectStatus {
     /// HTTP 200 in sessions up to MCP 2025-11-25, which 429 can end; HTTP 429 for all others, such as plain HTTP clients.
     #[default]

@@ -11,6 +11,7 @@ pub const OPT_OUT_ANNOTATION: &str = "tollgate.dev/shared-alias";
 
 /// What to do about `shared`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mode {
     /// [`Mode::Mirror`] if ToolHive's operator is running and reads only `shared`; else [`Mode::Rename`].
     #[default]
@@ -67,6 +68,7 @@ impl From<Mode> for AliasPolicy {
 
 /// Why an object's `shared` is renamed or mirrored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Because {
     /// The mode is configured.
     Asked,
@@ -105,6 +107,7 @@ impl AliasPolicy {
 
 /// Why a `shared` is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kept {
     /// The installed CRD would drop `global`.
     CrdLacksGlobal,

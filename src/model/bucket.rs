@@ -20,6 +20,7 @@ pub struct Bucket {
 
 /// What is wrong with one field of a bucket, in words that follow the field's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BucketFault {
     /// The bucket is not a map: its JSON type.
     NotAMap(&'static str),

@@ -15,6 +15,7 @@ use super::{
 
 /// Whether an object with `global` keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GlobalKey {
     /// The CRD has the key.
     Kept,

@@ -57,6 +57,7 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// What happens to calls that the store does not decide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum OnStoreError {
     /// They are allowed.
     #[default]

@@ -7,6 +7,7 @@ pub const OLDEST: (u32, u32) = (6, 2);
 
 /// Parts of the response to `INFO`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RedisFacts {
     /// `redis_version`; Valkey reports the version that it is compatible with.
     pub version: String,
