@@ -63,7 +63,7 @@ impl Status {
             reason: denial.rule,
             field: denial.path.to_string(),
             // kubectl prints a cause's field and message, not its reason.
-            message: format!("{}: {}", denial.rule, denial.message),
+            message: format!("{}: {}", denial.rule, denial.problem),
         });
         let details =
             Details { name: incoming.name().to_owned(), group: GROUP, kind: incoming.kind.kind.clone(), causes: causes.collect() };

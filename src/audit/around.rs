@@ -15,6 +15,7 @@ use crate::{
     model::{
         bucket::quoted,
         path::FieldPath,
+        problem::Problem,
         subject::{Kind, RefKind, ScopeKey, Subject},
     },
     report::Finding,
@@ -39,8 +40,8 @@ pub fn outgoing_auth(subject: Subject<'_>, around: &dyn Around) -> Option<Findin
     let of_type = around.external_auth_type(subject.namespace()?, name)?;
     let signs_out = OUTGOING.contains(&of_type.as_str());
     let name = quoted(name);
-    let message = format!("perUser finds no users: {name} is of type {of_type}, which signs no caller in: set spec.oidcConfigRef");
-    signs_out.then(|| Finding::new("outgoing-auth", message).on(path))
+    let problem = Problem::new(format!("perUser finds no users: {name} is of type {of_type}, which signs no caller in"));
+    signs_out.then(|| Finding::new("outgoing-auth", problem.advice("set spec.oidcConfigRef")).on(path))
 }
 
 /// Objects that were listed.

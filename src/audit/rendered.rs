@@ -21,6 +21,7 @@ use crate::{
     model::{
         bucket::{Bucket, same_meaning},
         path::FieldPath,
+        problem::Problem,
         subject::{BucketAt, Kind, LevelOf, RATE_LIMITING, ScopeKey, Subject},
     },
     report::{Finding, Severity},
@@ -147,8 +148,8 @@ pub fn not_enforced(subject: Subject<'_>, around: &dyn Around) -> Vec<Finding> {
         let missing = buckets(&level).into_iter().filter_map(|bucket| {
             let enforced = levels.get(&level.tool).map(|level| counterparts(level, bucket.scope)).unwrap_or_default();
             let fault = fault(&bucket, &enforced, &rendered.config_map)?;
-            let message = format!("{fault}: {}", advice(is_current, is_unread, &level, bucket.scope));
-            Some(Finding::new("not-enforced", message).on(bucket.path))
+            let problem = Problem::new(fault).advice(advice(is_current, is_unread, &level, bucket.scope));
+            Some(Finding::new("not-enforced", problem).on(bucket.path))
         });
         missing.collect::<Vec<_>>()
     });

@@ -9,6 +9,7 @@ use crate::{
     model::{
         owners::Owners,
         path::FieldPath,
+        problem::Problem,
         subject::{Block, ScopeKey, Subject, TOOLS},
     },
     report::Finding,
@@ -29,7 +30,8 @@ pub fn shared_applied(subject: Subject<'_>) -> Vec<Finding> {
     let client_side = said.filter(|level| level.bucket(ScopeKey::Shared).is_some());
     let client_side =
         client_side.map(|level| (level.path.key(ScopeKey::Shared.key()), "kubectl applied it (last-applied-configuration)".to_owned()));
-    let to_finding = |(path, who): (FieldPath, String)| found("shared-applied", path, format!("{who}: write global in that manifest"));
+    let to_finding =
+        |(path, who): (FieldPath, String)| found("shared-applied", path, Problem::new(who).advice("write global in that manifest"));
     server_side.chain(client_side).map(to_finding).collect()
 }
 
@@ -48,13 +50,15 @@ pub fn lost(subject: Subject<'_>) -> Vec<Finding> {
     let typos = check(&Context::new(said)).into_iter().filter(|violation| violation.rule == "TG011");
     let typos: HashMap<_, _> = typos.map(|typo| (typo.path.clone(), typo)).collect();
     let to_finding = |path: FieldPath| {
-        let why = typos.get(&path).map_or_else(|| LOST.to_owned(), |typo| format!("was applied, and {}", typo.message));
-        found("limits-lost", path, why)
+        let typo = typos
+            .get(&path)
+            .map(|typo| Problem { fault: format!("was applied, and {}", typo.problem.fault).into(), ..typo.problem.clone() });
+        found("limits-lost", path, typo.unwrap_or_else(|| Problem::new(LOST).advice("upgrade the CRD and apply it again")))
     };
     missing.into_iter().map(to_finding).collect()
 }
 
-const LOST: &str = "was applied, and is not stored: the CRD dropped it, or someone removed it since: upgrade the CRD and apply it again";
+const LOST: &str = "was applied, and is not stored: the CRD dropped it, or someone removed it since";
 
 fn gather(said: &Value, held: Option<&Value>, path: FieldPath, missing: &mut Vec<FieldPath>) {
     match (said, held) {
@@ -91,8 +95,8 @@ fn other_name(key: &str) -> Option<&'static str> {
     other.map(|(_, other)| other.key())
 }
 
-fn found(id: &'static str, path: FieldPath, message: String) -> Finding {
-    Finding::new(id, message).on(path)
+fn found(id: &'static str, path: FieldPath, problem: Problem) -> Finding {
+    Finding::new(id, problem).on(path)
 }
 
 #[cfg(test)]

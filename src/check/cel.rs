@@ -14,6 +14,7 @@ mod with_cel {
         model::{
             GROUP,
             path::{FieldPath, Step},
+            problem::Problem,
             subject::Kind,
         },
         report::{Finding, Severity},
@@ -52,11 +53,11 @@ mod with_cel {
     fn refused(error: &ValidationError) -> Finding {
         let path = parsed(&error.field_path);
         match error.kind {
-            ErrorKind::ValidationFailure => Finding::new("crd-rule", &error.message).on(path),
+            ErrorKind::ValidationFailure => Finding::new("crd-rule", error.message.clone()).on(path),
             // The API server may know better.
             _ => {
-                let message = format!("the CRD's rule {:?} cannot be judged here: {}", error.rule, error.message);
-                Finding { severity: Severity::Unreadable, ..Finding::new("crd-rule", message).on(path) }
+                let problem = Problem::new(format!("the CRD's rule {:?} cannot be judged here", error.rule)).advice(error.message.clone());
+                Finding { severity: Severity::Unreadable, ..Finding::new("crd-rule", problem).on(path) }
             }
         }
     }

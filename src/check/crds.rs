@@ -15,6 +15,7 @@ use crate::{
     model::{
         GROUP,
         path::{FieldPath, Step},
+        problem::Problem,
         subject::Kind,
     },
     report::{Finding, Severity},
@@ -78,13 +79,14 @@ impl Crds {
 fn unserved(kind: Kind, version: &str, known: &[&str]) -> Finding {
     let path = FieldPath::new(["apiVersion"]);
     if known.is_empty() {
-        let message = format!("there is no CRD of {} to judge by: name it with --crd", kind.name());
-        return Finding { severity: Severity::Unreadable, ..Finding::new("crd-version", message).on(path) };
+        let problem = Problem::new(format!("there is no CRD of {} to judge by", kind.name())).advice("name it with --crd");
+        return Finding { severity: Severity::Unreadable, ..Finding::new("crd-version", problem).on(path) };
     }
-    Finding::new("crd-version", format!("the CRD does not serve {version}: write {}", known.join(" or "))).on(path)
+    let problem = Problem::new(format!("the CRD does not serve {version}")).advice(format!("write {}", known.join(" or ")));
+    Finding::new("crd-version", problem).on(path)
 }
 
 fn lost(path: FieldPath) -> Finding {
-    let message = "the CRD has no such field, and the API server drops it without a word: remove it, or install a CRD that has it";
-    Finding::new("crd-pruned", message).on(path)
+    let problem = Problem::new("the CRD has no such field, and the API server drops it without a word");
+    Finding::new("crd-pruned", problem.advice("remove it, or install a CRD that has it")).on(path)
 }

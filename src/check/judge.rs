@@ -13,6 +13,7 @@ use crate::{
     model::{
         GROUP, VERSIONS,
         path::FieldPath,
+        problem::Problem,
         subject::{Kind, Subject},
     },
     report::{Finding, Object},
@@ -54,8 +55,8 @@ pub fn judge(file: &Arc<str>, raw: Raw, crds: Option<&Crds>) -> Verdicts {
                         verdicts.objects.push((Object::of(kind, &node), found));
                     }
                     None => match misnamed(&node) {
-                        Some((kind, field, message)) => {
-                            let found = Finding::new("TG012", message).on(FieldPath::new([field]));
+                        Some((kind, field, problem)) => {
+                            let found = Finding::new("TG012", problem).on(FieldPath::new([field]));
                             verdicts.objects.push((Object::of(kind, &node), vec![found.in_text(file, &text, &node)]));
                         }
                         None => {
@@ -86,8 +87,9 @@ pub fn judge(file: &Arc<str>, raw: Raw, crds: Option<&Crds>) -> Verdicts {
 
 /// An object without apiVersion.
 fn without_version(kind: Kind, file: &Arc<str>, text: &Text, node: &Node) -> Finding {
-    let message = format!("this {} has no apiVersion, and is not judged: write {GROUP}/{}", kind.name(), VERSIONS[0]);
-    Finding { path: None, ..Finding::new("no-version", message).on(FieldPath::new(["kind"])).in_text(file, text, node) }
+    let problem = Problem::new(format!("this {} has no apiVersion, and is not judged", kind.name()));
+    let problem = problem.advice(format!("write {GROUP}/{}", VERSIONS[0]));
+    Finding { path: None, ..Finding::new("no-version", problem).on(FieldPath::new(["kind"])).in_text(file, text, node) }
 }
 
 /// What is found in an object, and whether that is all: the value of a placeholder is not known yet.
@@ -121,7 +123,7 @@ fn all_findings(kind: Kind, version: &str, object: &Value, crds: Option<&Crds>) 
         let path = found.path.as_ref().filter(|_| found.id == "TG101");
         let keep_global = path.and_then(|path| crds.keep_global(kind, version, path));
         if keep_global == Some(true) {
-            "deprecated, write global".clone_into(&mut found.message);
+            found.problem = "deprecated, write global".into();
         }
         // Where the CRD lacks global, shared is the name to write.
         keep_global != Some(false)
@@ -131,7 +133,7 @@ fn all_findings(kind: Kind, version: &str, object: &Value, crds: Option<&Crds>) 
     let unknown: HashSet<_> =
         found.iter().filter(|found| matches!(found.id, "TG011" | "TG012")).filter_map(|found| found.path.clone()).collect();
     let is_reported = |by_crd: &Finding| match by_crd.id {
-        "crd-rule" => ids.iter().any(|id| by_crd.message.starts_with(id)),
+        "crd-rule" => ids.iter().any(|id| by_crd.problem.fault.starts_with(id)),
         _ => by_crd.path.as_ref().is_some_and(|path| unknown.contains(path)),
     };
     found.extend(crds.judge(kind, version, object).into_iter().filter(|by_crd| !is_reported(by_crd)));

@@ -15,7 +15,7 @@ use toml::Spanned;
 use super::inputs::Input;
 use crate::{
     manifest::Text,
-    model::spelling,
+    model::{problem::Problem, spelling},
     report::{Finding, Object, Place, rows},
 };
 
@@ -141,12 +141,14 @@ impl Ignores {
     pub(super) fn unused(&self, inputs: &[PathBuf]) -> Vec<(String, Finding)> {
         let is_all = inputs.iter().any(|input| path::absolute(input).is_ok_and(|input| is_above(&input, &self.folder)));
         let unused = self.entries.iter().filter(|ignore| (is_all || ignore.applies.get()) && !ignore.used.get());
-        let unused = unused.map(|ignore| (&ignore.at, format!("nothing here breaks {}: remove this entry", ignore.entry.rule)));
+        let unused = unused
+            .map(|ignore| (&ignore.at, Problem::new(format!("nothing here breaks {}", ignore.entry.rule)).advice("remove this entry")));
         let excluded = self.excluded.iter().filter(|excluded| is_all && !excluded.used.get());
         let spans: Vec<_> = excluded.map(|excluded| (excluded.glob.span(), excluded.glob.get_ref())).collect();
-        let excluded = spans.iter().map(|(at, glob)| (at, format!("{glob:?} excludes nothing here: remove it, or correct it")));
-        let findings = unused.chain(excluded).map(|(at, message)| {
-            (self.file.to_string(), Finding::new("unused-ignore", message).at(Place::new(&self.file, &self.text, at)))
+        let excluded =
+            spans.iter().map(|(at, glob)| (at, Problem::new(format!("{glob:?} excludes nothing here")).advice("remove it, or correct it")));
+        let findings = unused.chain(excluded).map(|(at, problem)| {
+            (self.file.to_string(), Finding::new("unused-ignore", problem).at(Place::new(&self.file, &self.text, at)))
         });
         findings.collect()
     }

@@ -78,7 +78,7 @@ impl FileExplained {
         };
         match end {
             Err(broken) if text.as_str().contains(MARK) && (template(text.as_str()).is_none() || gives_ours(text.as_str())) => {
-                Err((text.position(broken.at), broken.message))
+                Err((text.position(broken.at), broken.to_string()))
             }
             Err(_) => {
                 self.skipped += 1;

@@ -164,8 +164,8 @@ impl Explained {
 
 impl From<Violation> for Found {
     fn from(violation: Violation) -> Self {
-        let Violation { rule, level, path, message, .. } = violation;
-        Self { rule, level: level.name(), path: path.to_string(), message }
+        let Violation { rule, level, path, problem, .. } = violation;
+        Self { rule, level: level.name(), path: path.to_string(), message: problem.to_string() }
     }
 }
 

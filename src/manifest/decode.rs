@@ -1,6 +1,7 @@
 //! From bytes to text.
 
 use super::Broken;
+use crate::model::problem::Problem;
 
 /// The text that bytes are, as `kubectl` decodes them: UTF-16 where a byte order mark says so, otherwise UTF-8, in which every byte that is
 /// none becomes U+FFFD. So a comment in Latin-1 does no harm.
@@ -17,7 +18,7 @@ pub(super) fn decode(bytes: Vec<u8>) -> Result<String, (String, Broken)> {
         _ => String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
     };
     match text.bytes().position(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace()) {
-        Some(at) => Err((text, Broken::new(at, "a control character: this is not YAML"))),
+        Some(at) => Err((text, Broken::new(at, Problem::new("a control character").advice("this is not YAML")))),
         None => Ok(text),
     }
 }
@@ -28,7 +29,7 @@ fn utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
 }
 
 fn unmarked(text: String) -> (String, Broken) {
-    (text, Broken::new(0, "this is UTF-16 text without a byte order mark: save it as UTF-8"))
+    (text, Broken::new(0, Problem::new("this is UTF-16 text without a byte order mark").advice("save it as UTF-8")))
 }
 
 #[cfg(test)]
@@ -46,7 +47,7 @@ mod tests {
         for bytes in [little, big] {
             let (shown, broken) = decode(bytes).expect_err("kubectl does not take it");
             assert_eq!(
-                (shown.as_str(), broken.message.as_str()),
+                (shown.as_str(), broken.to_string().as_str()),
                 (text, "this is UTF-16 text without a byte order mark: save it as UTF-8")
             );
         }
@@ -56,6 +57,9 @@ mod tests {
     fn bytes_that_are_not_utf_8_are_replaced_and_control_characters_are_refused() {
         assert_eq!(decode(b"a: 1 # caf\xe9\n".to_vec()).as_deref(), Ok("a: 1 # caf\u{fffd}\n"));
         let (shown, broken) = decode(b"a: \xff\0\n".to_vec()).expect_err("kubectl does not take it");
-        assert_eq!((shown.as_str(), broken.at, broken.message.as_str()), ("a: \u{fffd}\0\n", 6, "a control character: this is not YAML"));
+        assert_eq!(
+            (shown.as_str(), broken.at, broken.to_string().as_str()),
+            ("a: \u{fffd}\0\n", 6, "a control character: this is not YAML")
+        );
     }
 }

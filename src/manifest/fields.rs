@@ -3,6 +3,7 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::{Broken, Content, Entry, Node, Span};
+use crate::model::problem::Problem;
 
 /// The fields of a map that is being read.
 #[derive(Default)]
@@ -15,8 +16,8 @@ pub(super) struct Fields {
 impl Fields {
     pub(super) fn add(&mut self, entry: Entry) -> Result<(), Broken> {
         if self.by_key.get(&entry.key).is_some_and(|(_, is_own)| *is_own) {
-            let message = format!("the key {:?} stands twice in this map: remove one of the two", entry.key);
-            return Err(Broken::new(entry.key_span.start, message));
+            let problem = Problem::new(format!("the key {:?} stands twice in this map", entry.key)).advice("remove one of the two");
+            return Err(Broken::new(entry.key_span.start, problem));
         }
         self.put(entry, true);
         Ok(())

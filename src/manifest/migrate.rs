@@ -15,6 +15,7 @@ use crate::{
     model::{
         alias::{Kept, Mode},
         path::{FieldPath, Step},
+        problem::Problem,
         schema::Schema,
         subject::{Kind, ScopeKey, Subject},
     },
@@ -59,7 +60,7 @@ pub struct Left {
     /// The key in the text.
     pub span: Span,
     /// Why, and what to write instead.
-    pub message: String,
+    pub problem: Problem,
     /// Whether that is intended: its object opts out.
     pub is_wanted: bool,
 }
@@ -131,8 +132,8 @@ pub fn migrate_for(text: &str, schema: &Schema) -> Result<Migration, Broken> {
     let means_what_it_should = now.is_ok_and(|now| now.iter().map(|node| node.to_value()).eq(expected));
     if !means_what_it_should {
         let left = spots.iter().filter(|spot| matches!(spot.action, Action::Rename | Action::Remove(_)));
-        let message = "cannot be changed without changing something else: write global by hand";
-        migration = Migration { edits: Vec::new(), left: left.map(|spot| spot.left(message)).collect() };
+        let problem = Problem::new("cannot be changed without changing something else").advice(BY_HAND);
+        migration = Migration { edits: Vec::new(), left: left.map(|spot| spot.left(problem.clone())).collect() };
     }
     Ok(migration)
 }
@@ -160,7 +161,7 @@ enum Action {
     Remove(Option<Span>),
     Leave {
         rule: &'static str,
-        why: String,
+        why: Problem,
         is_wanted: bool,
     },
 }
@@ -174,7 +175,7 @@ fn spots(text: &str, piece: usize, node: &Node, schema: &Schema) -> Vec<Spot> {
     let disagreements = OnceCell::new();
     let disagreement = |path: &FieldPath| {
         let found = disagreements.get_or_init(|| disagreements_of(kind, &object)).get(path);
-        found.cloned().unwrap_or_else(|| Kept::Disagrees.to_string())
+        found.cloned().unwrap_or_else(|| Kept::Disagrees.into())
     };
     let spots = outcomes.into_iter().map(|outcome| {
         let path = outcome.path.key(ScopeKey::Shared.key());
@@ -182,9 +183,11 @@ fn spots(text: &str, piece: usize, node: &Node, schema: &Schema) -> Vec<Spot> {
         let action = match (outcome.case, outcome.fate) {
             (Case::BothEqual, Fate::Renamed(_)) => Action::Remove(removal(text, node, &path)),
             (_, Fate::Kept(Kept::Disagrees)) => leave("TG008", false, disagreement(&path)),
-            (_, Fate::Kept(Kept::CrdLacksGlobal)) => leave("TG101", true, "stays: the given CRD has no global".to_owned()),
-            (_, Fate::Kept(Kept::CrdUnread)) => leave("TG101", false, "stays: no CRD of its kind and version was given".to_owned()),
-            (_, Fate::Kept(why)) => leave("TG101", why == Kept::OptedOut, why.to_string()),
+            (_, Fate::Kept(Kept::CrdLacksGlobal)) => leave("TG101", true, Problem::new("stays").advice("the given CRD has no global")),
+            (_, Fate::Kept(Kept::CrdUnread)) => {
+                leave("TG101", false, Problem::new("stays").advice("no CRD of its kind and version was given"))
+            }
+            (_, Fate::Kept(why)) => leave("TG101", why == Kept::OptedOut, why.into()),
             // An object that is being created has nothing else done to it than the rename.
             (_, _) => Action::Rename,
         };
@@ -194,9 +197,9 @@ fn spots(text: &str, piece: usize, node: &Node, schema: &Schema) -> Vec<Spot> {
 }
 
 /// What the rules say of each `shared` that is not the `global` beside it.
-fn disagreements_of(kind: Kind, object: &Value) -> HashMap<FieldPath, String> {
+fn disagreements_of(kind: Kind, object: &Value) -> HashMap<FieldPath, Problem> {
     let found = check(&Context::new(Subject::new(kind, object)));
-    found.into_iter().filter(|found| found.rule == "TG008").map(|found| (found.path, found.message)).collect()
+    found.into_iter().filter(|found| found.rule == "TG008").map(|found| (found.path, found.problem)).collect()
 }
 
 /// How often each `shared` of the text counts, with every alias that brings it somewhere.
@@ -214,24 +217,26 @@ fn occurrences(pieces: &[std::rc::Rc<Node>]) -> HashMap<usize, usize> {
     counts
 }
 
+/// The advice where a text cannot be edited.
+const BY_HAND: &str = "write global by hand";
+
 impl Spot {
-    fn left(&self, message: &str) -> Left {
-        Left { rule: "TG101", path: self.path.clone(), span: self.key.clone(), message: message.to_owned(), is_wanted: false }
+    fn left(&self, problem: Problem) -> Left {
+        Left { rule: "TG101", path: self.path.clone(), span: self.key.clone(), problem, is_wanted: false }
     }
 
     fn edit(&self, text: &str, is_everywhere: bool) -> Result<Edit, Left> {
-        const ELSEWHERE: &str = "stands in an anchor that is used elsewhere, too: write global by hand";
         match &self.action {
-            Action::Leave { rule, why, is_wanted } => Err(Left { rule, is_wanted: *is_wanted, ..self.left(why) }),
-            _ if !is_everywhere => Err(self.left(ELSEWHERE)),
+            Action::Leave { rule, why, is_wanted } => Err(Left { rule, is_wanted: *is_wanted, ..self.left(why.clone()) }),
+            _ if !is_everywhere => Err(self.left(Problem::new("stands in an anchor that is used elsewhere, too").advice(BY_HAND))),
             Action::Rename => match renamed(text.get(self.key.clone()).unwrap_or_default()) {
                 Some(with) => Ok(Edit { span: self.key.clone(), with }),
-                None => Err(self.left("is an alias: write global by hand")),
+                None => Err(self.left(Problem::new("is an alias").advice(BY_HAND))),
             },
             Action::Remove(span) => {
                 let span = span.clone().filter(|span| !text.get(span.clone()).unwrap_or_default().contains(['#', '&']));
-                let by_hand = "equals global, and its text cannot be separated from what is around it: remove it by hand";
-                span.map(|span| Edit { span, with: String::new() }).ok_or_else(|| self.left(by_hand))
+                let problem = || Problem::new("equals global, and its text cannot be separated from what is around it");
+                span.map(|span| Edit { span, with: String::new() }).ok_or_else(|| self.left(problem().advice("remove it by hand")))
             }
         }
     }

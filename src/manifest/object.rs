@@ -1,7 +1,7 @@
 //! Which of a text's objects are ours.
 
 use super::Node;
-use crate::model::{GROUP, VERSIONS, spelling::nearest, subject::Kind};
+use crate::model::{GROUP, VERSIONS, problem::Problem, spelling::nearest, subject::Kind};
 
 /// The kind and the version of an object of one of our kinds.
 pub fn kind_and_version(node: &Node) -> Option<(Kind, &str)> {
@@ -17,19 +17,20 @@ pub fn unversioned(node: &Node) -> Option<Kind> {
 
 /// The kind of an object that was meant to be ours and is not, since its API group or its kind is misspelt; the field that is, and what is
 /// wrong with it. Kinds of the same name in groups of other projects are not meant.
-pub fn misnamed(node: &Node) -> Option<(Kind, &'static str, String)> {
+pub fn misnamed(node: &Node) -> Option<(Kind, &'static str, Problem)> {
     let (api_version, kind) = (node.text("apiVersion")?, node.text("kind")?);
     let (group, version) = api_version.split_once('/').unwrap_or((api_version, ""));
     let meant = Kind::ALL.into_iter().find(|ours| ours.name().eq_ignore_ascii_case(kind))?;
     if group == GROUP && version.is_empty() {
-        let message = format!("has no version, so this {} is not judged: write {GROUP}/{}", meant.name(), VERSIONS[0]);
-        return Some((meant, "apiVersion", message));
+        let problem = Problem::new(format!("has no version, so this {} is not judged", meant.name()));
+        return Some((meant, "apiVersion", problem.advice(format!("write {GROUP}/{}", VERSIONS[0]))));
     }
     if group == GROUP {
         let is_misspelt = kind != meant.name();
-        return is_misspelt.then(|| (meant, "kind", format!("is not a kind of {GROUP}: did you mean {}?", meant.name())));
+        let problem = || Problem::new(format!("is not a kind of {GROUP}")).advice(format!("did you mean {}?", meant.name()));
+        return is_misspelt.then(|| (meant, "kind", problem()));
     }
     let version = VERSIONS.into_iter().find(|known| *known == version).unwrap_or(VERSIONS[0]);
-    let message = || format!("is not ToolHive's API group, so this {} is not judged: did you mean {GROUP}/{version}?", meant.name());
-    nearest(group, &[GROUP]).map(|_| (meant, "apiVersion", message()))
+    let problem = || Problem::new(format!("is not ToolHive's API group, so this {} is not judged", meant.name()));
+    nearest(group, &[GROUP]).map(|_| (meant, "apiVersion", problem().advice(format!("did you mean {GROUP}/{version}?"))))
 }

@@ -39,7 +39,7 @@ pub fn objects(text: impl AsRef<[u8]>) -> Result<Vec<Value>, Unreadable> {
 }
 
 fn document(raw: Raw, objects: &mut Vec<Value>) -> Result<(), Unreadable> {
-    let unreadable = |text: &Text, broken: Broken| Unreadable { at: text.position(broken.at), message: broken.message };
+    let unreadable = |text: &Text, broken: Broken| Unreadable { at: text.position(broken.at), message: broken.to_string() };
     let text = raw.text().map_err(|(text, broken)| unreadable(&text, broken))?;
     let end = read(text.as_str(), &mut |piece| {
         if let Piece::Object(node) = piece {

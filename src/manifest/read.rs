@@ -6,6 +6,7 @@ use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, S
 use serde_json::Value;
 
 use super::{Broken, Content, Entry, Node, Piece, Span, clean::Clean, fields::Fields, items, json, scalar};
+use crate::model::problem::Problem;
 
 /// Aliases may not blow a document up to more than this, nor nest it deeper.
 const MOST_NODES: usize = 1_000_000;
@@ -61,8 +62,8 @@ impl<'t> Reader<'t> {
     fn next(&mut self) -> Result<(Event<'t>, Span), Broken> {
         let (event, span) =
             self.events.next_event().unwrap_or(Ok((Event::StreamEnd, granit_parser::Span::default()))).map_err(|error| {
-                let Broken { at, message } = broken(&error, &self.clean.text);
-                Broken { at: self.offset + self.clean.at(at), message }
+                let Broken { at, problem } = broken(&error, &self.clean.text);
+                Broken { at: self.offset + self.clean.at(at), problem }
             })?;
         let span = self.clean.original(&span.byte_range().unwrap_or_default());
         Ok((event, self.offset + span.start..self.offset + span.end))
@@ -242,9 +243,9 @@ fn broken(error: &ScanError, text: &str) -> Broken {
         ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation | ErrorKind::TabInPlainScalar => {
             // The tab may stand after the text that it ended.
             let tab = text.get(at..).and_then(|rest| rest.find('\t')).unwrap_or_default();
-            Broken::new(at + tab, "a tab in the indentation: YAML is indented with spaces")
+            Broken::new(at + tab, Problem::new("a tab in the indentation").advice("YAML is indented with spaces"))
         }
         ErrorKind::UnknownAnchor => Broken::new(at, "this alias has no anchor above it in its document"),
-        _ => Broken::new(at, error.info()),
+        _ => Broken::new(at, error.info().to_owned()),
     }
 }

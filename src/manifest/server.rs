@@ -184,7 +184,7 @@ impl LimitedServer {
         }});
         let (limits, warnings) = judge(Subject::new(Kind::McpServer, &object), |violation| {
             let path = violation.path.to_string().replacen("spec.rateLimiting", "config", 1);
-            format!("{} {}: {}", violation.rule, path.replacen("spec.sessionStorage.tls", "redis_tls", 1), violation.message)
+            format!("{} {}: {}", violation.rule, path.replacen("spec.sessionStorage.tls", "redis_tls", 1), violation.problem)
         })?;
         let name = text(document, "/server_name").filter(|name| !name.is_empty()).ok_or(LimitedServerError::Nameless("server_name"))?;
         Ok(Self {

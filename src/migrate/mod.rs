@@ -23,7 +23,7 @@ use crate::{
         migrate::{Left, Migration, migrate, migrate_for},
         template,
     },
-    model::{schema::Schema, subject::ScopeKey},
+    model::{problem::Problem, schema::Schema, subject::ScopeKey},
     report::{Finding, Place, Severity},
 };
 
@@ -75,7 +75,8 @@ pub fn plan(name: &str, bytes: Vec<u8>, schema: Option<&Schema>) -> Result<Optio
     }
     left.extend(patched_places(&file, whole, schema));
     if let (false, Some(first)) = (is_exact, migration.edits.first()) {
-        let found = Finding::new("unreadable", "this file is not UTF-8, so that it cannot be changed: save it as UTF-8");
+        let found =
+            Finding::new("unreadable", Problem::new("this file is not UTF-8, so that it cannot be changed").advice("save it as UTF-8"));
         return Err(found.at(Place::new(&file, whole, &first.span)).into());
     }
     Ok(Some(Planned { text: text.to_owned(), migration, left }))
@@ -96,6 +97,6 @@ fn documents(text: &str) -> Vec<Text> {
 
 fn finding(file: &Arc<str>, text: &Text, left: &Left) -> Finding {
     let severity = if left.is_wanted { Severity::Warning } else { Severity::Error };
-    let found = Finding { path: Some(left.path.clone()), severity, ..Finding::new(left.rule, &left.message) };
+    let found = Finding { path: Some(left.path.clone()), severity, ..Finding::new(left.rule, left.problem.clone()) };
     found.at(Place::new(file, text, &left.span))
 }

@@ -6,6 +6,7 @@ use crate::{
     manifest::{Span, Text},
     model::{
         VERSIONS,
+        problem::Problem,
         schema::{GlobalKey, Location, Schema},
         subject::{Kind, RATE_LIMITING, ScopeKey},
     },
@@ -20,8 +21,8 @@ pub(super) fn patched_places(file: &Arc<str>, text: &Text, schema: Option<&Schem
     }
     let spans = shared_in_json_patches(text.as_str()).into_iter().chain(shared_in_kustomization(text.as_str()));
     let found = spans.map(|span| {
-        let message = "a patch of shared leads nowhere once its object says global: write global here by hand";
-        Finding { severity: Severity::Error, ..Finding::new("TG101", message) }.at(Place::new(file, text, &span))
+        let problem = Problem::new("a patch of shared leads nowhere once its object says global").advice("write global here by hand");
+        Finding { severity: Severity::Error, ..Finding::new("TG101", problem) }.at(Place::new(file, text, &span))
     });
     found.collect()
 }

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde_json::Value;
 
-use super::operator::Operator;
+use super::{operator::Operator, problem::Problem};
 
 /// The annotation that exempts an object's `shared`, with the value `keep`.
 pub const OPT_OUT_ANNOTATION: &str = "tollgate.dev/shared-alias";
@@ -131,16 +131,23 @@ pub enum Kept {
 
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CrdLacksGlobal => f.write_str("not renamed: the installed CRD lacks global"),
-            Self::CrdUnread => f.write_str("not renamed: the installed CRD is not read yet"),
-            Self::OptedOut => write!(f, "not renamed: {OPT_OUT_ANNOTATION} is keep"),
-            Self::Mirrored(because) => write!(f, "kept equal to global{because}"),
-            Self::Added => f.write_str("kept equal to global"),
-            Self::Mode(mode) => write!(f, "not renamed: --shared-alias is {}", mode.name()),
-            Self::Disagrees => f.write_str("not renamed: global has a different limit"),
-            Self::NotAMap => f.write_str("not renamed: it is not a map"),
-            Self::NotAsked => f.write_str("not renamed: the mutating webhook did not run"),
+        Problem::from(*self).fmt(f)
+    }
+}
+
+impl From<Kept> for Problem {
+    fn from(kept: Kept) -> Self {
+        let not_renamed = Self::new("not renamed");
+        match kept {
+            Kept::CrdLacksGlobal => not_renamed.advice("the installed CRD lacks global"),
+            Kept::CrdUnread => not_renamed.advice("the installed CRD is not read yet"),
+            Kept::OptedOut => not_renamed.advice(format!("{OPT_OUT_ANNOTATION} is keep")),
+            Kept::Mirrored(because) => Self::new(format!("kept equal to global{because}")),
+            Kept::Added => Self::new("kept equal to global"),
+            Kept::Mode(mode) => not_renamed.advice(format!("--shared-alias is {}", mode.name())),
+            Kept::Disagrees => not_renamed.advice("global has a different limit"),
+            Kept::NotAMap => not_renamed.advice("it is not a map"),
+            Kept::NotAsked => not_renamed.advice("the mutating webhook did not run"),
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | [`owners`] | who owns which limit: managed fields |
 //! | [`period`] | Go durations, to the nanosecond |
 //! | [`path`] | field paths: `spec.rateLimiting.tools[2].perUser` |
+//! | [`problem`] | what is wrong, and what to do about it |
 //! | [`schema`] | which of the two names the installed CRD has |
 //! | [`spelling`] | the name most similar to a mistyped one |
 
@@ -24,6 +25,7 @@ pub mod operator;
 pub mod owners;
 pub mod path;
 pub mod period;
+pub mod problem;
 pub mod schema;
 #[cfg(feature = "serde")]
 mod serde;

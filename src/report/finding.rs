@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     manifest::{Broken, MARK, Node, Position, Span, Text, template},
-    model::{path::FieldPath, subject::Kind},
+    model::{path::FieldPath, problem::Problem, subject::Kind},
     rules::{Effect, RULES, Violation},
 };
 
@@ -186,8 +186,8 @@ pub struct Finding {
     pub severity: Severity,
     /// The field, if it is about one.
     pub path: Option<FieldPath>,
-    /// The problem, and after the last colon advice.
-    pub message: String,
+    /// What is wrong, and what to do about it.
+    pub problem: Problem,
     /// Where it is written, if it is in a text.
     pub place: Option<Place>,
     /// The reason given for ignoring it.
@@ -196,25 +196,26 @@ pub struct Finding {
 
 impl Finding {
     /// A finding with the severity of its row.
-    pub fn new(id: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(id: &'static str, problem: impl Into<Problem>) -> Self {
         let severity = rows().find(|row| row.id == id).map_or(Severity::Error, |row| row.severity);
-        Self { id, severity, path: None, message: message.into(), place: None, ignored: None }
+        Self { id, severity, path: None, problem: problem.into(), place: None, ignored: None }
     }
 
     /// A text that cannot be read, with a message of its own for templates.
-    pub fn unreadable(file: &Arc<str>, text: &Text, broken: &Broken, with_templates: &str) -> Self {
+    pub fn unreadable(file: &Arc<str>, text: &Text, broken: &Broken, with_templates: &'static str) -> Self {
         let template = template(text.as_str());
-        let message = template.map_or_else(|| broken.message.clone(), |_| format!("this is a template, not YAML: {with_templates}"));
+        let problem = template
+            .map_or_else(|| Problem::clone(&broken.problem), |_| Problem::new("this is a template, not YAML").advice(with_templates));
         let at = template.unwrap_or(broken.at).min(text.as_str().len());
-        Self::new("unreadable", message).at(Place::new(file, text, &(at..at + 1)))
+        Self::new("unreadable", problem).at(Place::new(file, text, &(at..at + 1)))
     }
 
     /// A text that cannot be read and does not mention our kinds: an error, but it cannot hide limits.
     pub fn unread(file: &Arc<str>, text: &Text, broken: &Broken) -> Self {
-        let fault = broken.message.split(": ").next().unwrap_or_default();
-        let message = format!("{fault}: the file does not mention {MARK}, so this is only a warning");
+        let advice = format!("the file does not mention {MARK}, so this is only a warning");
+        let problem = Problem::new(broken.problem.fault.clone()).advice(advice);
         let at = broken.at.min(text.as_str().len());
-        Self { severity: Severity::Warning, ..Self::new("unreadable", message) }.at(Place::new(file, text, &(at..at + 1)))
+        Self { severity: Severity::Warning, ..Self::new("unreadable", problem) }.at(Place::new(file, text, &(at..at + 1)))
     }
 
     /// This finding about a field.
@@ -246,26 +247,25 @@ impl Finding {
         self.at(at)
     }
 
-    /// The message, after the field.
+    /// The problem in one line, after the field.
     pub fn message_with_field(&self) -> String {
-        self.path.as_ref().map_or_else(|| self.message.clone(), |path| format!("{path}: {}", self.message))
+        self.after_field(&self.problem)
     }
 
-    /// The problem, after the field, and separately the advice.
-    pub(super) fn fault_and_advice(&self) -> (String, Option<&str>) {
-        let with_field = |fault: &str| self.path.as_ref().map_or_else(|| fault.to_owned(), |path| format!("{path}: {fault}"));
-        match self.message.rsplit_once(": ") {
-            // A colon within quoted text does not separate advice.
-            Some((fault, advice)) if !advice.contains('"') => (with_field(fault), Some(advice)),
-            _ => (with_field(&self.message), None),
-        }
+    /// The fault without advice, after the field.
+    pub(super) fn fault_with_field(&self) -> String {
+        self.after_field(&self.problem.fault)
+    }
+
+    fn after_field(&self, words: &impl fmt::Display) -> String {
+        self.path.as_ref().map_or_else(|| words.to_string(), |path| format!("{path}: {words}"))
     }
 }
 
 impl From<Violation> for Finding {
     fn from(violation: Violation) -> Self {
-        let Violation { rule, level, path, message, .. } = violation;
-        Self { id: rule, severity: level.into(), path: Some(path), message, place: None, ignored: None }
+        let Violation { rule, level, path, problem, .. } = violation;
+        Self { id: rule, severity: level.into(), path: Some(path), problem, place: None, ignored: None }
     }
 }
 
@@ -315,15 +315,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn advice_is_what_follows_the_last_colon_of_our_own() {
-        let parts = |message: &str| {
-            let found = Finding::new("TG007", message);
-            let (fault, advice) = found.fault_and_advice();
-            (fault, advice.map(str::to_owned))
-        };
-        assert_eq!(parts("is missing: write it"), ("is missing".to_owned(), Some("write it".to_owned())));
-        assert_eq!(parts(r#"there is no Secret "a: b""#), (r#"there is no Secret "a: b""#.to_owned(), None));
-        assert_eq!(parts("deprecated, write global"), ("deprecated, write global".to_owned(), None));
+    fn a_colon_does_not_make_advice() {
+        let found = Finding::new("TG007", Problem::new(r#""a: b" is not a period"#).advice("write 1m: a minute"));
+        let found = found.on(FieldPath::new(["spec"]));
+        assert_eq!(found.fault_with_field(), r#"spec: "a: b" is not a period"#);
+        assert_eq!(found.message_with_field(), r#"spec: "a: b" is not a period: write 1m: a minute"#);
+        assert_eq!(Finding::new("TG101", "deprecated, write global").fault_with_field(), "deprecated, write global");
     }
 
     #[test]

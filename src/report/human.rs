@@ -42,11 +42,11 @@ fn group<'a>(found: &'a Finding, source: &'a str, object: Option<&'a str>) -> Gr
         Severity::Error | Severity::Unreadable => Level::ERROR,
     };
     let shown = found.place.as_ref().and_then(|place| Some((place, place.excerpt.as_ref()?)));
-    let (fault, advice) = found.fault_and_advice();
-    let title = if shown.is_some() { fault } else { found.message_with_field() };
+    // Without a line to mark, the advice stays in the sentence.
+    let title = if shown.is_some() { found.fault_with_field() } else { found.message_with_field() };
     let mut group = Group::with_title(level.primary_title(title).id(found.id));
     if let Some((place, excerpt)) = shown {
-        group = group.element(snippet(place, excerpt, advice, AnnotationKind::Primary));
+        group = group.element(snippet(place, excerpt, found.problem.advice.as_deref(), AnnotationKind::Primary));
         let used = place.used.as_ref().filter(|used| used.start.line != place.start.line);
         let used = used.and_then(|used| Some((used, used.excerpt.as_ref()?)));
         group = group.elements(used.map(|(used, excerpt)| snippet(used, excerpt, Some("used here"), AnnotationKind::Context)));

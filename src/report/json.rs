@@ -33,7 +33,8 @@ impl Report for Json<'_> {
 }
 
 fn finding(found: &Finding, judged: &Judged<'_>) -> Value {
-    let mut row = json!({"rule": found.id, "severity": found.severity.name(), "message": found.message, "source": judged.source});
+    let mut row =
+        json!({"rule": found.id, "severity": found.severity.name(), "message": found.problem.to_string(), "source": judged.source});
     let mut put = |key: &str, value: Option<Value>| {
         if let (Some(map), Some(value)) = (row.as_object_mut(), value) {
             map.insert(key.to_owned(), value);

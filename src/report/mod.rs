@@ -5,10 +5,10 @@
 //! the command runs, except JUnit, which needs its totals first.
 //!
 //! ```
-//! use tollgate::{model::path::FieldPath, report::{Finding, Format, Judged, Object, Summary}};
+//! use tollgate::{model::{path::FieldPath, problem::Problem}, report::{Finding, Format, Judged, Object, Summary}};
 //!
 //! let object = Object { kind: "MCPServer".to_owned(), namespace: Some("demo".to_owned()), name: Some("fetch".to_owned()) };
-//! let found = Finding::new("TG003", "limits nothing: set global, perUser or tools, or remove rateLimiting");
+//! let found = Finding::new("TG003", Problem::new("limits nothing").advice("set global, perUser or tools, or remove rateLimiting"));
 //! let found = found.on(FieldPath::new(["spec", "rateLimiting"]));
 //! let mut out = Vec::new();
 //! let mut report = Format::Github.open(&mut out, false);

@@ -9,17 +9,20 @@ use crate::model::{
     bucket::{Bucket, BucketFault, MAX_TOKENS, REFILL_PERIOD, quoted, same_meaning},
     owners::Owners,
     path::FieldPath,
+    problem::Problem,
     subject::{LevelOf, ScopeKey, Subject},
 };
 
 pub(super) fn max_tokens(context: &Context<'_>) -> Vec<Found> {
     faults(context, |bucket, fault| match fault {
         BucketFault::NotAMap(type_name) => {
+            // The example belongs to the sentence: it is too wide to stand beside marked text.
             let example = r#"{"maxTokens": 60, "refillPeriod": "1m0s"}"#;
             Some(Found::new(bucket.clone(), format!("is {type_name}, not a bucket: write {example}")))
         }
         BucketFault::MaxTokens(fault) => {
-            Some(Found::new(bucket.key(MAX_TOKENS), format!("{fault}: write a whole number from 1 to 2147483647")).on(bucket.clone()))
+            let problem = Problem::new(fault.clone()).advice("write a whole number from 1 to 2147483647");
+            Some(Found::new(bucket.key(MAX_TOKENS), problem).on(bucket.clone()))
         }
         BucketFault::RefillPeriod(_) => None,
     })
@@ -28,8 +31,8 @@ pub(super) fn max_tokens(context: &Context<'_>) -> Vec<Found> {
 pub(super) fn refill_period(context: &Context<'_>) -> Vec<Found> {
     faults(context, |bucket, fault| match fault {
         BucketFault::RefillPeriod(fault) => {
-            let message = format!("{fault}: write the time to refill all tokens, such as 1m0s, 1h30m or 500ms");
-            Some(Found::new(bucket.key(REFILL_PERIOD), message).on(bucket.clone()))
+            let problem = Problem::new(fault.clone()).advice("write the time to refill all tokens, such as 1m0s, 1h30m or 500ms");
+            Some(Found::new(bucket.key(REFILL_PERIOD), problem).on(bucket.clone()))
         }
         BucketFault::NotAMap(_) | BucketFault::MaxTokens(_) => None,
     })
@@ -70,14 +73,15 @@ fn disagreement(owners: &Owners<'_>, level: &LevelOf<'_>, shared: &Value, global
             more => format!(", set by {} and {more} more", named.join(", ")),
         }
     };
-    let message = format!(
-        "shared ({}{}) and global ({}{}) disagree: keep only global, with the limit you want",
+    let fault = format!(
+        "shared ({}{}) and global ({}{}) disagree",
         brief(shared),
         set_by(ScopeKey::Shared),
         brief(global),
         set_by(ScopeKey::Global),
     );
-    Found::new(level.path.key(ScopeKey::Shared.key()), message).on(level.path.key(ScopeKey::Global.key()))
+    let problem = Problem::new(fault).advice("keep only global, with the limit you want");
+    Found::new(level.path.key(ScopeKey::Shared.key()), problem).on(level.path.key(ScopeKey::Global.key()))
 }
 
 /// A manager's name unchanged, unless it would break the line.

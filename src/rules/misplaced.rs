@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{Context, Found};
 use crate::model::{
     path::FieldPath,
+    problem::Problem,
     spelling::nearest,
     subject::{Kind, RATE_LIMITING},
 };
@@ -49,7 +50,7 @@ fn look(kind: Kind, path: &FieldPath, map: &Map<String, Value>, found: &mut Vec<
         }
         let is_in_config = path.steps().len() > 1 && kind == Kind::VirtualMcpServer;
         let meant = if is_in_config { FieldPath::new([SPEC, CONFIG, RATE_LIMITING]) } else { FieldPath::new([SPEC, RATE_LIMITING]) };
-        found.push(Found::new(here, format!("limits are not read here: did you mean {meant}?")));
+        found.push(Found::new(here, Problem::new("limits are not read here").advice(format!("did you mean {meant}?"))));
     }
 }
 

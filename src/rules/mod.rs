@@ -14,11 +14,15 @@ mod warnings;
 
 use std::{collections::BTreeMap, fmt};
 
+use serde_json::Value;
+
 pub use self::explanations::{Example, Explanation};
 use crate::model::{
     alias::Kept,
+    bucket::type_name,
     operator::Operator,
     path::FieldPath,
+    problem::Problem,
     subject::{RefKind, Subject},
 };
 
@@ -172,18 +176,23 @@ struct Found {
     path: FieldPath,
     /// The subtree that must be unchanged for the violation to count as an old one.
     ground: FieldPath,
-    message: String,
+    problem: Problem,
 }
 
 impl Found {
-    fn new(path: FieldPath, message: impl Into<String>) -> Self {
-        Self { ground: path.clone(), path, message: message.into() }
+    fn new(path: FieldPath, problem: impl Into<Problem>) -> Self {
+        Self { ground: path.clone(), path, problem: problem.into() }
     }
 
     fn on(mut self, ground: FieldPath) -> Self {
         self.ground = ground;
         self
     }
+}
+
+/// A value of the wrong type.
+fn is_a(value: &Value) -> Problem {
+    Problem::new(format!("is {}", type_name(value)))
 }
 
 /// A violation of one rule at one place.
@@ -196,13 +205,13 @@ pub struct Violation {
     /// The place.
     pub path: FieldPath,
     /// What is wrong, and what to write instead.
-    pub message: String,
+    pub problem: Problem,
     ground: FieldPath,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.rule, self.path, self.message)
+        write!(f, "{} {}: {}", self.rule, self.path, self.problem)
     }
 }
 
@@ -225,7 +234,7 @@ pub fn check(context: &Context<'_>) -> Vec<Violation> {
     for rule in &RULES {
         let level = if context.shared_is_denied && rule.id == "TG101" { Effect::Deny } else { rule.level };
         let found = (rule.finds)(context).into_iter();
-        all.extend(found.map(|Found { path, ground, message }| Violation { rule: rule.id, level, path, message, ground }));
+        all.extend(found.map(|Found { path, ground, problem }| Violation { rule: rule.id, level, path, problem, ground }));
     }
     all.sort_by(|a, b| (&a.path, a.rule).cmp(&(&b.path, b.rule)));
     all

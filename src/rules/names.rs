@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{Context, Found};
+use super::{Context, Found, is_a};
 use crate::model::{
-    bucket::{FIELDS, quoted, type_name},
+    bucket::{FIELDS, quoted},
     path::FieldPath,
+    problem::Problem,
     spelling::nearest,
     subject::{Block, ScopeKey, TOOLS},
 };
@@ -21,17 +22,19 @@ pub(super) fn per_user_without_sign_in(context: &Context<'_>) -> Vec<Found> {
     }
     let buckets = context.subject.blocks().into_iter().flat_map(|block| block.buckets());
     let per_user = buckets.filter(|bucket| bucket.scope == ScopeKey::PerUser);
-    let message = format!("callers do not sign in, so there are no users to count: {}, or use global", context.subject.sign_in_hint());
-    per_user.map(|bucket| Found::new(bucket.path, message.clone())).collect()
+    let problem = Problem::new("callers do not sign in, so there are no users to count")
+        .advice(format!("{}, or use global", context.subject.sign_in_hint()));
+    per_user.map(|bucket| Found::new(bucket.path, problem.clone())).collect()
 }
 
 pub(super) fn empty_block(context: &Context<'_>) -> Vec<Found> {
     let blocks = context.subject.blocks().into_iter();
     blocks
         .filter_map(|block| match block.value.as_object() {
-            None => Some(Found::new(block.path, format!("is {}: write a map with global, perUser or tools", type_name(block.value)))),
+            None => Some(Found::new(block.path, is_a(block.value).advice("write a map with global, perUser or tools"))),
             Some(_) if is_empty(&block) => {
-                Some(Found::new(block.path, "limits nothing: set global, perUser or tools, or remove rateLimiting"))
+                let problem = Problem::new("limits nothing").advice("set global, perUser or tools, or remove rateLimiting");
+                Some(Found::new(block.path, problem))
             }
             Some(_) => None,
         })
@@ -51,10 +54,11 @@ pub(super) fn empty_tool(context: &Context<'_>) -> Vec<Found> {
     let entries = context.subject.blocks().into_iter().flat_map(|block| tool_entries(&block));
     entries
         .filter_map(|(path, entry)| match entry.as_object() {
-            None => Some(Found::new(path, format!("is {}: write a map with name and global or perUser", type_name(entry)))),
+            None => Some(Found::new(path, is_a(entry).advice("write a map with name and global or perUser"))),
             Some(map) => {
                 let has_bucket = ScopeKey::ALL.iter().any(|scope| map.get(scope.key()).is_some_and(|value| !value.is_null()));
-                (!has_bucket).then(|| Found::new(path, "limits nothing: set global or perUser, or remove the entry"))
+                let problem = Problem::new("limits nothing").advice("set global or perUser, or remove the entry");
+                (!has_bucket).then(|| Found::new(path, problem))
             }
         })
         .collect()
@@ -68,24 +72,28 @@ fn names_in(block: &Block<'_>) -> Vec<Found> {
     match block.value.get(TOOLS) {
         None | Some(Value::Null | Value::Array(_)) => {}
         Some(other) => {
-            let message = format!("is {}: write a list of entries, each with a name", type_name(other));
-            return vec![Found::new(block.path.key(TOOLS), message)];
+            let problem = is_a(other).advice("write a list of entries, each with a name");
+            return vec![Found::new(block.path.key(TOOLS), problem)];
         }
     }
     let mut first_seen: HashMap<&str, usize> = HashMap::new();
     let mut found = Vec::new();
     for (index, (path, entry)) in tool_entries(block).into_iter().enumerate() {
         let Some(map) = entry.as_object() else { continue };
-        let fault = match map.get("name") {
-            None | Some(Value::Null) => Some("is missing: write the tool's name".to_owned()),
-            Some(Value::String(name)) if name.is_empty() => Some("is empty: write the tool's name".to_owned()),
+        let advice = "write the tool's name";
+        let problem = match map.get("name") {
+            None | Some(Value::Null) => Some(Problem::new("is missing").advice(advice)),
+            Some(Value::String(name)) if name.is_empty() => Some(Problem::new("is empty").advice(advice)),
             Some(Value::String(name)) => match *first_seen.entry(name).or_insert(index) {
                 first if first == index => None,
-                first => Some(format!("{} is the name of tools[{first}] too: merge the two entries", quoted(name))),
+                first => {
+                    let fault = format!("{} is the name of tools[{first}] too", quoted(name));
+                    Some(Problem::new(fault).advice("merge the two entries"))
+                }
             },
-            Some(other) => Some(format!("is {}: write the tool's name", type_name(other))),
+            Some(other) => Some(is_a(other).advice(advice)),
         };
-        found.extend(fault.map(|message| Found::new(path.key("name"), message).on(path)));
+        found.extend(problem.map(|problem| Found::new(path.key("name"), problem).on(path)));
     }
     found
 }
@@ -93,8 +101,8 @@ fn names_in(block: &Block<'_>) -> Vec<Found> {
 pub(super) fn two_places(context: &Context<'_>) -> Vec<Found> {
     match context.subject.blocks().as_slice() {
         [first, second, ..] => {
-            let message = format!("limits are also set at {}: keep one of the two", first.path);
-            vec![Found::new(second.path.clone(), message)]
+            let problem = Problem::new(format!("limits are also set at {}", first.path)).advice("keep one of the two");
+            vec![Found::new(second.path.clone(), problem)]
         }
         _ => Vec::new(),
     }
@@ -123,7 +131,7 @@ fn fields_outside(path: &FieldPath, value: &Value, known: &[&str], what: &str) -
                 Some(meant) => format!("did you mean {meant}?"),
                 None => format!("the fields are {}", known.join(", ")),
             };
-            Found::new(path.key(key), format!("is not a field of {what}: {advice}"))
+            Found::new(path.key(key), Problem::new(format!("is not a field of {what}")).advice(advice))
         })
         .collect()
 }

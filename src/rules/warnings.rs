@@ -9,6 +9,7 @@ use crate::model::{
     alias::Kept,
     bucket::{Bucket, quoted, same_meaning},
     period::go_duration,
+    problem::Problem,
     subject::{Block, Kind, LevelOf, ScopeKey},
 };
 
@@ -62,7 +63,7 @@ fn never_binding_in(block: &Block<'_>) -> Vec<Found> {
 fn first_wider(level: &LevelOf<'_>, scope: ScopeKey, bucket: Option<Bucket>, wider: &[(bool, Option<Bucket>, &str)]) -> Option<Found> {
     let bucket = bucket?;
     let (_, _, name) = wider.iter().find(|(applies, wider, _)| *applies && wider.is_some_and(|wider| bucket.never_binds_below(&wider)))?;
-    Some(Found::new(level.path.key(scope.key()), format!("never denies: {name} is as tight")))
+    Some(Found::new(level.path.key(scope.key()), Problem::new("never denies").advice(format!("{name} is as tight"))))
 }
 
 pub(super) fn odd_tool_name(context: &Context<'_>) -> Vec<Found> {
@@ -83,7 +84,7 @@ pub(super) fn slow_bucket(context: &Context<'_>) -> Vec<Found> {
     buckets
         .filter_map(|at| {
             let bucket = Bucket::read(at.value).ok()?;
-            (bucket.interval() > HOUR).then(|| Found::new(at.path, format!("is slow: {}", bucket.pace())))
+            (bucket.interval() > HOUR).then(|| Found::new(at.path, Problem::new("is slow").advice(bucket.pace())))
         })
         .collect()
 }
@@ -120,15 +121,15 @@ pub(super) fn unread_limits(context: &Context<'_>) -> Vec<Found> {
     let mut found = Vec::new();
     for block in context.subject.blocks() {
         if context.subject.kind == Kind::VirtualMcpServer && block.place == 0 {
-            let message = "ToolHive's operator does not read limits here, so they are not enforced: write them at spec.config.rateLimiting";
-            found.push(Found::new(block.path, message));
+            let problem = Problem::new("ToolHive's operator does not read limits here, so they are not enforced");
+            found.push(Found::new(block.path, problem.advice("write them at spec.config.rateLimiting")));
             continue;
         }
         let unread =
             block.levels().into_iter().filter(|level| level.bucket(ScopeKey::Global).is_some() && level.bucket(ScopeKey::Shared).is_none());
         found.extend(unread.map(|level| {
-            let message = "ToolHive's operator reads only shared, so this limit is not enforced: write shared with the same limit too";
-            Found::new(level.path.key(ScopeKey::Global.key()), message)
+            let problem = Problem::new("ToolHive's operator reads only shared, so this limit is not enforced");
+            Found::new(level.path.key(ScopeKey::Global.key()), problem.advice("write shared with the same limit too"))
         }));
     }
     found

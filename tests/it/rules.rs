@@ -80,8 +80,8 @@ fn every_case_finds_exactly_what_it_wants() {
         }
         for (found, want) in found.iter().zip(&wanted) {
             let contains = want.message_contains.as_deref().unwrap_or_default();
-            if !found.message.contains(contains) {
-                failures.push(format!("{}: {} says {:?}, not {contains:?}", name(&case), row(found), found.message));
+            if !found.problem.to_string().contains(contains) {
+                failures.push(format!("{}: {} says {:?}, not {contains:?}", name(&case), row(found), found.problem.to_string()));
             }
         }
     }
@@ -178,7 +178,7 @@ fn ten_thousand_tools_of_one_name_are_told_fast() {
     let found = check_quickly(&with_tools(same));
     assert_eq!(found.len(), 9_999);
     assert_eq!(row(&found[0]), "TG005 deny spec.rateLimiting.tools[1].name");
-    assert!(found.iter().all(|found| found.message.contains("tools[0]")));
+    assert!(found.iter().all(|found| found.problem.fault.contains("tools[0]")));
 }
 
 /// A cluster that has only the objects named here, and cannot tell about Secrets unless it may look.

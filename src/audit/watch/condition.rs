@@ -122,7 +122,7 @@ mod tests {
     }
 
     fn finding(id: &'static str, field: &str, message: &str) -> Finding {
-        Finding::new(id, message).on(FieldPath::new(["spec", field]))
+        Finding::new(id, message.to_owned()).on(FieldPath::new(["spec", field]))
     }
 
     fn limited() -> Value {

@@ -16,6 +16,7 @@ use crate::{
     },
     model::{
         GROUP,
+        problem::Problem,
         subject::{Kind, RefKind, Subject},
     },
     report::{Finding, Object},
@@ -181,9 +182,8 @@ impl Look<'_, '_> {
     /// Reports what could not be read.
     fn unread(&mut self, resource: &Resource<'_>, trouble: &ClusterError) {
         let todo = trouble.advice(format!("grant list on {}", resource.plural));
+        let problem = Problem::new(format!("cannot list {resource}: {trouble}")).advice(todo);
         self.progress.clear();
-        self.audit
-            .reporter
-            .text(&resource.to_string(), vec![Finding::new("unreadable", format!("cannot list {resource}: {trouble}: {todo}"))]);
+        self.audit.reporter.text(&resource.to_string(), vec![Finding::new("unreadable", problem)]);
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     check::{Crds, judge},
     cluster::Access,
     manifest::Raw,
+    model::problem::Problem,
     report::Finding,
 };
 
@@ -95,9 +96,9 @@ impl Run<'_> {
     fn nothing_found(&mut self, strict: bool, inputs: &[PathBuf]) {
         let folder = inputs.iter().find(|path| path.is_dir());
         if let (true, 0, Some(folder)) = (strict, self.reporter.summary.judged, folder) {
-            let message =
-                "there is no MCPServer and no VirtualMCPServer in it: name the folder that has them, or check what your tools render";
-            self.reporter.text(&folder.display().to_string(), vec![Finding::new("nothing-found", message)]);
+            let problem = Problem::new("there is no MCPServer and no VirtualMCPServer in it")
+                .advice("name the folder that has them, or check what your tools render");
+            self.reporter.text(&folder.display().to_string(), vec![Finding::new("nothing-found", problem)]);
         }
     }
 

@@ -21,7 +21,7 @@ fn stays(limits: &str, why: &str) {
     let text = format!("{HEAD}{limits}");
     let (same, left) = migrated(&text);
     assert_eq!(same, text);
-    assert!(left.iter().any(|left| left.message.contains(why)), "{limits}: {left:?}");
+    assert!(left.iter().any(|left| left.problem.to_string().contains(why)), "{limits}: {left:?}");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn what_a_person_has_to_decide_is_left_and_told() {
     stays(&format!("    &k shared: {bucket}\n  other: *k\n"), "cannot be changed without changing something else");
     let text = format!("{HEAD}    *k : {bucket}\n").replace("{name: a}", "{name: &k shared}");
     let (same, left) = migrated(&text);
-    assert_eq!((same, left[0].message.as_str()), (text, "is an alias: write global by hand"));
+    assert_eq!((same, left[0].problem.to_string().as_str()), (text, "is an alias: write global by hand"));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn an_anchor_is_renamed_only_where_all_its_places_are_limits() {
     let text = format!("{HEAD}    &limits {{shared: {{maxTokens: 1}}}}\n  copy: *limits\n");
     let (same, left) = migrated(&text);
     assert_eq!(same, text);
-    assert!(left[0].message.contains("stands in an anchor that is used elsewhere, too"), "{left:?}");
+    assert!(left[0].problem.fault.contains("stands in an anchor that is used elsewhere, too"), "{left:?}");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn an_object_that_opts_out_is_left_without_a_fault() {
         format!("{HEAD}    shared: {{maxTokens: 1}}\n").replace("{name: a}", "{name: a, annotations: {tollgate.dev/shared-alias: keep}}");
     let (same, left) = migrated(&text);
     assert_eq!((same, left.len(), left[0].is_wanted), (text, 1, true));
-    assert_eq!(left[0].message, "not renamed: tollgate.dev/shared-alias is keep");
+    assert_eq!(left[0].problem.to_string(), "not renamed: tollgate.dev/shared-alias is keep");
 }
 
 #[test]
