@@ -1,4 +1,5 @@
-//! Buckets as JSON: the one format that `tollgate limits` prints, a proxy's `GET /buckets` serves and `tollgate top` reads.
+//! Buckets as JSON, and the outcome of calls: the one format that `tollgate limits` prints, a proxy's `GET /buckets` serves and `tollgate
+//! top` reads. The totals are read from the metrics.
 //!
 //! ```
 //! use tollgate::inspect::report::BucketsReport;
@@ -95,6 +96,37 @@ pub struct LevelReport {
     pub full_in_seconds: f64,
     /// How long the store keeps it, without further calls.
     pub ttl_seconds: Option<f64>,
+}
+
+/// The outcome of the calls of one process since it started. A batch is one call; calls that no limit counts are not included.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Totals {
+    /// The time since its start, in seconds.
+    pub up_seconds: f64,
+    /// Calls allowed.
+    pub allowed: u64,
+    /// Calls denied.
+    pub denied: u64,
+    /// Calls refused without a decision, because the store did not make one.
+    pub undecided: u64,
+    /// Of those allowed, the ones not counted, because the store did not respond.
+    pub fail_open: u64,
+    /// By limit, for all limits.
+    pub limits: Vec<LimitTotals>,
+}
+
+/// The outcome of the calls that one limit counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LimitTotals {
+    /// As a path in a manifest: `tools[search].perUser`.
+    pub limit: String,
+    /// Calls that drew on it.
+    pub allowed: u64,
+    /// Calls that it denied; in shadow, that it would have denied.
+    pub denied: u64,
 }
 
 impl BucketsReport {

@@ -9,7 +9,7 @@
 //! | the guard | failures of the store, and its availability |
 //! | the store in Redis | its scripts |
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
     plan::Plan,
@@ -54,36 +54,3 @@ pub trait Observer: Send + Sync {
 pub struct Unobserved;
 
 impl Observer for Unobserved {}
-
-/// Forwards events to both.
-impl<A: Observer + ?Sized, B: Observer + ?Sized> Observer for (Arc<A>, Arc<B>) {
-    fn decided(&self, plan: &Plan<'_>, answer: &StoreAnswer, took: Duration) {
-        self.0.decided(plan, answer, took);
-        self.1.decided(plan, answer, took);
-    }
-
-    fn undecided(&self, plan: &Plan<'_>, error: &StoreError, took: Duration) {
-        self.0.undecided(plan, error, took);
-        self.1.undecided(plan, error, took);
-    }
-
-    fn uncounted(&self, plan: &Plan<'_>) {
-        self.0.uncounted(plan);
-        self.1.uncounted(plan);
-    }
-
-    fn failed(&self, plan: &Plan<'_>, error: &StoreError) {
-        self.0.failed(plan, error);
-        self.1.failed(plan, error);
-    }
-
-    fn batch(&self, calls: usize, took: Duration) {
-        self.0.batch(calls, took);
-        self.1.batch(calls, took);
-    }
-
-    fn store_is(&self, answering: bool) {
-        self.0.store_is(answering);
-        self.1.store_is(answering);
-    }
-}

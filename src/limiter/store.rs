@@ -88,6 +88,9 @@ impl DecidedBy {
 }
 
 impl Cause {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Timeout, Self::Connection, Self::Auth, Self::Bucket, Self::Other];
+
     /// The name used in metrics; `timeout`, `connection`, `auth` and `other` are also ToolHive's.
     pub fn name(self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::labels::{CallLabels, DecisionLabels, DenialLabels, ErrorLabels, ServerLabels};
+use super::labels::{CallLabels, DecisionLabels, ErrorLabels, LimitLabels, ServerLabels};
 
 /// Seconds: memory decides in less than a microsecond, Redis in some 50, and a guard gives up after 0.1 s by default.
 const LATENCIES: [f64; 13] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
@@ -25,7 +25,8 @@ pub(super) struct Families {
     pub(super) fail_open: Family<ServerLabels, Counter>,
     pub(super) check_latency: Latencies,
     pub(super) calls: Family<CallLabels, Counter>,
-    pub(super) denials: Family<DenialLabels, Counter>,
+    pub(super) allowed: Family<LimitLabels, Counter>,
+    pub(super) denials: Family<LimitLabels, Counter>,
     pub(super) undecided: Family<ErrorLabels, Counter>,
     pub(super) users_skipped: Family<ServerLabels, Counter>,
     pub(super) batch_size: Histogram,
@@ -42,6 +43,7 @@ impl Families {
             fail_open: Family::default(),
             check_latency: Family::new_with_constructor(|| Histogram::new(LATENCIES)),
             calls: Family::default(),
+            allowed: Family::default(),
             denials: Family::default(),
             undecided: Family::default(),
             users_skipped: Family::default(),
@@ -69,6 +71,7 @@ impl Families {
 
     fn register_own(&self, registry: &mut Registry) {
         registry.register("calls", "Calls decided; a batch counts as one", self.calls.clone());
+        registry.register("allowed", "Calls that a limit counted and allowed", self.allowed.clone());
         registry.register("denials", "Calls that a limit rejected, or in shadow would have", self.denials.clone());
         registry.register("undecided", "Calls without a decision, by kind of error", self.undecided.clone());
         registry.register("users_skipped", "Calls without a user, to which per-user limits did not apply", self.users_skipped.clone());

@@ -30,7 +30,7 @@ pub(super) struct CallLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct DenialLabels {
+pub(super) struct LimitLabels {
     #[prometheus(flatten)]
     pub(super) server: ServerLabels,
     pub(super) limit: LimitLabel,

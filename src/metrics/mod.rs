@@ -20,6 +20,7 @@
 //! | metric | labels | |
 //! |---|---|---|
 //! | `tollgate_rate_limit_calls_total` | `namespace`, `server`, `decision`, `source` | calls decided; a batch counts as one. Calls that no limit counts are not included |
+//! | `tollgate_rate_limit_allowed_total` | `namespace`, `server`, `limit`, `source` | calls that a limit counted and allowed; not those of `fail_open`, which no limit counts |
 //! | `tollgate_rate_limit_denials_total` | `namespace`, `server`, `limit`, `source` | which limit rejected, as a path in the manifest: `tools[search].perUser`; in shadow, would have |
 //! | `tollgate_rate_limit_undecided_total` | `namespace`, `server`, `error_type`: ToolHive's, and `bucket` | calls without a decision: the store failed and calls are rejected then, or a key does not hold a bucket |
 //! | `tollgate_rate_limit_users_skipped_total` | `namespace`, `server` | calls without a verified user, to which per-user limits did not apply |
@@ -59,44 +60,49 @@
 //! ```
 
 mod families;
+mod grown;
 mod labels;
 mod server;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use foldhash::fast::RandomState;
 pub use prometheus_client::{encoding::text::encode, registry::Registry};
 
-use self::{families::Families, server::Server};
-use crate::limiter::{DecidedBy, Observer, Plan, ServerId, StoreAnswer, StoreError};
+use self::{families::Families, grown::Grown, server::Server};
+use crate::{
+    inspect::report::{LimitTotals, Totals},
+    limiter::{DecidedBy, Observer, Plan, Policy, ServerId, StoreAnswer, StoreError},
+};
 
 /// Counts observed events. One for all servers of a process: pass the same one to [`Observed`](crate::stores::Observed), to the guard and
 /// to the store in Redis.
 #[derive(Debug)]
 pub struct Metrics {
+    began: Instant,
     families: Families,
-    /// Read on each call, changed on a server's first call.
-    servers: ArcSwap<HashMap<ServerId, Arc<Server>, RandomState>>,
+    servers: Grown<ServerId, Server>,
 }
 
 impl Metrics {
     /// Registers the metrics; the registry should not have a prefix of its own.
     pub fn register(registry: &mut Registry) -> Self {
-        Self { families: Families::register(registry), servers: ArcSwap::default() }
+        Self { began: Instant::now(), families: Families::register(registry), servers: Grown::default() }
     }
 
-    fn of<T>(&self, server: &ServerId, count: impl FnOnce(&Server) -> T) -> T {
-        if let Some(known) = self.servers.load().get(server) {
-            return count(known);
-        }
-        let new = Arc::new(Server::new(server, &self.families));
-        self.servers.rcu(|servers| {
-            let mut servers = HashMap::clone(servers);
-            servers.entry(server.clone()).or_insert_with(|| Arc::clone(&new));
-            servers
+    /// The outcome of the calls that one server's limits counted, with all limits of its policy.
+    pub fn totals(&self, policy: &Policy) -> Totals {
+        let server = self.servers.get(policy.server_id());
+        let limits = policy.limits().into_iter().map(|limit| {
+            let (allowed, denied) = server.as_ref().map_or((0, 0), |server| server.outcomes(&limit));
+            LimitTotals { allowed, denied, limit: limit.to_string() }
         });
-        count(&new)
+        let limits = limits.collect();
+        let totals = server.map(|server| server.totals(&self.families)).unwrap_or_default();
+        Totals { up_seconds: self.began.elapsed().as_secs_f64(), limits, ..totals }
+    }
+
+    fn of(&self, server: &ServerId, count: impl FnOnce(&Server)) {
+        self.servers.count(server, || Server::new(server, &self.families), count);
     }
 }
 
@@ -122,7 +128,9 @@ impl Observer for Metrics {
 
     fn uncounted(&self, plan: &Plan<'_>) {
         if plan.skips_users() {
-            self.of(plan.server(), |server| server.users_skipped.inc());
+            self.of(plan.server(), |server| {
+                server.users_skipped.inc();
+            });
         }
     }
 

@@ -6,9 +6,13 @@ use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 
 use super::{
     families::Families,
-    labels::{CallLabels, Decider, DecisionLabels, DenialLabels, ErrorLabels, LimitLabel, ServerLabels},
+    grown::Grown,
+    labels::{CallLabels, Decider, DecisionLabels, ErrorLabels, LimitLabel, LimitLabels, ServerLabels},
 };
-use crate::limiter::{Cause, DecidedBy, Limit, Plan, Scope, ServerId, StoreAnswer, Verdict, plan::Draw, settle::Shortfall};
+use crate::{
+    inspect::report::Totals,
+    limiter::{Cause, DecidedBy, Limit, Plan, Scope, ServerId, StoreAnswer, Verdict, plan::Draw, settle::Shortfall},
+};
 
 /// Whether a bucket or a call passed.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +32,15 @@ pub(super) struct Server {
     decisions: [OnceLock<Counter>; 8 * Decider::COUNT],
     /// By decision and decider.
     calls: [OnceLock<Counter>; 2 * Decider::COUNT],
+    /// Bounded by the limits of manifests.
+    limits: Grown<Limit, OfLimit>,
+}
+
+/// The series of a limit, by decider; created when first counted.
+#[derive(Debug, Default)]
+struct OfLimit {
+    allowed: [OnceLock<Counter>; Decider::COUNT],
+    denied: [OnceLock<Counter>; Decider::COUNT],
 }
 
 impl Decision {
@@ -48,6 +61,7 @@ impl Server {
             fail_open: families.fail_open.get_or_create_owned(&labels),
             decisions: [const { OnceLock::new() }; 8 * Decider::COUNT],
             calls: [const { OnceLock::new() }; 2 * Decider::COUNT],
+            limits: Grown::default(),
             labels,
         }
     }
@@ -65,6 +79,9 @@ impl Server {
                 // If a shadow limit would have denied, no shadow bucket was drawn on.
                 for draw in plan.draws().iter().filter(|draw| draw.enforced() || shadow.is_none()) {
                     self.bucket(Decision::Allowed, draw, source, families);
+                    if source != DecidedBy::FailOpen {
+                        self.limit(Decision::Allowed, draw, source, families);
+                    }
                 }
                 if let Some(refusal) = shadow {
                     self.refused(plan, refusal, source, families);
@@ -93,8 +110,43 @@ impl Server {
     fn refused(&self, plan: &Plan<'_>, refusal: Shortfall, source: DecidedBy, families: &Families) {
         let Some(draw) = plan.draws().get(refusal.by) else { return };
         self.bucket(Decision::Rejected, draw, source, families);
-        let (limit, source) = (LimitLabel(draw.limit().clone()), Decider::of(draw, source).name());
-        families.denials.get_or_create(&DenialLabels { server: self.labels.clone(), limit, source }).inc();
+        self.limit(Decision::Rejected, draw, source, families);
+    }
+
+    /// The totals, without those by limit.
+    pub(super) fn totals(&self, families: &Families) -> Totals {
+        let calls = |decision| {
+            let from = call_index(decision, Decider::Store);
+            sum(self.calls.iter().skip(from).take(Decider::COUNT))
+        };
+        let undecided = Cause::ALL.iter().filter_map(|cause| Some(families.undecided.get(&self.error(cause.name()))?.get()));
+        Totals {
+            allowed: calls(Decision::Allowed),
+            denied: calls(Decision::Rejected),
+            undecided: undecided.sum(),
+            fail_open: self.fail_open.get(),
+            ..Totals::default()
+        }
+    }
+
+    /// How many calls a limit counted and allowed, and how many it denied or, in shadow, would have.
+    pub(super) fn outcomes(&self, limit: &Limit) -> (u64, u64) {
+        self.limits.get(limit).map_or((0, 0), |of| (sum(&of.allowed), sum(&of.denied)))
+    }
+
+    fn limit(&self, decision: Decision, draw: &Draw<'_>, source: DecidedBy, families: &Families) {
+        let (limit, decider) = (draw.limit(), Decider::of(draw, source));
+        self.limits.count(limit, OfLimit::default, |of| {
+            let (series, family) = match decision {
+                Decision::Allowed => (&of.allowed, &families.allowed),
+                Decision::Rejected => (&of.denied, &families.denials),
+            };
+            let make = || {
+                let labels = LimitLabels { server: self.labels.clone(), limit: LimitLabel(limit.clone()), source: decider.name() };
+                family.get_or_create_owned(&labels)
+            };
+            series.get(decider as usize).map(|kept| kept.get_or_init(make).inc());
+        });
     }
 
     fn bucket(&self, decision: Decision, draw: &Draw<'_>, source: DecidedBy, families: &Families) {
@@ -117,6 +169,10 @@ impl Server {
         };
         self.calls.get(call_index(decision, decider)).map(|kept| kept.get_or_init(make).inc());
     }
+}
+
+fn sum<'a>(series: impl IntoIterator<Item = &'a OnceLock<Counter>>) -> u64 {
+    series.into_iter().filter_map(OnceLock::get).map(Counter::get).sum()
 }
 
 fn call_index(decision: Decision, decider: Decider) -> usize {

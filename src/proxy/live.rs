@@ -42,7 +42,7 @@ use super::{Gateway, digests::Digests};
 use crate::{
     inspect::{
         Bounds, DigestKey, InspectError,
-        report::{BucketsReport, Users},
+        report::{BucketsReport, Totals, Users},
     },
     limiter::{Cause, ServerId},
 };
@@ -79,35 +79,6 @@ pub struct Live {
     pub totals: Option<Totals>,
 }
 
-/// The outcome of the calls of one proxy since it started. A batch is one call; calls that no limit counts are not included.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Totals {
-    /// The time since its start, in seconds.
-    pub up_seconds: f64,
-    /// Calls allowed.
-    pub allowed: u64,
-    /// Calls denied.
-    pub denied: u64,
-    /// Calls refused without a decision, because the store did not make one.
-    pub undecided: u64,
-    /// Of those allowed, the ones not counted, because the store did not respond.
-    pub fail_open: u64,
-    /// By limit, for all limits.
-    pub limits: Vec<LimitTotals>,
-}
-
-/// The outcome of the calls that one limit counts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LimitTotals {
-    /// As a path in a manifest: `tools[search].perUser`.
-    pub limit: String,
-    /// Calls that drew on it.
-    pub allowed: u64,
-    /// Calls that it denied; in shadow, that it would have denied.
-    pub denied: u64,
-}
-
 /// The last look, and how users are named.
 #[derive(Debug)]
 pub(super) struct Lookout {
@@ -139,7 +110,7 @@ pub(super) async fn buckets(gateway: Arc<Gateway>) -> Response {
         age_seconds: look.at.elapsed().as_secs_f64(),
         error,
         report,
-        totals: Some(gateway.tally.totals(&policy)),
+        totals: Some(gateway.decisions.totals(&policy)),
     };
     match serde_json::to_string(&live) {
         Ok(text) => {

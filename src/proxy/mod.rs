@@ -32,7 +32,7 @@
 //! | `upstream`, `sending`, `hop` | the MCP server, retries, and hop-by-hop headers |
 //! | [`forwarded`], `location` | forwarded headers of requests, and URLs in responses |
 //! | `streaming`, `operations` | a metric, and the operations listener |
-//! | [`live`], `digests`, `tally` | the current buckets, without names of users, and the outcome of calls |
+//! | [`live`], `digests` | the current buckets, without names of users, and the outcome of calls |
 
 mod announced;
 mod beside;
@@ -50,7 +50,6 @@ pub mod paths;
 mod responses;
 mod sending;
 mod streaming;
-mod tally;
 mod upstream;
 
 use std::{
@@ -75,7 +74,6 @@ use self::{
     live::Lookout,
     paths::{BadPassPath, PassPath, Paths},
     streaming::Streams,
-    tally::Tally,
     upstream::Upstream,
 };
 use crate::{
@@ -174,7 +172,8 @@ struct Gateway {
     origin: location::Origin,
     metrics: Arc<Metrics>,
     streams: Streams,
-    tally: Arc<Tally>,
+    /// What the limiter counts.
+    decisions: Arc<crate::metrics::Metrics>,
     lookout: Lookout,
     needs_store: bool,
     bodies: Bodies,
@@ -197,7 +196,7 @@ pub struct Proxy {
 const PREFIX: &str = "tollgate_proxy";
 
 impl Proxy {
-    /// Reads the certificates, and binds both sockets. Decisions are reported to `observer`; the proxy's own metrics are registered in
+    /// Reads the certificates, and binds both sockets. Decisions are counted in `decisions`; the proxy's own metrics are registered in
     /// `registry`, beside what is there.
     ///
     /// # Errors
@@ -205,7 +204,7 @@ impl Proxy {
     pub async fn bind(
         settings: ProxySettings,
         parts: Parts,
-        observer: Arc<dyn Observer>,
+        decisions: Arc<crate::metrics::Metrics>,
         mut registry: Registry,
     ) -> Result<Self, ProxyError> {
         let Parts { source, buckets, callers } = parts;
@@ -215,8 +214,6 @@ impl Proxy {
         let front = Listener::bind(settings.listen, certificate.clone(), settings.limits).await?;
         let operations = Listener::bind(settings.metrics_listen, None, settings.limits).await?;
         let has_keys = callers.auth.verifier().is_some();
-        let tally = Arc::new(Tally::new());
-        let observer: Arc<dyn Observer> = Arc::new((observer, Arc::clone(&tally)));
         let origins = settings.origins.withhold(callers.auth.user_header().cloned());
         let ours = labelled(&mut registry, PREFIX, Some(&source.server));
         let streams = Streams::register(ours);
@@ -225,7 +222,14 @@ impl Proxy {
         ours.register("limits_current", about, limits_current.clone());
         let metrics = Arc::new(Metrics::new(registry, PREFIX, Some(&source.server), has_keys));
         let gateway = Gateway {
-            gate: Arc::new(Gate::new(&source, Arc::new(buckets), observer, callers, Arc::clone(&metrics), settings.gate)),
+            gate: Arc::new(Gate::new(
+                &source,
+                Arc::new(buckets),
+                Arc::clone(&decisions) as Arc<dyn Observer>,
+                callers,
+                Arc::clone(&metrics),
+                settings.gate,
+            )),
             origins,
             trusted_proxies: settings.trusted_proxies,
             paths,
@@ -233,7 +237,7 @@ impl Proxy {
             upstream,
             metrics,
             streams,
-            tally,
+            decisions,
             lookout: Lookout::new(DigestKey::new(random()?)),
             needs_store: settings.needs_store,
             bodies: Bodies::new(settings.max_buffered, settings.max_body, settings.body_within),

@@ -2,8 +2,8 @@
 
 use crate::{
     cli::table,
-    inspect::report::printable,
-    proxy::live::{Live, Totals},
+    inspect::report::{Totals, printable},
+    proxy::live::Live,
 };
 
 /// The buckets, and the outcome of calls if known.

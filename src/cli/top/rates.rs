@@ -14,8 +14,8 @@ use std::{
 };
 
 use crate::{
-    inspect::report::{BucketReport, BucketsReport, LevelReport},
-    proxy::live::{Live, Totals},
+    inspect::report::{BucketReport, BucketsReport, LevelReport, Totals},
+    proxy::live::Live,
 };
 
 /// Seconds over which a proxy's totals are compared.

@@ -1,9 +1,9 @@
 //! Samples for tests: buckets, totals, and what a proxy reports.
 
 use crate::{
-    inspect::report::{BucketReport, BucketsReport, LevelReport, StatusReport},
+    inspect::report::{BucketReport, BucketsReport, LevelReport, LimitTotals, StatusReport, Totals},
     limiter::ServerId,
-    proxy::live::{LimitTotals, Live, Totals},
+    proxy::live::Live,
 };
 
 /// One token comes back each second.

@@ -19,7 +19,7 @@ const MAY_NAME: [(&str, Option<&[&str]>); 28] = [
     ("mcp", Some(&["limiter"])),
     ("auth", Some(&["manifest", "model"])),
     ("stores", Some(&["inspect", "limiter", "model"])),
-    ("metrics", Some(&["limiter", "model"])),
+    ("metrics", Some(&["inspect", "limiter", "model"])),
     ("tower", Some(&["limiter", "mcp"])),
     ("server", Some(&[])),
     ("cluster", Some(&["model", "rules"])),

@@ -130,6 +130,14 @@ async fn buckets_are_counted_as_toolhive_does() {
     assert_eq!(watched.counted("tollgate_rate_limit_calls_total"), counts([(&by("allowed"), 2), (&by("rejected"), 2)]));
     let denials = format!(r#"{{{of_server},limit="tools[search].perUser",source="store"}}"#);
     assert_eq!(watched.counted("tollgate_rate_limit_denials_total"), counts([(&denials, 2)]));
+    let allowed = |limit: &str| format!(r#"{{{of_server},limit="{limit}",source="store"}}"#);
+    let expected = [
+        (&*allowed("global"), 2),
+        (&*allowed("perUser"), 1),
+        (&*allowed("tools[search].global"), 2),
+        (&*allowed("tools[search].perUser"), 1),
+    ];
+    assert_eq!(watched.counted("tollgate_rate_limit_allowed_total"), counts(expected));
     let of_server = format!("{{{of_server}}}");
     assert_eq!(watched.counted("tollgate_rate_limit_users_skipped_total"), counts([(&of_server, 1)]));
     assert_eq!(watched.counted("toolhive_rate_limit_check_latency_seconds_count"), counts([(&of_server, 4)]));
@@ -173,6 +181,9 @@ async fn shadow_is_counted_apart() {
     let allowed = format!(r#"{{{of_server},decision="allowed",source="store"}}"#);
     assert_eq!(watched.counted("tollgate_rate_limit_calls_total"), counts([(&allowed, 3)]));
     let denials = format!(r#"{{{of_server},limit="tools[search].perUser",source="shadow"}}"#);
+    let of_limit = watched.counted("tollgate_rate_limit_allowed_total");
+    let allowed = |limit: &str, source: &str| of_limit.get(&format!(r#"{{{of_server},limit="{limit}",source="{source}"}}"#)).copied();
+    assert_eq!((allowed("global", "store"), allowed("tools[search].perUser", "shadow")), (Some(3), Some(1)), "{of_limit:?}");
     assert_eq!(watched.counted("tollgate_rate_limit_denials_total"), counts([(&denials, 2)]));
 }
 
