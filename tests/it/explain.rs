@@ -81,12 +81,15 @@ fn every_rule_is_listed_and_told_in_full() {
     let list = explain.human(&[]);
     assert_eq!(list.lines().map(|line| &line[..5]).collect::<Vec<_>>(), RULES.map(|rule| rule.id));
     let ids: Vec<_> = RULES.iter().map(|rule| rule.id).collect();
-    let told = explain.json(&ids);
-    assert_eq!(told, explain.json(&[]), "the list has the same, for programs");
-    for (rule, told) in RULES.iter().zip(told.as_array().expect("a list")) {
-        assert_eq!((&told["id"], &told["says"]), (&json!(rule.id), &json!(rule.says)));
-        let found = told["found"].as_array().expect("a list");
-        assert!(!found.is_empty() && found.iter().all(|found| found.as_str().is_some_and(|found| found.starts_with(rule.id))), "{told}");
+    let reported = explain.json(&ids);
+    assert_eq!(reported, explain.json(&[]), "the list has the same, for programs");
+    for (rule, reported) in RULES.iter().zip(reported.as_array().expect("a list")) {
+        assert_eq!((&reported["id"], &reported["says"]), (&json!(rule.id), &json!(rule.says)));
+        let found = reported["found"].as_array().expect("a list");
+        assert!(
+            !found.is_empty() && found.iter().all(|found| found.as_str().is_some_and(|found| found.starts_with(rule.id))),
+            "{reported}"
+        );
         let human = explain.human(&[&rule.id.to_lowercase()]);
         for part in ["Why", "Example", "In the CRD", "In the webhook"] {
             assert!(human.contains(&format!("\n{part}")), "{}: no {part}", rule.id);
@@ -128,8 +131,8 @@ MCPServer demo/search, spec.rateLimiting
   Redis keys: ~1,202 for 600 users (2 for everyone, 2 for each user seen in the last 2h0m0s)
 ";
     assert_eq!(explain.human(&["fetch.json", "--users", "600"]), expected);
-    let told = explain.json(&["fetch.json", "--users", "600"]);
-    let object = &told[0]["objects"][0];
+    let reported = explain.json(&["fetch.json", "--users", "600"]);
+    let object = &reported[0]["objects"][0];
     assert_eq!(object["redis"], json!({"forEveryone": 2, "forEachUser": 2, "kept": "2h0m0s", "users": 600, "total": 1202}));
     assert_eq!(object["levels"][2]["perUser"]["intervalSeconds"], 12.0);
 }
@@ -145,16 +148,19 @@ fn both_kinds_all_places_and_lists() {
     });
     let list = json!({"kind": "List", "items": [server(&json!({"perUser": bucket(2, "1s")})), virtual_server, {"kind": "Service"}, server(&Value::Null)]});
     let explain = Explain::new().file("list.json", &list);
-    let told = explain.human(&["list.json"]);
-    assert!(told.contains("MCPServer demo/search, spec.rateLimiting\n  any tool  2 at once"), "{told}");
-    assert!(told.contains("VirtualMCPServer default/v, spec.config.rateLimiting\n  any tool  9 at once"), "{told}");
-    assert!(told.contains("Redis keys: ~500 for 500 users (1 for each user seen in the last 2s)"), "{told}");
-    assert!(told.contains("TG101 spec.config.rateLimiting.shared: deprecated"), "warnings are told too: {told}");
-    assert!(told.contains("MCPServer demo/search: no limits"), "{told}");
+    let reported = explain.human(&["list.json"]);
+    assert!(reported.contains("MCPServer demo/search, spec.rateLimiting\n  any tool  2 at once"), "{reported}");
+    assert!(reported.contains("VirtualMCPServer default/v, spec.config.rateLimiting\n  any tool  9 at once"), "{reported}");
+    assert!(reported.contains("Redis keys: ~500 for 500 users (1 for each user seen in the last 2s)"), "{reported}");
+    assert!(reported.contains("TG101 spec.config.rateLimiting.shared: deprecated"), "warnings are reported too: {reported}");
+    assert!(reported.contains("MCPServer demo/search: no limits"), "{reported}");
     assert_eq!(explain.json(&["list.json"])[0]["skipped"], 1);
     for name in ["v", "default/v"] {
-        let told = explain.human(&["list.json", "--name", name, "--load", "20"]);
-        assert!(told.starts_with("VirtualMCPServer default/v") && told.contains("9 of 20 pass") && !told.contains("search"), "{told}");
+        let reported = explain.human(&["list.json", "--name", name, "--load", "20"]);
+        assert!(
+            reported.starts_with("VirtualMCPServer default/v") && reported.contains("9 of 20 pass") && !reported.contains("search"),
+            "{reported}"
+        );
     }
     let (code, said) = explain.fails(&["list.json", "--load", "20"]);
     assert_eq!(
@@ -181,7 +187,7 @@ fn what_cannot_be_explained_is_told_by_the_exit_code() {
         "{said}"
     );
     assert!(explain.human(&["ours.json"]).contains("ours.json: no MCPServer or VirtualMCPServer (1 other objects)"));
-    for (args, told) in [
+    for (args, reported) in [
         (["TG999"].as_slice(), "TG999 is neither a rule nor a file: `tollgate explain` lists the rules"),
         (&["tg113"], "tg113 is neither a rule nor a file: did you mean TG103?"),
         (&["TG2"], "did you mean TG002?"),
@@ -195,7 +201,7 @@ fn what_cannot_be_explained_is_told_by_the_exit_code() {
     ] {
         let (code, stderr) = explain.fails(args);
         assert_eq!(code, Some(2), "{args:?}: {stderr}");
-        assert!(stderr.contains(told), "{args:?}: {stderr}");
+        assert!(stderr.contains(reported), "{args:?}: {stderr}");
     }
 }
 

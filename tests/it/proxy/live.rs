@@ -28,12 +28,12 @@ async fn looked(proxy: &Proxy) -> Answer {
 }
 
 /// Each limit, its user and the whole tokens that are left.
-fn left(told: &Value) -> Vec<(String, Option<String>, u32)> {
+fn left(reported: &Value) -> Vec<(String, Option<String>, u32)> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let row = |bucket: &Value| {
         (text(&bucket["limit"]).expect("a limit"), text(&bucket["user"]), bucket["tokens"].as_f64().expect("a level") as u32)
     };
-    told["buckets"].as_array().expect("buckets").iter().map(row).collect()
+    reported["buckets"].as_array().expect("buckets").iter().map(row).collect()
 }
 
 fn limit(limit: &str, allowed: u32, denied: u32) -> Value {
@@ -55,20 +55,20 @@ async fn buckets_and_totals_are_told_and_no_user() {
     }
     assert_denied(&ask(&proxy, &headers, call(3, "search")).await, 3, "perUser");
     let answer = looked(&proxy).await;
-    let told = answer.json();
+    let reported = answer.json();
     assert_eq!((answer.status, &answer.headers["content-type"]), (200, &"application/json".parse().expect("a value")));
-    assert_eq!((&told["server"], &told["store"]), (&json!({"namespace": "default", "name": "demo"}), &json!("memory")));
-    let alice = left(&told)[1].1.clone().expect("a user's");
+    assert_eq!((&reported["server"], &reported["store"]), (&json!({"namespace": "default", "name": "demo"}), &json!("memory")));
+    let alice = left(&reported)[1].1.clone().expect("a user's");
     assert!(alice.starts_with("hmac:") && alice.len() == "hmac:".len() + 12, "{alice}");
     assert!(!alice.contains("2bd806c97f0e"), "an id that can be guessed cannot be found by its plain hash (printf alice | sha256sum)");
-    assert_eq!(left(&told), [("global".to_owned(), None, 7), ("perUser".to_owned(), Some(alice), 0)], "{told}");
-    assert_eq!((&told["complete"], &told["shadow"]), (&json!(true), &json!(false)));
-    let totals = &told["totals"];
+    assert_eq!(left(&reported), [("global".to_owned(), None, 7), ("perUser".to_owned(), Some(alice), 0)], "{reported}");
+    assert_eq!((&reported["complete"], &reported["shadow"]), (&json!(true), &json!(false)));
+    let totals = &reported["totals"];
     assert_eq!((&totals["allowed"], &totals["denied"], &totals["failOpen"]), (&json!(2), &json!(1), &json!(0)), "{totals}");
     let limits = json!([limit("global", 2, 0), limit("perUser", 2, 1), limit("tools[never].global", 0, 0)]);
     assert_eq!(totals["limits"], limits, "a limit that has counted nothing is there too");
-    assert!(!answer.text().contains("alice"), "{told}");
-    assert_eq!(left(&looked(&proxy).await.json()), left(&told), "looking takes nothing");
+    assert!(!answer.text().contains("alice"), "{reported}");
+    assert_eq!(left(&looked(&proxy).await.json()), left(&reported), "looking takes nothing");
 }
 
 /// The digests of all users of a proxy.
@@ -100,7 +100,7 @@ async fn digests_are_the_same_in_all_proxies_on_one_redis_and_nowhere_else() {
 
     let alone = start(&["--redis-url", &poor]);
     let own = digests(&alone).await;
-    assert!(own.len() == 1 && own != one, "told all the same: {own:?}");
+    assert!(own.len() == 1 && own != one, "reported all the same: {own:?}");
     alone.wait_for_log("its Redis user needs ~tollgate:* +get +set");
     assert_eq!(digests(&alone).await, own);
     assert_eq!(alone.log().matches("user digests are specific to this proxy").count(), 1, "{}", alone.log());
@@ -121,9 +121,9 @@ async fn in_shadow_a_limit_counts_whom_it_would_deny() {
     for id in 1..=3 {
         assert_passed(&ask(&proxy, &[], call(id, "search")).await, "search");
     }
-    let told = looked(&proxy).await.json();
-    assert_eq!((&told["shadow"], &told["totals"]["allowed"], &told["totals"]["denied"]), (&json!(true), &json!(3), &json!(0)));
-    assert_eq!(told["totals"]["limits"], json!([limit("global", 1, 2)]));
+    let reported = looked(&proxy).await.json();
+    assert_eq!((&reported["shadow"], &reported["totals"]["allowed"], &reported["totals"]["denied"]), (&json!(true), &json!(3), &json!(0)));
+    assert_eq!(reported["totals"]["limits"], json!([limit("global", 1, 2)]));
 }
 
 /// However many look: a viewer costs Redis a search a second, all together no more.
@@ -157,12 +157,12 @@ async fn redis_that_is_away_is_said_in_time_and_totals_are_there() {
     let began = Instant::now();
     let answer = looked(&proxy).await;
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
-    let told = answer.json();
-    assert_eq!((answer.status, &told["error"]), (503, &json!("the store did not respond in time")));
-    let totals = &told["totals"];
-    assert_eq!((&told["buckets"], &totals["allowed"], &totals["failOpen"]), (&json!([]), &json!(2), &json!(1)), "{told}");
+    let reported = answer.json();
+    assert_eq!((answer.status, &reported["error"]), (503, &json!("the store did not respond in time")));
+    let totals = &reported["totals"];
+    assert_eq!((&reported["buckets"], &totals["allowed"], &totals["failOpen"]), (&json!([]), &json!(2), &json!(1)), "{reported}");
     assert_eq!(totals["limits"], json!([limit("global", 1, 0)]), "nothing counted the other");
-    assert!(!answer.text().contains(&link.address.to_string()), "where Redis is, is nobody's business: {told}");
+    assert!(!answer.text().contains(&link.address.to_string()), "where Redis is, is nobody's business: {reported}");
     link.set(Flow::Free);
     link.cut();
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -180,15 +180,15 @@ async fn buckets_that_stand_in_are_the_ones_told() {
     assert_eq!(looked(&proxy).await.json()["store"], "redis");
     redis.kill();
     let deadline = Instant::now() + Duration::from_secs(60);
-    let told = loop {
+    let reported = loop {
         assert_passed(&ask(&proxy, &[], call(2, "search")).await, "search");
-        let told = looked(&proxy).await.json();
-        if told["store"] == "local" && told["buckets"] != json!([]) {
-            break told;
+        let reported = looked(&proxy).await.json();
+        if reported["store"] == "local" && reported["buckets"] != json!([]) {
+            break reported;
         }
-        assert!(Instant::now() < deadline, "{told}");
+        assert!(Instant::now() < deadline, "{reported}");
     };
-    assert_eq!((told.get("error"), &told["buckets"][0]["limit"]), (None, &json!("global")), "{told}");
+    assert_eq!((reported.get("error"), &reported["buckets"][0]["limit"]), (None, &json!("global")), "{reported}");
 }
 
 #[tokio::test]
