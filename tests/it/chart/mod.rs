@@ -19,13 +19,16 @@ const CERT_MANAGER: [&str; 2] = ["--set", "certs.mode=cert-manager"];
 /// A certificate's beginning and end are all that a rendering looks at.
 const OWN: [&str; 4] = ["--set", "certs.mode=own", "--set", "certs.own.caBundle=-----BEGIN CERTIFICATE-----"];
 
+/// Both that people use.
+const HELMS: [&str; 2] = ["helm", "helm3"];
+
 fn chart() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("manifests/helm/tollgate")
 }
 
-/// helm, without the user's own settings, repositories and caches.
-fn helm(args: &[&str]) -> Command {
-    let mut command = Command::new(neighbour("helm"));
+/// A Helm, without the user's own settings, repositories and caches.
+fn helm(program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(neighbour(program));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HELM_")) {
         command.env_remove(name);
     }
@@ -38,13 +41,22 @@ fn helm(args: &[&str]) -> Command {
 }
 
 fn template(chart: &str, args: &[&str]) -> Output {
-    helm(&["template", "tollgate", chart, "--namespace", "tollgate-system"]).args(args).output().expect("helm starts")
+    template_by(HELMS[0], chart, args)
+}
+
+fn template_by(program: &str, chart: &str, args: &[&str]) -> Output {
+    helm(program, &["template", "tollgate", chart, "--namespace", "tollgate-system"]).args(args).output().expect("helm starts")
 }
 
 /// The objects of the chart under some flags, hooks included.
 #[track_caller]
 pub fn render(args: &[&str]) -> Vec<Value> {
-    let output = template(&chart().display().to_string(), &[&IMAGE, args].concat());
+    render_by(HELMS[0], args)
+}
+
+#[track_caller]
+fn render_by(program: &str, args: &[&str]) -> Vec<Value> {
+    let output = template_by(program, &chart().display().to_string(), &[&IMAGE, args].concat());
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     objects(&output.stdout)
 }

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{PROXIES, chart, is_hook, matrix, objects, of_kind, pods, render, text};
+use super::{HELMS, PROXIES, chart, is_hook, matrix, objects, of_kind, pods, render, render_by, template_by, text};
 use crate::support::{
     find::neighbour,
     serve::{TOLLGATE, command},
@@ -62,6 +62,22 @@ fn same_objects(args: &[&str], overlay: &str) {
         // serde_json's text has sorted keys, so that a difference is easy to see.
         let pretty = |object| serde_json::to_string_pretty(object).expect("JSON");
         assert!(chart[name] == *object, "{name}\nchart: {}\nbase: {}", pretty(&chart[name]), pretty(object));
+    }
+}
+
+#[test]
+fn both_helms_render_the_same_and_refuse_the_same() {
+    let all = matrix();
+    for args in [&all[0], &all[1], &all[2], &all[all.len() - 1]] {
+        // In an order of their own.
+        let [four, three] = HELMS.map(|helm| by_name(render_by(helm, args)));
+        let differ: Vec<_> = four.keys().chain(three.keys()).filter(|name| four.get(*name) != three.get(*name)).collect();
+        assert!(differ.is_empty(), "{args:?}: {differ:?}");
+    }
+    for helm in HELMS {
+        let typo = template_by(helm, &chart().display().to_string(), &["--set", "image.repo=x"]);
+        let stderr = String::from_utf8_lossy(&typo.stderr).into_owned();
+        assert!(!typo.status.success() && stderr.contains("additional properties 'repo' not allowed"), "{helm}: {stderr}");
     }
 }
 

