@@ -1,5 +1,5 @@
 //! The pre-commit hooks, run by the real pre-commit; and the GitHub action, as far as it can be run without GitHub: actionlint reads it, and
-//! its steps are run.
+//! its steps are run. Both install a released binary, which a program in curl's place serves.
 
 use std::{fs, path::Path, process::Command};
 
@@ -35,41 +35,77 @@ fn ran(mut shell: Command) -> Ran {
     Ran::of(shell.output().expect("bash is there"))
 }
 
-/// A repository that uses the hooks of this one.
+const ARCHIVE: &str = "tollgate-v1.0.0-x86_64-unknown-linux-musl";
+
+fn script(text: &str) -> String {
+    format!("#!/bin/sh\n{text}\n")
+}
+
+/// A folder `bin` with a machine whose releases are known, a cargo that only says how it is called, and a curl that has the release v1.0.0.
+fn releases(tollgate: &str, checksum: Option<&str>) -> TempDir {
+    let folder = folder(&[
+        ("bin/curl", &script(r#"case $2 in */releases/download/v1.0.0/*) cp "$SERVED/${2##*/}" . ;; *) exit 22 ;; esac"#)),
+        ("bin/cargo", &script("echo cargo \"$@\" >&2")),
+        ("bin/uname", &script("echo Linux x86_64")),
+        (&format!("served/{ARCHIVE}/tollgate"), tollgate),
+    ]);
+    let sum = checksum.map_or_else(|| format!("sha256sum {ARCHIVE}.tar.gz"), |sum| format!("echo {sum}  {ARCHIVE}.tar.gz"));
+    let pack = format!("chmod +x bin/* served/*/*; cd served; tar -czf {ARCHIVE}.tar.gz {ARCHIVE}; {sum} >{ARCHIVE}.tar.gz.sha256");
+    let packed = ran(shell(&folder, &pack));
+    assert_eq!(packed.code, 0, "{packed:?}");
+    folder
+}
+
+/// Has a command find that curl first.
+fn served_by(command: &mut Command, releases: &TempDir) {
+    let at = |path: &str| releases.path().join(path).display().to_string();
+    command.env("PATH", format!("{}:/usr/bin:/bin", at("bin"))).env("SERVED", at("served"));
+}
+
+/// A repository that uses the hooks of this one, at the tag v1.0.0.
 struct Committer {
     hooks: TempDir,
+    releases: TempDir,
     folder: TempDir,
 }
 
 impl Committer {
     fn new(files: &[(&str, &str)]) -> Self {
-        let definition = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".pre-commit-hooks.yaml")).expect("it is shipped");
-        let hooks = folder(&[(".pre-commit-hooks.yaml", &definition)]);
-        for args in [&["init", "-q"][..], &["add", "-A"], &["commit", "-qm", "hooks"], &["tag", "v1.0.0"]] {
-            assert_eq!(git(hooks.path(), args).code, 0);
+        let manifest = "[package]\nname = \"tollgate\"\nversion = \"1.0.0\"\n";
+        let hooks = folder(&[("Cargo.toml", manifest)]);
+        fs::create_dir(hooks.path().join(".ci")).expect("made");
+        for file in [".pre-commit-hooks.yaml", ".ci/hook", ".ci/install"] {
+            fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(file), hooks.path().join(file)).expect("it is shipped");
         }
-        // Where the definition says rust, pre-commit would build what is built already.
-        let hook = |id: &str| format!("  - id: {id}\n    language: unsupported\n");
+        let tag = ["tag", "-a", "-m", "as releases are", "v1.0.0"];
+        for args in [&["init", "-q"][..], &["add", "-A"], &["commit", "-qm", "hooks"], &tag] {
+            let ran = git(hooks.path(), args);
+            assert_eq!(ran.code, 0, "{ran:?}");
+        }
         let config = format!(
-            "repos:\n- repo: {}\n  rev: v1.0.0\n  hooks:\n{}{}",
+            "repos:\n- repo: {}\n  rev: v1.0.0\n  hooks:\n  - id: tollgate-migrate\n    args: [--crd, .crds.yaml]\n  - id: tollgate-check\n",
             hooks.path().display(),
-            hook("tollgate-migrate") + "    args: [--crd, .crds.yaml]\n",
-            hook("tollgate-check"),
         );
         let crds: String = crds(Judging::No, Names::Both).iter().map(|crd| format!("---\n{crd}\n")).collect();
         let folder = folder(&[files, &[(".pre-commit-config.yaml", &config), (".crds.yaml", &crds)]].concat());
         for args in [&["init", "-q"][..], &["add", "-A"]] {
             assert_eq!(git(folder.path(), args).code, 0);
         }
-        Self { hooks, folder }
+        Self { hooks, releases: releases(&script(&format!("exec {TOLLGATE} \"$@\"")), None), folder }
     }
 
     /// Runs the real pre-commit.
     fn run(&self, args: &[&str]) -> Ran {
         let program = installed("pre-commit", "PRE_COMMIT_VERSION", "bin/pre-commit");
         let mut shell = shell(&self.folder, &format!("exec {} \"$@\"", program.display()));
-        shell.arg("pre-commit").args(args).env("PRE_COMMIT_HOME", self.hooks.path().join("home")).env("PRE_COMMIT_COLOR", "never");
+        shell.arg("pre-commit").args(args);
+        self.settle(&mut shell);
         ran(shell)
+    }
+
+    fn settle(&self, command: &mut Command) {
+        command.env("PRE_COMMIT_HOME", self.hooks.path().join("home")).env("PRE_COMMIT_COLOR", "never");
+        served_by(command, &self.releases);
     }
 
     /// The hooks on everything that is there: how they ended, and what was said.
@@ -91,7 +127,7 @@ fn pre_commit_lets_good_manifests_pass_and_stops_bad_ones() {
     assert!(said.contains("error[TG006]: spec.rateLimiting.global.maxTokens: is 0\n  --> a b/bad one.yaml:10:18\n"), "{said}");
     assert_eq!(faulty.run(&["install"]).code, 0);
     let mut commit = shell(&faulty.folder, "git -c user.name=test -c user.email=test@example.com commit -m bad");
-    commit.env("PRE_COMMIT_HOME", faulty.hooks.path().join("home")).env("GIT_CONFIG_GLOBAL", "/dev/null");
+    faulty.settle(commit.env("GIT_CONFIG_GLOBAL", "/dev/null"));
     let commit = ran(commit);
     assert!(commit.code == 1 && commit.stderr.contains("error[TG006]"), "{commit:?}");
 }
@@ -118,10 +154,35 @@ fn pre_commit_takes_the_definition_as_it_is() {
     let definition = Path::new(env!("CARGO_MANIFEST_DIR")).join(".pre-commit-hooks.yaml");
     let ran = committer.run(&["validate-manifest", &definition.display().to_string()]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
-    for hook in shipped(".pre-commit-hooks.yaml").as_array().expect("a list") {
-        assert_eq!(hook["language"], "rust", "built from this repository, where nobody has installed it");
-        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml").exists(), "what cargo install --path . takes");
-    }
+}
+
+#[test]
+fn pre_commit_takes_the_released_binary_of_its_tag_only_and_else_builds_one() {
+    let installed = |hooks: &Path, releases: &TempDir| {
+        let origin = git(hooks, &["config", "remote.origin.url", &hooks.display().to_string()]);
+        assert_eq!(origin.code, 0, "{origin:?}");
+        let mut shell = shell(releases, &format!("{}/.ci/hook --version", hooks.display()));
+        served_by(&mut shell, releases);
+        // As in a hook of git: this is another repository.
+        ran({
+            shell.env("GIT_DIR", "/nowhere");
+            shell
+        })
+    };
+    let committer = Committer::new(&[]);
+    let (hooks, says) = (committer.hooks.path(), script("echo released"));
+    let wrong = installed(hooks, &releases(&says, Some(&"0".repeat(64))));
+    assert!(wrong.code == 1 && wrong.stderr.contains("does not match its checksum"), "{wrong:?}");
+    let first = installed(hooks, &releases(&says, None));
+    assert_eq!((first.code, first.stdout.as_str()), (0, "released\n"), "{first:?}");
+    let second = installed(hooks, &releases(&script("echo another"), None));
+    assert_eq!((second.code, second.stdout.as_str()), (0, "released\n"), "it is installed once: {second:?}");
+
+    // A commit after the release, whose version is still the same.
+    fs::remove_dir_all(hooks.join("target")).expect("it was made");
+    assert_eq!(git(hooks, &["commit", "--allow-empty", "-qm", "later"]).code, 0);
+    let built = installed(hooks, &releases(&says, None));
+    assert!(built.code != 0 && built.stderr.contains(&format!("cargo install --locked --path {}", hooks.display())), "{built:?}");
 }
 
 #[test]
@@ -216,26 +277,15 @@ fn the_action_annotates_and_fails_as_check_does() {
 
 /// Runs the step that installs, where GitHub has a release of v1.0.0 for this machine and nothing else; `checksum` is what it says of it.
 fn installed_by_the_action(reference: &str, checksum: Option<&str>) -> (Ran, String) {
-    let program = |text: &str| format!("#!/bin/sh\n{text}\n");
-    let folder = folder(&[
-        ("bin/curl", &program(r#"cp "$SERVED/${2#https://git.example/team/tollgate/releases/download/v1.0.0/}" ."#)),
-        ("bin/cargo", &program("echo cargo \"$@\"")),
-        ("bin/uname", &program("echo Linux x86_64")),
-        ("served/tollgate-v1.0.0-x86_64-unknown-linux-musl/tollgate", "the binary"),
-        ("temp/.keep", ""),
-        ("path", ""),
-    ]);
-    let name = "tollgate-v1.0.0-x86_64-unknown-linux-musl";
-    let sum = checksum.map_or_else(|| format!("shasum -a 256 {name}.tar.gz"), |sum| format!("echo {sum}  {name}.tar.gz"));
-    let packed = ran(shell(&folder, &format!("chmod +x bin/*; cd served; tar -czf {name}.tar.gz {name}; {sum} >{name}.tar.gz.sha256")));
-    assert_eq!(packed.code, 0, "{packed:?}");
+    let (releases, folder) = (releases("the binary", checksum), folder(&[("temp/.keep", ""), ("path", "")]));
     let action = shipped(".github/actions/check/action.yml");
     let at = |path: &str| folder.path().join(path).display().to_string();
     let mut shell = shell(&folder, action["runs"]["steps"][0]["run"].as_str().expect("a script"));
-    shell.env("PATH", format!("{}:/usr/bin:/bin", at("bin"))).env("SERVED", at("served")).env("REF", reference);
-    shell.env("SERVER", "https://git.example").env("REPOSITORY", "team/tollgate").env("GITHUB_ACTION_PATH", "/action/a/b/c");
+    served_by(&mut shell, &releases);
+    shell.env("REF", reference).env("SERVER", "https://git.example").env("REPOSITORY", "team/tollgate");
     let ran = ran({
-        shell.env("RUNNER_TEMP", at("temp")).env("GITHUB_PATH", at("path"));
+        let action = Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/actions/check");
+        shell.env("GITHUB_ACTION_PATH", action).env("RUNNER_TEMP", at("temp")).env("GITHUB_PATH", at("path"));
         shell
     });
     let added = fs::read_to_string(at("path")).expect("it is there").replace(&folder.path().display().to_string(), "");
@@ -248,9 +298,10 @@ fn the_action_takes_the_released_binary_of_its_tag_and_else_builds_one() {
     assert_eq!((ran.code, path.as_str()), (0, "/temp/tollgate-v1.0.0-x86_64-unknown-linux-musl\n"), "{ran:?}");
     let (ran, path) = installed_by_the_action("v1.0.0", Some(&"0".repeat(64)));
     assert_eq!((ran.code, path.as_str()), (1, ""), "another file than the one that was released: {ran:?}");
+    let build = format!("cargo install --locked --path {} --root ", env!("CARGO_MANIFEST_DIR"));
     for reference in ["main", "v2.0.0"] {
         let (ran, path) = installed_by_the_action(reference, None);
-        assert!(ran.code == 0 && ran.stdout.contains("cargo install --locked --path /action/a/b/c/../../.."), "{reference}: {ran:?}");
+        assert!(ran.code == 0 && ran.stderr.contains(&build), "{reference}: {ran:?}");
         assert_eq!(path, "/temp/tollgate/bin\n");
     }
 }
