@@ -1,5 +1,8 @@
 //! What a release is made of: one version, one repository, and names that fit together, in files that no compiler compares.
 
+mod sbom;
+mod signed;
+
 use std::fs;
 
 use serde_json::Value;
