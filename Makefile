@@ -8,7 +8,8 @@ help: ## This list
 test: neighbours ## All tests, against a real etcd, kube-apiserver, kubectl, redis-server, valkey-server and Envoy
 	cargo test --locked
 
-proof: neighbours ## Tests that take minutes: five rotations of the webhook's CA under load, with accidents; a real Prometheus that sees every fault
+proof: neighbours ## Tests that take minutes: five rotations of the webhook's CA under load, with accidents; rolling updates and drained nodes; a real Prometheus that sees every fault
+	tests/neighbours/setup.sh kube-controller-manager
 	cargo test --locked --test it -- --ignored --nocapture proof_
 
 neighbours: ## Find, install or build what the tests talk to

@@ -2,6 +2,7 @@
 
 mod installed;
 mod rendered;
+mod rollout;
 mod values;
 
 use std::{

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tollgate::certs::authority::{Ca, Kept};
 
-use super::rig::{CLUSTER, KINDS, Load, Rig, signers};
-use crate::support::serve::wait_until;
+use super::rig::{CLUSTER, KINDS, Rig, signers};
+use crate::support::{load::Load, serve::wait_until};
 
 /// How long after a kill -9 calls that were in flight may still fail.
 const IN_FLIGHT: Duration = Duration::from_secs(3);
@@ -48,7 +48,7 @@ fn wait(about: &str, life: Duration, mut holds: impl FnMut() -> bool) {
 fn storm(Storm { about, ca_life, rotations, per_second }: &Storm) {
     let life = format!("{}s", ca_life.as_secs());
     let mut rig = Rig::started(about, 3, &["--certs-ca-life", &life]);
-    let load = Load::start(&rig.name, *per_second);
+    let load = Load::start(CLUSTER.kubeconfig(), &rig.name, *per_second);
     let mut seen = BTreeSet::new();
     signers(&mut seen, &rig);
     // A replica dies between the two phases, and a fourth joins.
@@ -104,7 +104,7 @@ fn is_of_a_killed_process(why: &str) -> bool {
 #[test]
 fn a_rotation_without_overlap_fails_creates() {
     let rig = Rig::started("teeth", 2, &[]);
-    let load = Load::start(&rig.name, 50);
+    let load = Load::start(CLUSTER.kubeconfig(), &rig.name, 50);
     wait_until("creates pass", || load.so_far().0 > 20);
     assert_eq!(load.so_far().1, 0);
     for _ in 0..20 {
