@@ -16,7 +16,7 @@ use crate::{
         callers::Callers,
         follow::{self, runs_as},
     },
-    limiter::{Observer, ServerId},
+    limiter::ServerId,
     manifest::server::{LimitedServer, LimitedServerError},
     stores::Buckets,
 };
@@ -50,7 +50,6 @@ pub struct Unit {
 pub struct InForce<O> {
     shared: Arc<Shared>,
     outfit: O,
-    observer: Observed,
     units: BTreeMap<String, Known>,
 }
 
@@ -69,17 +68,9 @@ struct One {
     in_force: follow::InForce,
 }
 
-struct Observed(Arc<dyn Observer>);
-
-impl std::fmt::Debug for Observed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Observed")
-    }
-}
-
 impl<O: Outfit> InForce<O> {
-    pub(super) fn new(shared: Arc<Shared>, outfit: O, observer: Arc<dyn Observer>) -> Self {
-        Self { shared, outfit, observer: Observed(observer), units: BTreeMap::new() }
+    pub(super) fn new(shared: Arc<Shared>, outfit: O) -> Self {
+        Self { shared, outfit, units: BTreeMap::new() }
     }
 
     /// Applies a whole configuration. What is wrong with it is logged once, and leaves in force what was.
@@ -102,6 +93,7 @@ impl<O: Outfit> InForce<O> {
             tracing::info!(from = label, servers = servers.join(", "), "no longer in the configuration: its servers are unknown now");
         }
         self.shared.servers.set(self.units.values().flat_map(|known| &known.servers).map(|one| one.server.clone()));
+        self.shared.forget_removed();
     }
 
     /// Why the last configuration could not be used as a whole, if so.
@@ -182,7 +174,7 @@ impl<O: Outfit> InForce<O> {
         for warning in &source.warnings {
             tracing::warn!("{warning}");
         }
-        let (observer, metrics) = (Arc::clone(&self.observer.0), Arc::clone(&self.shared.metrics));
+        let (observer, metrics) = (Arc::clone(&self.shared.observer), Arc::clone(&self.shared.metrics));
         let gate = Arc::new(Gate::new(source, buckets, observer, callers, metrics, self.shared.settings.gate));
         tracing::info!(
             namespace = source.server.namespace,

@@ -30,7 +30,7 @@ pub mod servers;
 mod service;
 pub mod wire;
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{collections::HashSet, fmt, future::Future, net::SocketAddr, sync::Arc};
 
 use axum::Router;
 use prometheus_client::registry::Registry;
@@ -47,7 +47,7 @@ use crate::{
         metrics::Metrics,
         origin::{self, Origins},
     },
-    limiter::Observer,
+    limiter::{Observer, ServerId},
     server::{
         BindError, ConnectionLimits, Life, Listener, Phase,
         budget::Budget,
@@ -87,10 +87,10 @@ pub struct AuthzSettings {
 const PREFIX: &str = "tollgate_authz";
 
 /// State shared by all checks.
-#[derive(Debug)]
 struct Shared {
     settings: Decided,
     servers: Servers,
+    observer: Arc<dyn Observer>,
     metrics: Arc<Metrics>,
     budget: Budget,
     phase: watch::Receiver<Phase>,
@@ -135,11 +135,12 @@ impl<O: Outfit> Authz<O> {
         let shared = Arc::new(Shared {
             settings: Decided { origins, on_unknown_server, max_body, gate, needs_store },
             servers,
+            observer,
             metrics: Arc::new(Metrics::new(registry, PREFIX, None, true)),
             budget: service::budget(settings.max_buffered, max_body),
             phase: life.phase(),
         });
-        let in_force = InForce::new(Arc::clone(&shared), outfit, observer);
+        let in_force = InForce::new(Arc::clone(&shared), outfit);
         Ok(Self { shared, in_force, certificate, front, operations, life })
     }
 
@@ -196,9 +197,26 @@ impl Shared {
         self.checks().iter().all(Check::is_met)
     }
 
-    fn encode(&self) -> Result<String, std::fmt::Error> {
+    fn encode(&self) -> Result<String, fmt::Error> {
+        // A check may have ended after its server was removed.
+        self.forget_removed();
         let servers = self.servers.all();
         let ages = servers.iter().filter_map(|server| server.gate.callers().auth.verifier().map(Verifier::keys_age));
         self.metrics.encode(self.budget.used(), ages.max())
+    }
+
+    /// Removes the series of servers that are not in force.
+    fn forget_removed(&self) {
+        let servers = self.servers.all();
+        let served: HashSet<&ServerId> = servers.iter().map(|server| &*server.id).collect();
+        let is_served = |server: &ServerId| served.contains(server);
+        self.observer.retain(&is_served);
+        self.metrics.retain(&is_served);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("settings", &self.settings).field("servers", &self.servers).finish_non_exhaustive()
     }
 }

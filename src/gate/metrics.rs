@@ -17,13 +17,18 @@ use prometheus_client::{
 };
 
 use super::access::Access;
-use crate::{auth::Rejection, limiter::ServerId, mcp::http::CauseStatus};
+use crate::{
+    auth::Rejection,
+    limiter::ServerId,
+    mcp::http::CauseStatus,
+    metrics::per_server::{OfServer, PerServer},
+};
 
 /// Counters of one front.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Family<RequestLabels, Counter>,
+    requests: PerServer<RequestLabels, Counter>,
     duration: Histogram,
     reloads: Family<ReloadLabels, Counter>,
     buffered: Gauge<i64, AtomicI64>,
@@ -61,7 +66,7 @@ impl Metrics {
     /// the issuer's keys.
     pub fn new(mut registry: Registry, prefix: &'static str, server: Option<&ServerId>, has_keys: bool) -> Self {
         let metrics = Self {
-            requests: Family::default(),
+            requests: PerServer::new(Counter::default),
             duration: Histogram::new(BUCKETS),
             reloads: Family::default(),
             buffered: Gauge::default(),
@@ -95,7 +100,7 @@ impl Metrics {
 
     fn answered(&self, access: &Access, status: StatusCode) {
         let outcome = access.called.as_ref().map_or("passed", |called| called.outcome);
-        self.requests.get_or_create(&RequestLabels { server: ServerLabels(access.server.clone()), outcome, status: status.as_u16() }).inc();
+        self.requests.get(&RequestLabels { server: ServerLabels(access.server.clone()), outcome, status: status.as_u16() }).inc();
         self.duration.observe(Duration::as_secs_f64(&access.took()));
     }
 
@@ -107,6 +112,11 @@ impl Metrics {
     /// Counts a change of limits.
     pub fn reloaded(&self, well: bool) {
         self.reloads.get_or_create(&ReloadLabels { result: if well { "used" } else { "refused" } }).inc();
+    }
+
+    /// Removes the series of other servers, at a front that has several.
+    pub fn retain(&self, is_served: &dyn Fn(&ServerId) -> bool) {
+        self.requests.retain(is_served);
     }
 
     /// With the bytes of bodies in memory, and the age of the keys.
@@ -125,6 +135,12 @@ impl Metrics {
 pub fn labelled<'r>(registry: &'r mut Registry, prefix: &'static str, server: Option<&ServerId>) -> &'r mut Registry {
     let labels = server.into_iter().flat_map(|server| [("namespace", &server.namespace), ("server", &server.name)]);
     registry.sub_registry_with_prefix(prefix).sub_registry_with_labels(labels.map(|(name, value)| (name.into(), value.clone().into())))
+}
+
+impl OfServer for RequestLabels {
+    fn server(&self) -> Option<&ServerId> {
+        self.server.0.as_deref()
+    }
 }
 
 impl EncodeLabelSet for ServerLabels {

@@ -8,10 +8,12 @@
 //! | [`stores::Observed`](crate::stores::Observed), around everything else | calls: decided, undecided, uncounted |
 //! | the guard | failures of the store, and its availability |
 //! | the store in Redis | its scripts |
+//! | whoever decides for several servers | which are left |
 
 use std::time::Duration;
 
 use super::{
+    key::ServerId,
     plan::Plan,
     store::{StoreAnswer, StoreError},
 };
@@ -46,6 +48,12 @@ pub trait Observer: Send + Sync {
     /// The store has recovered, or has become unavailable.
     fn store_is(&self, answering: bool) {
         let _ = answering;
+    }
+
+    /// Only these servers are decided for from now on: what is kept for others can go. A call that is being decided meanwhile may still be
+    /// reported, so this may be repeated.
+    fn retain(&self, is_served: &dyn Fn(&ServerId) -> bool) {
+        let _ = is_served;
     }
 }
 

@@ -3,32 +3,33 @@
 use std::sync::atomic::AtomicI64;
 
 use prometheus_client::{
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
-use super::labels::{CallLabels, DecisionLabels, ErrorLabels, LimitLabels, ServerLabels};
+use super::{
+    labels::{CallLabels, DecisionLabels, ErrorLabels, LimitLabels, ServerLabels},
+    per_server::PerServer,
+};
+use crate::limiter::ServerId;
 
 /// Seconds: memory decides in less than a microsecond, Redis in some 50, and a guard gives up after 0.1 s by default.
 const LATENCIES: [f64; 13] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 /// Calls in a script; at most 256.
 const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
-/// A histogram for each server.
-pub(super) type Latencies = Family<ServerLabels, Histogram, fn() -> Histogram>;
-
 /// All metrics of the limiter.
 #[derive(Debug)]
 pub(super) struct Families {
-    pub(super) decisions: Family<DecisionLabels, Counter>,
-    pub(super) redis_errors: Family<ErrorLabels, Counter>,
-    pub(super) fail_open: Family<ServerLabels, Counter>,
-    pub(super) check_latency: Latencies,
-    pub(super) calls: Family<CallLabels, Counter>,
-    pub(super) allowed: Family<LimitLabels, Counter>,
-    pub(super) denials: Family<LimitLabels, Counter>,
-    pub(super) undecided: Family<ErrorLabels, Counter>,
-    pub(super) users_skipped: Family<ServerLabels, Counter>,
+    pub(super) decisions: PerServer<DecisionLabels, Counter>,
+    pub(super) redis_errors: PerServer<ErrorLabels, Counter>,
+    pub(super) fail_open: PerServer<ServerLabels, Counter>,
+    pub(super) check_latency: PerServer<ServerLabels, Histogram>,
+    pub(super) calls: PerServer<CallLabels, Counter>,
+    pub(super) allowed: PerServer<LimitLabels, Counter>,
+    pub(super) denials: PerServer<LimitLabels, Counter>,
+    pub(super) undecided: PerServer<ErrorLabels, Counter>,
+    pub(super) users_skipped: PerServer<ServerLabels, Counter>,
     pub(super) batch_size: Histogram,
     pub(super) script_latency: Histogram,
     pub(super) store_up: Gauge<i64, AtomicI64>,
@@ -38,15 +39,15 @@ impl Families {
     /// Registers all of them.
     pub(super) fn register(registry: &mut Registry) -> Self {
         let families = Self {
-            decisions: Family::default(),
-            redis_errors: Family::default(),
-            fail_open: Family::default(),
-            check_latency: Family::new_with_constructor(|| Histogram::new(LATENCIES)),
-            calls: Family::default(),
-            allowed: Family::default(),
-            denials: Family::default(),
-            undecided: Family::default(),
-            users_skipped: Family::default(),
+            decisions: PerServer::new(Counter::default),
+            redis_errors: PerServer::new(Counter::default),
+            fail_open: PerServer::new(Counter::default),
+            check_latency: PerServer::new(|| Histogram::new(LATENCIES)),
+            calls: PerServer::new(Counter::default),
+            allowed: PerServer::new(Counter::default),
+            denials: PerServer::new(Counter::default),
+            undecided: PerServer::new(Counter::default),
+            users_skipped: PerServer::new(Counter::default),
             batch_size: Histogram::new(BATCHES),
             script_latency: Histogram::new(LATENCIES),
             store_up: Gauge::default(),
@@ -55,6 +56,19 @@ impl Families {
         families.register_own(registry.sub_registry_with_prefix("tollgate_rate_limit"));
         families.store_up.set(1);
         families
+    }
+
+    /// Removes the series of other servers.
+    pub(super) fn retain(&self, is_served: &dyn Fn(&ServerId) -> bool) {
+        self.decisions.retain(is_served);
+        self.redis_errors.retain(is_served);
+        self.fail_open.retain(is_served);
+        self.check_latency.retain(is_served);
+        self.calls.retain(is_served);
+        self.allowed.retain(is_served);
+        self.denials.retain(is_served);
+        self.undecided.retain(is_served);
+        self.users_skipped.retain(is_served);
     }
 
     fn register_as_toolhive(&self, registry: &mut Registry) {

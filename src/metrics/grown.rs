@@ -5,7 +5,7 @@ use std::{collections::HashMap, hash::Hash, sync::Arc};
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 
-/// Values by key; none is ever removed, so keys must be bounded.
+/// Values by key. Keys must be bounded, or removed by [`Grown::retain`].
 #[derive(Debug)]
 pub(super) struct Grown<K, V>(ArcSwap<HashMap<K, Arc<V>, RandomState>>);
 
@@ -34,5 +34,13 @@ impl<K: Clone + Eq + Hash, V> Grown<K, V> {
         });
         // Another call may have been first.
         count(&self.get(key).unwrap_or(new));
+    }
+
+    /// Removes the values of other keys.
+    pub(super) fn retain(&self, is_kept: &dyn Fn(&K) -> bool) {
+        self.0.rcu(|map| {
+            let kept = map.iter().filter(|(key, _)| is_kept(key));
+            kept.map(|(key, value)| (key.clone(), Arc::clone(value))).collect::<HashMap<_, _, _>>()
+        });
     }
 }

@@ -4,6 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, EncodeLabelValue, LabelSetEncoder, LabelValueEncoder};
 
+use super::per_server::OfServer;
 use crate::limiter::{DecidedBy, Limit, ServerId, plan::Draw};
 
 /// `namespace` and `server`.
@@ -90,6 +91,36 @@ impl From<DecidedBy> for Decider {
             DecidedBy::Local => Self::Local,
             DecidedBy::FailOpen => Self::FailOpen,
         }
+    }
+}
+
+impl OfServer for ServerLabels {
+    fn server(&self) -> Option<&ServerId> {
+        Some(&self.0)
+    }
+}
+
+impl OfServer for DecisionLabels {
+    fn server(&self) -> Option<&ServerId> {
+        self.server.server()
+    }
+}
+
+impl OfServer for CallLabels {
+    fn server(&self) -> Option<&ServerId> {
+        self.server.server()
+    }
+}
+
+impl OfServer for LimitLabels {
+    fn server(&self) -> Option<&ServerId> {
+        self.server.server()
+    }
+}
+
+impl OfServer for ErrorLabels {
+    fn server(&self) -> Option<&ServerId> {
+        self.server.server()
     }
 }
 

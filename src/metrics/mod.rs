@@ -31,6 +31,8 @@
 //! The share of calls that are denied is `tollgate_rate_limit_calls_total{decision="rejected"}` over all of them; it cannot be derived from
 //! ToolHive's counter. The share that a shadow limit would deny is its `tollgate_rate_limit_denials_total{source="shadow"}` over the same.
 //!
+//! The series of a server go when [`Observer::retain`] says that it is no longer decided for.
+//!
 //! Label values are keywords, servers, and limits as named in manifests. No label contains a user, a key, or a tool without a limit.
 //!
 //! # An example
@@ -62,6 +64,7 @@
 mod families;
 mod grown;
 mod labels;
+pub(crate) mod per_server;
 mod server;
 
 use std::time::{Duration, Instant};
@@ -141,6 +144,11 @@ impl Observer for Metrics {
     fn batch(&self, calls: usize, took: Duration) {
         self.families.batch_size.observe(calls as f64);
         self.families.script_latency.observe(took.as_secs_f64());
+    }
+
+    fn retain(&self, is_served: &dyn Fn(&ServerId) -> bool) {
+        self.servers.retain(is_served);
+        self.families.retain(is_served);
     }
 
     fn store_is(&self, answering: bool) {

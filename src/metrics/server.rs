@@ -56,9 +56,9 @@ impl Server {
     pub(super) fn new(server: &ServerId, families: &Families) -> Self {
         let labels = ServerLabels(Arc::new(server.clone()));
         Self {
-            check_latency: families.check_latency.get_or_create_owned(&labels),
-            users_skipped: families.users_skipped.get_or_create_owned(&labels),
-            fail_open: families.fail_open.get_or_create_owned(&labels),
+            check_latency: families.check_latency.get(&labels),
+            users_skipped: families.users_skipped.get(&labels),
+            fail_open: families.fail_open.get(&labels),
             decisions: [const { OnceLock::new() }; 8 * Decider::COUNT],
             calls: [const { OnceLock::new() }; 2 * Decider::COUNT],
             limits: Grown::default(),
@@ -94,13 +94,13 @@ impl Server {
     }
 
     pub(super) fn undecided(&self, cause: Cause, families: &Families) {
-        families.undecided.get_or_create(&self.error(cause.name())).inc();
+        families.undecided.get(&self.error(cause.name())).inc();
     }
 
     pub(super) fn failed(&self, cause: Cause, families: &Families) {
         // ToolHive's four kinds.
         let error_type = if cause == Cause::Bucket { Cause::Other } else { cause }.name();
-        families.redis_errors.get_or_create(&self.error(error_type)).inc();
+        families.redis_errors.get(&self.error(error_type)).inc();
     }
 
     fn error(&self, error_type: &'static str) -> ErrorLabels {
@@ -119,7 +119,7 @@ impl Server {
             let from = call_index(decision, Decider::Store);
             sum(self.calls.iter().skip(from).take(Decider::COUNT))
         };
-        let undecided = Cause::ALL.iter().filter_map(|cause| Some(families.undecided.get(&self.error(cause.name()))?.get()));
+        let undecided = Cause::ALL.iter().filter_map(|cause| Some(families.undecided.known(&self.error(cause.name()))?.get()));
         Totals {
             allowed: calls(Decision::Allowed),
             denied: calls(Decision::Rejected),
@@ -143,7 +143,7 @@ impl Server {
             };
             let make = || {
                 let labels = LimitLabels { server: self.labels.clone(), limit: LimitLabel(limit.clone()), source: decider.name() };
-                family.get_or_create_owned(&labels)
+                family.get(&labels)
             };
             series.get(decider as usize).map(|kept| kept.get_or_init(make).inc());
         });
@@ -155,7 +155,7 @@ impl Server {
         let make = || {
             let ((scope, operation_type), decision, source) = (limit.labels(), decision.name(), decider.name());
             let labels = DecisionLabels { server: self.labels.clone(), decision, scope, operation_type, source };
-            families.decisions.get_or_create_owned(&labels)
+            families.decisions.get(&labels)
         };
         let kept = self.decisions.get(4 * call_index(decision, decider) + limit_index(limit));
         kept.map(|kept| kept.get_or_init(make).inc());
@@ -165,7 +165,7 @@ impl Server {
         let decider = Decider::from(source);
         let make = || {
             let labels = CallLabels { server: self.labels.clone(), decision: decision.name(), source: decider.name() };
-            families.calls.get_or_create_owned(&labels)
+            families.calls.get(&labels)
         };
         self.calls.get(call_index(decision, decider)).map(|kept| kept.get_or_init(make).inc());
     }

@@ -26,7 +26,7 @@ const MAY_NAME: [(&str, Option<&[&str]>); 28] = [
     ("certs", Some(&[])),
     ("report", Some(&["manifest", "model", "rules"])),
     ("webhook", Some(&["admission", "certs", "cluster", "model", "rules", "server"])),
-    ("gate", Some(&["auth", "limiter", "manifest", "mcp", "server", "stores"])),
+    ("gate", Some(&["auth", "limiter", "manifest", "mcp", "metrics", "server", "stores"])),
     ("proxy", Some(&["auth", "gate", "inspect", "limiter", "manifest", "mcp", "metrics", "model", "rules", "server", "stores"])),
     ("authz", Some(&["auth", "gate", "limiter", "manifest", "mcp", "server", "stores"])),
     ("audit", Some(&["alias", "cluster", "manifest", "model", "report", "rules", "server"])),

@@ -49,6 +49,12 @@ async fn a_route_names_its_server_and_limits_change_under_way() {
     std::fs::remove_file(authz.file(0)).expect("the folder is ours");
     authz.wait_for_log("no longer in the configuration");
     eventually("the server is unknown", async || ask(to_one.address, &[], call(5, "other")).await.status == 503).await;
+    let metrics = get(authz.metrics, "/metrics").await.text();
+    assert!(!metrics.contains(r#"server="one""#), "its series are gone: {metrics}");
+    assert!(
+        metrics.contains(r#"tollgate_authz_requests_total{namespace="default",server="two",outcome="denied",status="429"} 2"#),
+        "{metrics}"
+    );
     std::fs::write(authz.file(0), one).expect("the folder is ours");
     eventually("the server is known again", async || ask(to_one.address, &[], call(6, "other")).await.status == 429).await;
 }

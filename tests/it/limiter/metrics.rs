@@ -206,6 +206,37 @@ async fn failures_are_counted_by_kind() {
 }
 
 #[tokio::test]
+async fn the_series_of_a_server_go_with_it() {
+    let watched = Watched::new();
+    let policies = ["mcp", "other"].map(|name| Policy::new(&ServerId::new("ns", name), &limits()));
+    for policy in &policies {
+        let error = StoreError::untaken(Cause::Timeout, "it is told to fail");
+        watched.metrics.failed(&policy.plan(&Call::of(CALL)), &error);
+        let answers = [Err(error), allowed_by(DecidedBy::FailOpen), allowed_by(DecidedBy::Store), denied_by(1, DecidedBy::Store)];
+        for answer in answers {
+            let limiter = watched.limiter(Told(answer), policy.clone());
+            decide(&limiter, USER).await;
+            decide(&limiter, "").await;
+        }
+    }
+    let of = |server: &str| {
+        let label = format!("server=\"{server}\"");
+        watched.text().lines().filter(|line| line.contains(&label)).map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let (stays, families) = (of("mcp"), |lines: &BTreeSet<String>| -> BTreeSet<String> {
+        lines.iter().filter_map(|line| Some(line.split_once('{')?.0.to_owned())).collect()
+    });
+    assert_eq!(families(&of("other")).len(), 8 + 3, "eight counters and a histogram: {:?}", of("other"));
+    watched.metrics.retain(&|server| server.name == "mcp");
+    assert_eq!(of("other"), BTreeSet::new());
+    assert_eq!(of("mcp"), stays);
+    // It comes back, and counts from zero.
+    decide(&watched.limiter(Told(allowed_by(DecidedBy::Store)), policies[1].clone()), USER).await;
+    let calls = r#"{namespace="ns",server="other",decision="allowed",source="store"}"#;
+    assert_eq!(watched.counted("tollgate_rate_limit_calls_total").get(calls), Some(&1));
+}
+
+#[tokio::test]
 async fn a_call_that_only_limits_per_user_would_count_is_seen() {
     let watched = Watched::new();
     let limiter = watched.limiter(Told(denied_by(0, DecidedBy::Store)), policy(&server(None, bucket(1, "1h"))));
