@@ -72,14 +72,14 @@ impl Shared {
     }
 
     async fn pass(&self, gate: &Gate, asked: Asked, peer: Option<&Peer>, access: &mut Access) -> Result<Response, Turned> {
-        let Asked { mut parts, body, is_whole, .. } = asked;
+        let Asked { mut parts, body, is_whole, replacement, .. } = asked;
         if let Some(metadata) = gate.callers().metadata(&parts) {
             return Err(Turned::with(metadata));
         }
         let (caller, removed) = gate.who(&mut parts, peer).await?;
         let user = caller.as_deref().map(Caller::subject);
         let fields = match Role::of(&parts.method) {
-            Role::Message => self.message(gate, &parts.headers, Message { body, is_whole }, user, access).await?,
+            Role::Message => self.message(gate, &parts.headers, Message { body, is_whole, replacement }, user, access).await?,
             Role::Passing => Fields::new(),
             Role::NotAllowed => return Err(Turned::with(method_not_allowed(ALLOWED))),
         };
@@ -88,25 +88,32 @@ impl Shared {
         Ok(passed)
     }
 
+    /// Why a body is not read.
+    fn fault(&self, message: &Message) -> Option<Fault> {
+        let limit = self.settings.max_body;
+        match message.replacement {
+            _ if message.body.len() > limit => Some(Fault::TooLarge { limit }),
+            _ if !message.is_whole => Some(Fault::Partial),
+            Some(replacement) => {
+                self.has_text.call_once(|| tracing::warn!("Envoy sends bodies as text, some of which are refused: set pack_as_bytes"));
+                Some(Fault::Replaced(replacement))
+            }
+            None => None,
+        }
+    }
+
     async fn message(
         &self,
         gate: &Gate,
         headers: &HeaderMap,
-        Message { body, is_whole }: Message,
+        message: Message,
         user: Option<&str>,
         access: &mut Access,
     ) -> Result<Fields, Turned> {
-        let limit = self.settings.max_body;
-        let is_too_large = body.len() > limit;
-        if is_too_large || !is_whole {
-            let (form, declared) = (&gate.settings().rejection, declared(headers));
-            let id = if form.spares(declared) { IdScan::of(&body) } else { None };
-            let fault = if is_too_large { Fault::TooLarge { limit } } else { Fault::Partial };
-            let is_plain = is_too_large && id.is_none();
-            let response = if is_plain { too_large(limit) } else { reply(form.refused(declared, &Refusal { fault, id })) };
-            return Err(Turned::with(response));
+        if let Some(fault) = self.fault(&message) {
+            return Err(Turned::with(unread(gate, headers, &message, fault)));
         }
-        let admitted = gate.admit(headers, &body, user, access).await;
+        let admitted = gate.admit(headers, &message.body, user, access).await;
         admitted.map(|(_, fields)| fields).map_err(|(instead, fields)| Turned::with(with(reply(instead), fields)))
     }
 }
@@ -115,6 +122,18 @@ impl Shared {
 struct Message {
     body: Bytes,
     is_whole: bool,
+    replacement: Option<char>,
+}
+
+/// The response to a body that is not what the server would get, or too large.
+fn unread(gate: &Gate, headers: &HeaderMap, message: &Message, fault: Fault) -> Response {
+    let (form, declared) = (&gate.settings().rejection, declared(headers));
+    let id = if form.spares(declared) { IdScan::of(&message.body) } else { None };
+    let id = id.filter(|id| message.replacement.is_none_or(|replacement| !id.as_str().contains(replacement)));
+    match fault {
+        Fault::TooLarge { limit } if id.is_none() => too_large(limit),
+        fault => reply(form.refused(declared, &Refusal { fault, id })),
+    }
 }
 
 /// A response of ours, as Envoy sends it.

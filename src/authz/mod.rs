@@ -30,7 +30,13 @@ pub mod servers;
 mod service;
 pub mod wire;
 
-use std::{collections::HashSet, fmt, future::Future, net::SocketAddr, sync::Arc};
+use std::{
+    collections::HashSet,
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, Once},
+};
 
 use axum::Router;
 use prometheus_client::registry::Registry;
@@ -94,6 +100,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     budget: Budget,
     phase: watch::Receiver<Phase>,
+    /// Logged once.
+    has_text: Once,
 }
 
 /// The settings that a check needs.
@@ -139,6 +147,7 @@ impl<O: Outfit> Authz<O> {
             metrics: Arc::new(Metrics::new(registry, PREFIX, None, true)),
             budget: service::budget(settings.max_buffered, max_body),
             phase: life.phase(),
+            has_text: Once::new(),
         });
         let in_force = InForce::new(Arc::clone(&shared), outfit);
         Ok(Self { shared, in_force, certificate, front, operations, life })

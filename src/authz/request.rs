@@ -12,6 +12,9 @@ pub const SERVER: &str = "tollgate.dev/server";
 /// Envoy's own field: whether it sends a part of the body.
 const PARTIAL: &str = "x-envoy-auth-partial-body";
 
+/// What stands in a text for bytes that are not UTF-8: Envoy writes the first for each, agentgateway the second.
+const REPLACEMENTS: [char; 2] = ['!', char::REPLACEMENT_CHARACTER];
+
 /// A request of a client of Envoy's.
 #[derive(Debug)]
 pub struct Asked {
@@ -23,6 +26,8 @@ pub struct Asked {
     pub body: Bytes,
     /// Whether that is all of it.
     pub is_whole: bool,
+    /// A character in it that may stand for a byte that is not UTF-8, where it was sent as text.
+    pub replacement: Option<char>,
 }
 
 impl Asked {
@@ -42,11 +47,18 @@ impl Asked {
         if !fields.contains_key(header::HOST) && !host.is_empty() {
             fields.insert(header::HOST, HeaderValue::from_maybe_shared(host).map_err(|_| unreadable("Host"))?);
         }
+        let replacement = if raw_body.is_empty() { replacement(&body) } else { None };
         let body = if raw_body.is_empty() { body } else { raw_body };
         let is_whole = !is_partial && announced(&fields).is_none_or(|length| length == body.len() as u64);
         let parts = head(&method, path, fields)?;
-        Ok(Self { server: server(context_extensions)?, parts, body, is_whole })
+        Ok(Self { server: server(context_extensions)?, parts, body, is_whole, replacement })
     }
+}
+
+/// A text that is not UTF-8 was not changed, and is refused as such later.
+fn replacement(text: &[u8]) -> Option<char> {
+    let text = str::from_utf8(text).ok()?;
+    REPLACEMENTS.into_iter().find(|replacement| text.contains(*replacement))
 }
 
 fn head(method: &[u8], path: Bytes, fields: HeaderMap) -> Result<Parts, Turned> {
@@ -123,8 +135,9 @@ mod tests {
     fn a_request_is_read_as_it_was_sent() {
         let headers = vec![entry(":path", "/mcp?a=b"), entry("content-type", "application/json"), entry("content-length", "2")];
         let asked = Asked::read(check(post(headers, "{}"), vec![entry(SERVER, "default/demo")])).expect("a request");
-        let Asked { server, parts, body, is_whole } = asked;
+        let Asked { server, parts, body, is_whole, replacement } = asked;
         assert_eq!((server.as_deref(), body.as_ref(), is_whole), (Some(&b"default/demo"[..]), &b"{}"[..], true));
+        assert_eq!(replacement, None);
         assert_eq!((parts.method, parts.uri.path(), parts.uri.query()), (Method::POST, "/mcp", Some("a=b")));
         assert_eq!((parts.headers.len(), &parts.headers["host"]), (3, &HeaderValue::from_static("mcp.example")));
     }
@@ -142,6 +155,19 @@ mod tests {
         assert_eq!((asked.body.as_ref(), asked.server.is_none()), (&b"[]"[..], true));
         let values: Vec<_> = asked.parts.headers.get_all("x-a").iter().map(HeaderValue::as_bytes).collect();
         assert_eq!(values, [&b"1"[..], b"\xff"]);
+    }
+
+    #[test]
+    fn what_may_stand_for_another_byte_in_a_text_is_found() {
+        let found = |raw_body: &'static str, body: &'static [u8]| {
+            let http = HttpRequest { raw_body: raw_body.into(), body: Bytes::from_static(body), ..post(vec![], "") };
+            Asked::read(check(http, vec![])).expect("a request").replacement
+        };
+        assert_eq!(found("", "{\"a\":\"wow!\"}".as_bytes()), Some('!'));
+        assert_eq!(found("", "{\"a\":\"\u{fffd}\"}".as_bytes()), Some('\u{fffd}'));
+        assert_eq!(found("", "{\"a\":\"\u{fc}\"}".as_bytes()), None);
+        assert_eq!(found("", b"\xff!"), None, "it is what it was, and is not read");
+        assert_eq!(found("wow!\u{fffd}", b""), None, "bytes are as they were sent");
     }
 
     #[test]

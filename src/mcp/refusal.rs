@@ -53,6 +53,9 @@ pub enum Fault {
     /// A gateway in front passed on a part of the body.
     #[error("only a part of the body can be read here; send less at once")]
     Partial,
+    /// A gateway in front passed on the body as text, in which this character may stand for a byte that is not UTF-8.
+    #[error("the gateway passes on bodies as text, in which {0:?} may stand for any byte; it must pass on bytes (pack_as_bytes)")]
+    Replaced(char),
     /// The body is incomplete.
     #[error("the body is incomplete; send all of it")]
     BrokenOff,
@@ -140,6 +143,7 @@ impl Fault {
             Self::BrokenOff
             | Self::Header(_)
             | Self::Version(_)
+            | Self::Replaced(_)
             | Self::Ambiguous(..)
             | Self::Prototype
             | Self::Nul(_)

@@ -6,6 +6,7 @@ mod ends;
 mod sdks;
 mod servers;
 mod stores;
+mod text;
 
 use std::net::SocketAddr;
 
