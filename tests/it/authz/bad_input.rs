@@ -65,7 +65,7 @@ async fn sent(address: SocketAddr, path: &str, body: Bytes) -> (i32, Bytes) {
 }
 
 /// The HTTP status of what Envoy is told, and the text of it; 200 where the request goes on.
-async fn checked(address: SocketAddr, check: &CheckRequest) -> (i32, String) {
+pub async fn checked(address: SocketAddr, check: &CheckRequest) -> (i32, String) {
     let (code, bytes) = sent(address, CHECK, framed(check)).await;
     assert_eq!(code, 0, "an answer to the check");
     match CheckResponse::decode(bytes).expect("a response").http_response.expect("one of both") {
@@ -74,11 +74,11 @@ async fn checked(address: SocketAddr, check: &CheckRequest) -> (i32, String) {
     }
 }
 
-fn entry(key: &str, value: &[u8]) -> Entry {
+pub fn entry(key: &str, value: &[u8]) -> Entry {
     Entry { key: Bytes::copy_from_slice(key.as_bytes()), value: Bytes::copy_from_slice(value) }
 }
 
-fn check(headers: Vec<Entry>, body: impl Into<Bytes>, context: Vec<Entry>) -> CheckRequest {
+pub fn check(headers: Vec<Entry>, body: impl Into<Bytes>, context: Vec<Entry>) -> CheckRequest {
     let json = entry("content-type", b"application/json");
     let headers = [vec![json], headers].concat();
     let http = HttpRequest {
@@ -182,6 +182,19 @@ async fn who_opens_too_much_or_never_reads_hurts_nobody_else() {
     assert!(all.contains(&true));
     // A client that sends half a message, and never reads.
     let mut silent = Vec::new();
+    // And one that asks, and has no room for a byte of any answer: each is a denial of some hundred bytes, kept here.
+    let mut deaf = Vec::new();
+    for _ in 0..20 {
+        let stream = TcpStream::connect(authz.address).await.expect("the port is open");
+        let handshake = http2::Builder::new(TokioExecutor::new()).initial_stream_window_size(0).handshake(TokioIo::new(stream));
+        let (mut sender, connection) = handshake.await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let refused = framed(&check(vec![], "not JSON", vec![]));
+        for _ in 0..100 {
+            let answer = sender.send_request(request(CHECK, refused.clone()));
+            deaf.push(timeout(PATIENCE, answer).await.expect("the head comes").expect("the head comes"));
+        }
+    }
     for _ in 0..20 {
         let mut stream = TcpStream::connect(authz.address).await.expect("the port is open");
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("it is read");

@@ -3,6 +3,7 @@
 mod alike;
 mod bad_input;
 mod ends;
+mod overload;
 mod sdks;
 mod servers;
 mod stores;
