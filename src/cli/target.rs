@@ -193,16 +193,32 @@ impl StoreArgs {
 impl StoreSettings {
     /// The buckets; whether Redis answers is checked now. Events are reported to `observer`.
     pub(super) async fn open(self, observer: Arc<dyn Observer>) -> anyhow::Result<Buckets> {
-        let (redis, guard, required) = match self {
-            Self::Memory => return Ok(Buckets::Memory(Memory::default())),
-            Self::Redis { redis, guard, required, .. } => (redis.observer(observer.clone()), guard.observer(observer), required),
-        };
-        let redis = Redis::new(&redis)?;
-        match redis.probe().await {
+        let required = self.is_required();
+        let buckets = self.buckets(observer)?;
+        match buckets.probe().await {
             Err(error) if required => return Err(error).context("Redis is required (--require-store)"),
             Err(error) => warn!(%error, "Redis is not reachable yet"),
             Ok(()) => {}
         }
-        Ok(Buckets::Redis(Guard::new(redis, guard)))
+        Ok(buckets)
+    }
+
+    /// The same without asking Redis, unless it is required: one of many must not hold up the others.
+    pub(super) async fn open_as_one_of_many(self, observer: Arc<dyn Observer>) -> anyhow::Result<Buckets> {
+        if self.is_required() { self.open(observer).await } else { self.buckets(observer) }
+    }
+
+    fn is_required(&self) -> bool {
+        matches!(self, Self::Redis { required: true, .. })
+    }
+
+    fn buckets(self, observer: Arc<dyn Observer>) -> anyhow::Result<Buckets> {
+        match self {
+            Self::Memory => Ok(Buckets::Memory(Memory::default())),
+            Self::Redis { redis, guard, .. } => {
+                let redis = Redis::new(&redis.observer(Arc::clone(&observer)))?;
+                Ok(Buckets::Redis(Guard::new(redis, guard.observer(observer))))
+            }
+        }
     }
 }

@@ -57,10 +57,10 @@ impl AllServers {
         let objects = self.objects.all();
         let text =
             |object: &serde_json::Value, at: &str| object.pointer(at).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-        let servers = objects.iter().filter(|object| Kind::from_name(&text(object, "/kind")).is_some());
-        let read = servers.map(|object| {
+        let (servers, configs): (Vec<_>, Vec<_>) = objects.iter().partition(|object| Kind::from_name(&text(object, "/kind")).is_some());
+        let read = servers.into_iter().map(|object| {
             let [kind, namespace, name] = ["/kind", "/metadata/namespace", "/metadata/name"].map(|at| text(object, at));
-            let described = |server| objects.iter().fold(server, |server: LimitedServer, other| server.described_by(other, "default"));
+            let described = |server| configs.iter().fold(server, |server: LimitedServer, config| server.described_by(config, "default"));
             (format!("{kind} {namespace}/{name}"), LimitedServer::of_object(object).map(described))
         });
         read.collect()

@@ -42,6 +42,8 @@ pub(super) struct Shop {
     callers: CallerArgs,
     trust: Trust,
     asks_certificates: bool,
+    /// Whether the objects of others name the stores.
+    has_many: bool,
     pub(super) observer: Arc<dyn Observer>,
 }
 
@@ -72,6 +74,7 @@ pub(super) async fn resolve(args: AuthzArgs, observer: Arc<dyn Observer>) -> any
     let (limits, drain) = connections.resolve();
     let asks_certificates = tls.asks_certificates();
     let user_header = callers.user_header(asks_certificates)?;
+    let has_many = watch.is_some();
     let (source, trust) = match watch {
         Some(wanted) => {
             let wanted = Some(wanted.as_str()).filter(|wanted| *wanted != ALL);
@@ -95,7 +98,7 @@ pub(super) async fn resolve(args: AuthzArgs, observer: Arc<dyn Observer>) -> any
         needs_store: store.refuses_without(),
         drain,
     };
-    Ok(Resolved { authz, source, shop: Shop { store, callers, trust, asks_certificates, observer } })
+    Ok(Resolved { authz, source, shop: Shop { store, callers, trust, asks_certificates, has_many, observer } })
 }
 
 impl Source {
@@ -140,7 +143,8 @@ impl Outfit for Shop {
 
     async fn buckets(&self, source: &LimitedServer) -> anyhow::Result<Buckets> {
         let settings = self.store.clone().resolve(source.storage.as_ref(), self.trust.redis_password_for())?;
-        settings.open(Arc::clone(&self.observer)).await
+        let observer = Arc::clone(&self.observer);
+        if self.has_many { settings.open_as_one_of_many(observer).await } else { settings.open(observer).await }
     }
 
     fn callers(&self, source: &LimitedServer) -> anyhow::Result<Callers> {

@@ -8,6 +8,7 @@ mod sdks;
 mod servers;
 mod stores;
 mod text;
+mod watch;
 
 use std::net::SocketAddr;
 

@@ -20,7 +20,7 @@ mod streams;
 mod tls;
 mod tokens;
 mod transport;
-mod watch;
+pub mod watch;
 
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// A cluster that refuses no limits, with sign-in configs.
-static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
+pub static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let cluster = Cluster::start();
     cluster.install(crds(Judging::No, Names::Both));
     install_oidc_configs(&cluster);
@@ -43,7 +43,7 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
 
 const MEMORY: &[&str] = &["--store", "memory"];
 
-fn server(namespace: &str, limits: Value) -> Value {
+pub fn server(namespace: &str, limits: Value) -> Value {
     json!({
         "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPServer",
         "metadata": {"name": "demo", "namespace": namespace},
@@ -59,12 +59,12 @@ fn serving(limits: Value) -> (String, Value) {
     (namespace, object)
 }
 
-fn with_limits(mut object: Value, limits: Value) -> Value {
+pub fn with_limits(mut object: Value, limits: Value) -> Value {
     object["spec"]["rateLimiting"] = limits;
     object
 }
 
-fn delete(object: &Value) {
+pub fn delete(object: &Value) {
     let (kind, name, namespace) = names(object);
     CLUSTER.kubectl(&["delete", &kind, &name, "-n", &namespace]).expect_ok();
 }

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     ops::{Deref, DerefMut},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -33,6 +33,14 @@ impl Authz {
         }
         let mut command = command(&folder);
         command.args(["authz", "-f", "servers"]).args(args);
+        Self::begin(folder, &mut command)
+    }
+
+    /// With the servers of a cluster, in this namespace or all.
+    pub fn watching(kubeconfig: &Path, namespace: &str, args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = command(&folder);
+        command.args(["authz", "--watch", namespace, "--kubeconfig"]).arg(kubeconfig).args(args);
         Self::begin(folder, &mut command)
     }
 
