@@ -1,5 +1,6 @@
 //! The Helm chart, with a real Helm: what it renders, and what a real API server does with it.
 
+mod authz;
 mod installed;
 mod rendered;
 mod rollout;
