@@ -1,6 +1,6 @@
 # Every step of CI is a target here. Plain make; cargo, and Go where a neighbour has to be built.
 
-.PHONY: help test proof neighbours check fmt clippy doc features deny advisories crds image bench-admission bench-limiter bench-proxy
+.PHONY: help test proof neighbours check fmt clippy doc features deny advisories crds image bench-admission bench-authz bench-limiter bench-proxy
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 28
@@ -51,6 +51,11 @@ image: ## A container image, without a container engine: target/image/tollgate.t
 
 bench-admission: ## Load on the webhook, beside a bare server, in one run
 	cargo bench --locked --bench admission
+
+bench-authz: ## Calls through Envoy that tollgate decides, beside Envoy alone and its own rate limit, in one run
+	tests/neighbours/setup.sh nginx
+	tests/neighbours/setup.sh envoy
+	cargo bench --locked --bench authz
 
 bench-limiter: ## Decisions of the limiter's stores, beside the plain way to do the same, in one run
 	cargo bench --locked --no-default-features --features redis --bench limiter

@@ -21,7 +21,7 @@ use super::{
 /// Names the program; otherwise it is looked for in PATH.
 const PROGRAM: &str = "TOLLGATE_TEST_NGINX";
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
-const KEYS: &str = "keys.json";
+pub(super) const KEYS: &str = "keys.json";
 
 /// Who is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +65,9 @@ pub(super) struct Streaming {
 
 impl Servers {
     pub(super) async fn start(folder: &Path, keys: &Value) -> anyhow::Result<Self> {
-        std::fs::write(folder.join(KEYS), keys.to_string())?;
-        let [at, allows, denies] = [free_address()?, free_address()?, free_address()?];
-        let settings = [("PORT", at.port().to_string()), ("FOLDER", folder.display().to_string())];
-        let upstream = nginx(folder, "upstream", include_str!("upstream.conf"), at, &settings).await?;
-        let keys = format!("http://{at}/{KEYS}");
+        let upstream = upstream(folder, keys).await?;
+        let [allows, denies] = [free_address()?, free_address()?];
+        let keys = format!("http://{}/{KEYS}", upstream.address());
         let proxy = |name, limits, args| tollgate(folder, name, &upstream, &resource(&keys, limits), args);
         Ok(Self {
             nginx: nginx_proxy(folder, "nginx", &upstream, [allows, denies], "on").await?,
@@ -138,6 +136,14 @@ async fn nginx_proxy(
     nginx(folder, name, include_str!("nginx.conf"), allows, &settings).await
 }
 
+/// The MCP server behind the parties, which is the issuer's as well: its keys are at [`KEYS`].
+pub(super) async fn upstream(folder: &Path, keys: &Value) -> anyhow::Result<Server> {
+    std::fs::write(folder.join(KEYS), keys.to_string())?;
+    let at = free_address()?;
+    let settings = [("PORT", at.port().to_string()), ("FOLDER", folder.display().to_string())];
+    nginx(folder, "upstream", include_str!("upstream.conf"), at, &settings).await
+}
+
 /// One process, which serves at this address.
 async fn nginx(folder: &Path, name: &str, template: &str, address: SocketAddr, settings: &[(&str, String)]) -> anyhow::Result<Server> {
     let fill = |text: String, (place, value): (&str, &str)| text.replace(&format!("@{place}@"), value);
@@ -147,8 +153,14 @@ async fn nginx(folder: &Path, name: &str, template: &str, address: SocketAddr, s
     let program = std::env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("nginx"));
     let mut command = Command::new(&program);
     command.arg("-p").arg(folder).arg("-c").arg(&file).args(["-e", "stderr"]);
-    let server = Server::start_at(address, command, folder, name)
-        .with_context(|| format!("{} is needed: `make bench-proxy` finds or installs it, or set {PROGRAM}", program.display()))?;
+    started(command, folder, name, address)
+        .await
+        .with_context(|| format!("{} is needed: `make bench-proxy` finds or installs it, or set {PROGRAM}", program.display()))
+}
+
+/// A process that listens on this address.
+pub(super) async fn started(command: Command, folder: &Path, name: &str, address: SocketAddr) -> anyhow::Result<Server> {
+    let server = Server::start_at(address, command, folder, name)?;
     let began = Instant::now();
     while tokio::net::TcpStream::connect(address).await.is_err() {
         if began.elapsed() > STARTS_WITHIN {
@@ -160,11 +172,11 @@ async fn nginx(folder: &Path, name: &str, template: &str, address: SocketAddr, s
 }
 
 /// Free a moment ago.
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-fn resource(keys: &str, limits: &Value) -> Value {
+pub(super) fn resource(keys: &str, limits: &Value) -> Value {
     let issuer = json!({"issuer": ISSUER, "audience": AUDIENCE, "jwksUrl": keys, "insecureAllowHTTP": true});
     json!({
         "apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPServer", "metadata": {"name": "bench", "namespace": "default"},
@@ -177,7 +189,7 @@ fn resource(keys: &str, limits: &Value) -> Value {
 }
 
 /// Four buckets, none of which a benchmark empties.
-fn generous() -> Value {
+pub(super) fn generous() -> Value {
     let bucket = json!({"maxTokens": i32::MAX, "refillPeriod": "24h0m0s"});
     json!({"global": bucket, "perUser": bucket, "tools": [{"name": TOOL, "global": bucket, "perUser": bucket}]})
 }

@@ -29,7 +29,8 @@ impl Server {
         let mut stdout = BufReader::new(process.0.stdout.take().context("stdout is piped")?);
         let mut line = String::new();
         stdout.read_line(&mut line)?;
-        let address = line.split("://").nth(1).and_then(|rest| rest.split([',', '/']).next()).and_then(|text| text.trim().parse().ok());
+        let address =
+            line.split("://").nth(1).and_then(|rest| rest.split([',', '/', ';']).next()).and_then(|text| text.trim().parse().ok());
         let said = || format!("{name} said {line:?} and {:?}", std::fs::read_to_string(&log).unwrap_or_default());
         Ok(Self { address: address.with_context(said)?, process, _stdout: Some(stdout) })
     }
