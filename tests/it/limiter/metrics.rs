@@ -339,7 +339,7 @@ async fn every_metric_is_documented() {
     let watched = Watched::new();
     let (policy, error) = (policy(&limits()), StoreError::untaken(Cause::Other, "it is told to fail"));
     watched.metrics.failed(&policy.plan(&Call::of(CALL)), &error);
-    for answer in [denied_by(0, DecidedBy::Store), Err(error)] {
+    for answer in [allowed_by(DecidedBy::Store), denied_by(0, DecidedBy::Store), Err(error)] {
         decide(&watched.limiter(Told(answer), policy.clone()), "").await;
     }
     let text = watched.text();
