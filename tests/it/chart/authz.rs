@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, process::Command};
 
 use serde_json::{Value, json};
 
-use super::{IMAGE, chart, helm, of_kind, pods, refused, render, text};
+use super::{HELMS, IMAGE, chart, helm, of_kind, pods, refused, render, text};
 use crate::{
     proxy::watch::CLUSTER,
     support::{
@@ -101,9 +101,11 @@ fn every_flag_is_one_and_its_value_is_taken() {
 
 #[test]
 fn lint_finds_nothing_and_typos_are_named() {
-    for args in [&ALL[..], &EVERYTHING] {
-        let output = helm(&["lint", "--strict"]).arg(chart()).args(IMAGE).args(args).output().expect("helm starts");
-        assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    for program in HELMS {
+        for args in [&ALL[..], &EVERYTHING] {
+            let output = helm(program, &["lint", "--strict"]).arg(chart()).args(IMAGE).args(args).output().expect("helm starts");
+            assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        }
     }
     for (set, names) in [("authz.replicas=1", "replicas"), ("authz.namespace=A_b", "/authz/namespace"), ("authz.port=0", "/authz/port")] {
         let stderr = refused(&[&IMAGE[..], &["--set", set]].concat());
