@@ -124,7 +124,7 @@ async fn a_redis_that_says_nothing_holds_up_no_other_server() {
 
 #[tokio::test]
 async fn a_whole_cluster_of_servers_comes_and_goes_in_bounded_memory() {
-    const SERVERS: usize = 150;
+    const SERVERS: usize = 50;
     const MIB: u64 = 1024 * 1024;
     let namespaces = [CLUSTER.namespace("crowd"), CLUSTER.namespace("crowd")];
     let authz = Authz::watching(CLUSTER.kubeconfig(), "*", &[&MEMORY[..], &["--access-log", "none"]].concat());
