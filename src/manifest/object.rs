@@ -21,6 +21,10 @@ pub fn misnamed(node: &Node) -> Option<(Kind, &'static str, Problem)> {
     let (api_version, kind) = (node.text("apiVersion")?, node.text("kind")?);
     let (group, version) = api_version.split_once('/').unwrap_or((api_version, ""));
     let meant = Kind::ALL.into_iter().find(|ours| ours.name().eq_ignore_ascii_case(kind))?;
+    if VERSIONS.contains(&api_version) {
+        let problem = Problem::new(format!("has no API group, so this {} is not judged", meant.name()));
+        return Some((meant, "apiVersion", problem.advice(format!("write {GROUP}/{api_version}"))));
+    }
     if group == GROUP && version.is_empty() {
         let problem = Problem::new(format!("has no version, so this {} is not judged", meant.name()));
         return Some((meant, "apiVersion", problem.advice(format!("write {GROUP}/{}", VERSIONS[0]))));

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_that_nobody_reads_takes_no_more_than_its_share() {
+    async fn a_stream_that_no_one_reads_takes_no_more_than_its_share() {
         let (_pieces, events, body) = stream();
         let taken = (0..1000).filter(|_| events.send(b"{}")).count();
         assert_eq!(taken, MOST_WAITING);

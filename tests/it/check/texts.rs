@@ -279,6 +279,7 @@ fn an_api_group_or_kind_that_was_meant_to_be_toolhives_is_a_fault() {
     for (version, kind, place, says) in [
         ("toolhive.stacklok.com/v1beta1", "MCPServer", "apiVersion 1:13", "did you mean toolhive.stacklok.dev/v1beta1?"),
         ("toolhive.stacklok.dev", "MCPServer", "apiVersion 1:13", "write toolhive.stacklok.dev/v1beta1"),
+        ("v1alpha1", "MCPServer", "apiVersion 1:13", "write toolhive.stacklok.dev/v1alpha1"),
         ("ToolHive.stacklok.dev/v1alpha1", "VirtualMCPServer", "apiVersion 1:13", "did you mean toolhive.stacklok.dev/v1alpha1?"),
         ("toolhive.stacklok.dev/v1beta1", "McpServer", "kind 2:7", "did you mean MCPServer?"),
     ] {
@@ -289,7 +290,7 @@ fn an_api_group_or_kind_that_was_meant_to_be_toolhives_is_a_fault() {
     for (version, kind) in
         [("kagent.dev/v1alpha1", "MCPServer"), ("mcp.example.com/v1", "MCPServer"), ("toolhive.stacklok.dev/v1beta1", "MCPGroup")]
     {
-        assert_eq!(check_stdin(&with(version, kind), &[]).code, 0, "{version} {kind} is somebody else's, or another kind");
+        assert_eq!(check_stdin(&with(version, kind), &[]).code, 0, "{version} {kind} is someone else's, or another kind");
     }
 }
 
