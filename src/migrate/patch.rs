@@ -1,29 +1,61 @@
 //! A patch that `git apply` takes, in the folder where it was made.
 
 use std::{
-    borrow::Cow,
     fs,
     path::{Path, PathBuf},
 };
 
-use similar::TextDiff;
+use similar::{
+    DiffOp, DiffTag,
+    algorithms::{Capture, Replace, myers},
+    udiff::UnifiedHunkHeader,
+};
+
+const CONTEXT: usize = 3;
 
 /// The change of one file.
 pub fn patch(path: &Path, old: &str, new: &str) -> String {
     let name = name(path);
-    let (old, new) = (with_end_marked(old), with_end_marked(new));
-    let lines = |text| str::split_inclusive(text, '\n').collect::<Vec<_>>();
-    let (old, new) = (lines(&old), lines(&new));
-    let diff = TextDiff::configure().newline_terminated(true).diff_slices(&old, &new);
-    diff.unified_diff().context_radius(3).header(&quoted(&format!("a/{name}")), &quoted(&format!("b/{name}"))).to_string().replace(END, "")
+    let (old, new) = (lines(old), lines(new));
+    let mut patch = String::new();
+    for hunk in hunks(&old, &new) {
+        if patch.is_empty() {
+            patch = format!("--- {}\n+++ {}\n", quoted(&format!("a/{name}")), quoted(&format!("b/{name}")));
+        }
+        patch.push_str(&format!("{}\n", UnifiedHunkHeader::new(&hunk)));
+        for change in &hunk {
+            let (tag, before, after) = change.as_tag_tuple();
+            let sign = if tag == DiffTag::Equal { ' ' } else { '-' };
+            print(&mut patch, sign, old.get(before));
+            if tag != DiffTag::Equal {
+                print(&mut patch, '+', new.get(after));
+            }
+        }
+    }
+    patch
 }
 
-/// No text that was read holds it.
-const END: char = '\0';
+/// With their ends. As for git, a carriage return alone ends none.
+fn lines(text: &str) -> Vec<&str> {
+    text.split_inclusive('\n').collect()
+}
 
-/// A text whose last line ends with a carriage return has no line feed there, which the diff would take for one.
-fn with_end_marked(text: &str) -> Cow<'_, str> {
-    if text.ends_with('\r') { format!("{text}{END}").into() } else { text.into() }
+/// One algorithm: `TextDiff` would compile them all, for every kind of index.
+fn hunks(old: &[&str], new: &[&str]) -> Vec<Vec<DiffOp>> {
+    let mut changes = Replace::new(Capture::new());
+    match myers::diff(&mut changes, old, 0..old.len(), new, 0..new.len()) {
+        Ok(()) => changes.into_inner().into_grouped_ops(CONTEXT),
+    }
+}
+
+fn print(patch: &mut String, sign: char, lines: Option<&[&str]>) {
+    for line in lines.unwrap_or_default() {
+        patch.push(sign);
+        patch.push_str(line);
+        if !line.ends_with('\n') {
+            patch.push_str("\n\\ No newline at end of file\n");
+        }
+    }
 }
 
 /// The path from this folder, where it is in it.
