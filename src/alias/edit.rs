@@ -36,7 +36,7 @@ pub(super) fn relocate(from: &FieldPath, to: &FieldPath) -> PatchOperation {
 
 fn pointer(path: &FieldPath) -> PointerBuf {
     PointerBuf::from_tokens(path.steps().iter().map(|step| match step {
-        Step::Key(key) => Token::new(key.as_str()),
+        Step::Key(key) => Token::new(key.as_ref()),
         Step::Index(index) => Token::from(*index),
     }))
 }
@@ -68,17 +68,17 @@ pub(super) fn between(path: &FieldPath, before: &Map<String, Value>, after: &Map
     let renamed = before.get(old_name).filter(|owned| !after.contains_key(old_name) && after.get(new_name) == Some(*owned));
     let is_moved = renamed.is_some() && !before.contains_key(new_name);
     for (key, value) in before {
-        let at = path.key(key);
+        let at = || path.key(key.clone());
         match (value, after.get(key)) {
             (_, Some(same)) if value == same => {}
-            (Value::Object(before), Some(Value::Object(after))) => between(&at, before, after, edits),
-            (_, Some(other)) => edits.push(replace(&at, other.clone())),
-            (_, None) if is_moved && key == old_name => edits.push(relocate(&at, &path.key(new_name))),
-            (_, None) => edits.push(remove(&at)),
+            (Value::Object(before), Some(Value::Object(after))) => between(&at(), before, after, edits),
+            (_, Some(other)) => edits.push(replace(&at(), other.clone())),
+            (_, None) if is_moved && key == old_name => edits.push(relocate(&at(), &path.key(new_name))),
+            (_, None) => edits.push(remove(&at())),
         }
     }
     let added = after.iter().filter(|(key, _)| !(before.contains_key(*key) || is_moved && *key == new_name));
-    edits.extend(added.map(|(key, value)| add(&path.key(key), value.clone())));
+    edits.extend(added.map(|(key, value)| add(&path.key(key.clone()), value.clone())));
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl<'e, 'a> Rewrite<'e, 'a> {
         let Some(Value::Object(stored)) = old.and_then(|old| old.bucket(ScopeKey::Global)) else { return };
         let at = level.path.key(ScopeKey::Global.key());
         let missing = FIELDS.iter().filter(|field| !global.contains_key(**field)).filter_map(|field| stored.get_key_value(*field));
-        self.values.extend(missing.map(|(field, value)| edit::add(&at.key(field), value.clone())));
+        self.values.extend(missing.map(|(field, value)| edit::add(&at.key(field.clone()), value.clone())));
     }
 
     /// Removes both names, and the block with them if it would be empty.

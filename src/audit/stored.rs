@@ -73,7 +73,7 @@ fn gather(said: &Value, held: Option<&Value>, path: FieldPath, missing: &mut Vec
 
 fn gather_map(said: &Map<String, Value>, held: &Map<String, Value>, path: &FieldPath, missing: &mut Vec<FieldPath>) {
     for (key, value) in said {
-        let here = path.key(key);
+        let here = path.key(key.clone());
         let there = held.get(key).or_else(|| held.get(other_name(key)?)).filter(|held| !held.is_null());
         match (value.as_array().filter(|_| key == TOOLS), there) {
             (Some(tools), Some(Value::Array(held))) => {

@@ -67,7 +67,7 @@ mod with_cel {
         let steps = path.split('.').filter(|part| !part.is_empty()).flat_map(|part| {
             let (key, indexes) = part.split_once('[').unwrap_or((part, ""));
             let indexes = indexes.split('[').filter_map(|index| index.trim_end_matches(']').parse().ok().map(Step::Index));
-            let key = (!key.is_empty()).then(|| Step::Key(key.to_owned()));
+            let key = (!key.is_empty()).then(|| Step::Key(key.to_owned().into()));
             key.into_iter().chain(indexes).collect::<Vec<_>>()
         });
         steps.collect()

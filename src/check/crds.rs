@@ -40,7 +40,7 @@ impl Crds {
         let crd = self.by_kind_and_version.get(&(kind, version.to_owned()))?;
         let (_, level) = shared.steps().split_last()?;
         let level = level.iter().try_fold(&crd.schema, |schema, step| match step {
-            Step::Key(key) => schema.get("properties")?.get(key),
+            Step::Key(key) => schema.get("properties")?.get(key.as_ref()),
             Step::Index(_) => schema.get("items"),
         });
         let keeps_unknown = |level: &Value| level.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));

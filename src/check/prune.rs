@@ -41,7 +41,7 @@ fn kept_fields(
             fields.insert(key.clone(), value.clone());
             continue;
         }
-        let path = path.key(key);
+        let path = path.key(key.clone());
         match field(schema, key) {
             Field::Known(schema) if value.is_null() && schema.get("nullable") != Some(&Value::Bool(true)) => {}
             Field::Known(schema) => {

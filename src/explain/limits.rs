@@ -104,7 +104,7 @@ struct Found {
 impl Explained {
     /// The explanation of an object, with the keys that so many users need in Redis.
     pub fn new(subject: Subject<'_>, users: u32) -> Self {
-        let text = |key: &str| FieldPath::new(["metadata", key]).find(subject.object).and_then(Value::as_str).map(str::to_owned);
+        let text = |key: &'static str| FieldPath::new(["metadata", key]).find(subject.object).and_then(Value::as_str).map(str::to_owned);
         let outcome = match Limits::of(subject) {
             Err(_) => Outcome::Denied {},
             Ok(None) => Outcome::Unlimited {},

@@ -246,7 +246,7 @@ impl Spot {
         let mut steps = self.path.steps().iter();
         steps.next_back();
         let level = steps.fold(objects.get_mut(self.piece), |value, step| match step {
-            Step::Key(key) => value?.get_mut(key),
+            Step::Key(key) => value?.get_mut(key.as_ref()),
             Step::Index(index) => value?.get_mut(index),
         });
         let Some(Value::Object(level)) = level else { return };

@@ -1,6 +1,6 @@
 //! Field paths in an object: `spec.rateLimiting.tools[2].perUser`.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde_json::Value;
 
@@ -18,22 +18,22 @@ pub struct FieldPath(Vec<Step>);
 /// One step down: into a map by key, or into a list by position (from 0).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
-    /// A key of a map.
-    Key(String),
+    /// A key of a map. The names of our own fields need no memory of their own.
+    Key(Cow<'static, str>),
     /// A position in a list.
     Index(usize),
 }
 
 impl FieldPath {
     /// A path made of keys only.
-    pub fn new<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(keys.into_iter().map(|key| Step::Key(key.to_owned())).collect())
+    pub fn new(keys: impl IntoIterator<Item: Into<Cow<'static, str>>>) -> Self {
+        Self(keys.into_iter().map(|key| Step::Key(key.into())).collect())
     }
 
     /// This path, extended by a key.
     #[must_use]
-    pub fn key(&self, key: &str) -> Self {
-        self.step(Step::Key(key.to_owned()))
+    pub fn key(&self, key: impl Into<Cow<'static, str>>) -> Self {
+        self.step(Step::Key(key.into()))
     }
 
     /// This path, extended by a list position.
@@ -50,7 +50,7 @@ impl FieldPath {
     /// The field at this path, if the object has it; `null` counts as absent, as in the Kubernetes API.
     pub fn find<'a>(&self, object: &'a Value) -> Option<&'a Value> {
         let found = self.0.iter().try_fold(object, |value, step| match step {
-            Step::Key(key) => value.get(key),
+            Step::Key(key) => value.get(key.as_ref()),
             Step::Index(index) => value.get(index),
         })?;
         (!found.is_null()).then_some(found)

@@ -39,23 +39,18 @@ pub(super) fn refill_period(context: &Context<'_>) -> Vec<Found> {
 }
 
 fn faults(context: &Context<'_>, report: impl Fn(&FieldPath, &BucketFault) -> Option<Found>) -> Vec<Found> {
-    let buckets = context.subject.blocks().into_iter().flat_map(|block| block.buckets());
-    buckets
-        .flat_map(|at| {
-            let faults = Bucket::read(at.value).err().unwrap_or_default();
-            faults.iter().filter_map(|fault| report(&at.path, fault)).collect::<Vec<_>>()
-        })
-        .collect()
+    let faulty = context.limits.buckets.iter().filter_map(|at| Some((&at.path, Bucket::read(at.value).err()?)));
+    faulty.flat_map(|(path, faults)| faults.iter().filter_map(|fault| report(path, fault)).collect::<Vec<_>>()).collect()
 }
 
 pub(super) fn shared_and_global_disagree(context: &Context<'_>) -> Vec<Found> {
     let Subject { kind, object } = context.subject;
     let owners = LazyCell::new(|| Owners::of(kind, object));
-    let levels = context.subject.blocks().into_iter().flat_map(|block| block.levels());
+    let levels = context.limits.levels.iter();
     levels
         .filter_map(|level| {
             let (shared, global) = (level.bucket(ScopeKey::Shared)?, level.bucket(ScopeKey::Global)?);
-            (!same_meaning(shared, global)).then(|| disagreement(&owners, &level, shared, global))
+            (!same_meaning(shared, global)).then(|| disagreement(&owners, level, shared, global))
         })
         .collect()
 }

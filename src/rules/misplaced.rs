@@ -25,10 +25,10 @@ pub(super) fn misplaced_limits(context: &Context<'_>) -> Vec<Found> {
     let mut found = Vec::new();
     look(kind, &FieldPath::default(), root, &mut found);
     for (key, value) in maps_named(root, &PARENTS) {
-        let path = FieldPath::new([key]);
+        let path = FieldPath::new([key.to_owned()]);
         look(kind, &path, value, &mut found);
         if plain(key) == SPEC {
-            maps_named(value, &INSIDE_SPEC).for_each(|(key, value)| look(kind, &path.key(key), value, &mut found));
+            maps_named(value, &INSIDE_SPEC).for_each(|(key, value)| look(kind, &path.key(key.to_owned()), value, &mut found));
         }
     }
     found
@@ -43,7 +43,7 @@ fn maps_named<'v>(map: &'v Map<String, Value>, names: &'static [&'static str]) -
 /// Finds fields of a map that are meant as limits but are not read.
 fn look(kind: Kind, path: &FieldPath, map: &Map<String, Value>, found: &mut Vec<Found>) {
     for (key, _) in map.iter().filter(|(key, value)| !value.is_null() && is_meant(key)) {
-        let here = path.key(key);
+        let here = path.key(key.clone());
         let mut places = kind.places().iter().map(|keys| FieldPath::new(keys.iter().copied()));
         if places.any(|place| place == here) {
             continue;

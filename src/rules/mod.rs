@@ -23,7 +23,7 @@ use crate::model::{
     operator::Operator,
     path::FieldPath,
     problem::Problem,
-    subject::{RefKind, Subject},
+    subject::{Block, BucketAt, LevelOf, RefKind, Subject},
 };
 
 /// What a violation does to a request.
@@ -118,10 +118,28 @@ const fn warn(id: &'static str, says: &'static str, explanation: &'static Explan
 #[derive(Clone, Debug)]
 pub struct Context<'a> {
     subject: Subject<'a>,
+    limits: Walked<'a>,
     kept: BTreeMap<FieldPath, Kept>,
     references: Option<&'a dyn References>,
     operator: Operator,
     shared_is_denied: bool,
+}
+
+/// The limits of the object, walked once for every rule.
+#[derive(Clone, Debug)]
+struct Walked<'a> {
+    blocks: Vec<Block<'a>>,
+    levels: Vec<LevelOf<'a>>,
+    buckets: Vec<BucketAt<'a>>,
+}
+
+impl<'a> Walked<'a> {
+    fn new(subject: Subject<'a>) -> Self {
+        let blocks = subject.blocks();
+        let levels: Vec<_> = blocks.iter().flat_map(Block::levels).collect();
+        let buckets = levels.iter().flat_map(LevelOf::buckets).collect();
+        Self { blocks, levels, buckets }
+    }
 }
 
 /// The port through which TG106 looks up objects. Answers must be available immediately: rules run inside a review.
@@ -133,7 +151,20 @@ pub trait References: fmt::Debug {
 impl<'a> Context<'a> {
     /// An object without a cluster, as in a file.
     pub fn new(subject: Subject<'a>) -> Self {
-        Self { subject, kept: BTreeMap::new(), references: None, operator: Operator::default(), shared_is_denied: false }
+        Self {
+            subject,
+            limits: Walked::new(subject),
+            kept: BTreeMap::new(),
+            references: None,
+            operator: Operator::default(),
+            shared_is_denied: false,
+        }
+    }
+
+    /// The same facts about another state of the object.
+    fn with_object(&self, object: &'a Value) -> Self {
+        let subject = Subject::new(self.subject.kind, object);
+        Self { subject, limits: Walked::new(subject), ..self.clone() }
     }
 
     /// Adds the reasons why a `shared` is still there, by the path of its level.

@@ -10,17 +10,16 @@ use serde_json::{Map, Value};
 use super::{Context, Effect, Violation, check};
 use crate::model::{
     path::{FieldPath, Step},
-    subject::{RATE_LIMITING, ScopeKey, Subject, TOOLS},
+    subject::{RATE_LIMITING, ScopeKey, TOOLS},
 };
 
 /// The violations of an update: those that are identical in `old` become warnings.
-pub fn check_update(new: &Context<'_>, old: &Value) -> Vec<Violation> {
+pub fn check_update<'a>(new: &Context<'a>, old: &'a Value) -> Vec<Violation> {
     let mut violations = check(new);
     if violations.iter().all(|violation| violation.level == Effect::Warn) {
         return violations;
     }
-    let before = Context { subject: Subject::new(new.subject.kind, old), ..new.clone() };
-    let before = check(&before);
+    let before = check(&new.with_object(old));
     let before: HashMap<_, _> = before.iter().map(|was| ((was.rule, stable_name(&was.path, old)), was)).collect();
     for violation in violations.iter_mut().filter(|violation| violation.level == Effect::Deny) {
         let stood = before.get(&(violation.rule, stable_name(&violation.path, new.subject.object)));
@@ -44,13 +43,13 @@ fn stable_name(path: &FieldPath, object: &Value) -> FieldPath {
     let mut out = Vec::new();
     for step in path.steps() {
         walked = match step {
-            Step::Key(key) => walked.key(key),
+            Step::Key(key) => walked.key(key.clone()),
             Step::Index(index) => walked.index(*index),
         };
         out.push(match step {
-            Step::Key(key) if key == ScopeKey::Shared.key() => Step::Key(ScopeKey::Global.key().to_owned()),
+            Step::Key(key) if key == ScopeKey::Shared.key() => Step::Key(ScopeKey::Global.key().into()),
             Step::Index(_) => match walked.key("name").find(object).and_then(Value::as_str) {
-                Some(name) => Step::Key(name.to_owned()),
+                Some(name) => Step::Key(name.to_owned().into()),
                 None => step.clone(),
             },
             Step::Key(_) => step.clone(),

@@ -6,8 +6,7 @@ use super::{Context, Found, is_a};
 use crate::model::{bucket::quoted, problem::Problem, subject::storage_path};
 
 pub(super) fn limits_without_redis(context: &Context<'_>) -> Vec<Found> {
-    let blocks = context.subject.blocks();
-    let Some(block) = blocks.first() else { return Vec::new() };
+    let Some(block) = context.limits.blocks.first() else { return Vec::new() };
     let storage = context.subject.storage();
     let path = storage_path();
     let advice = "set spec.sessionStorage.provider to redis, and its address";
@@ -22,14 +21,14 @@ pub(super) fn limits_without_redis(context: &Context<'_>) -> Vec<Found> {
 
 pub(super) fn unusable_storage(context: &Context<'_>) -> Vec<Found> {
     let Some(storage) = context.subject.storage() else { return Vec::new() };
-    if context.subject.blocks().is_empty() || storage.get("provider").and_then(Value::as_str) != Some("redis") {
+    if context.limits.blocks.is_empty() || storage.get("provider").and_then(Value::as_str) != Some("redis") {
         return Vec::new();
     }
     let path = storage_path();
     let mut found = Vec::new();
-    let mut report = |keys: &[&str], problem: Option<Problem>| {
-        let at = keys.iter().fold(path.clone(), |at, key| at.key(key));
-        found.extend(problem.map(|problem| Found::new(at, problem).on(path.clone())));
+    let mut report = |keys: &[&'static str], problem: Option<Problem>| {
+        let at = || keys.iter().fold(path.clone(), |at, key| at.key(*key));
+        found.extend(problem.map(|problem| Found::new(at(), problem).on(path.clone())));
     };
     report(&["address"], address_fault(storage.get("address").unwrap_or(&Value::Null)));
     report(&["db"], db_fault(storage.get("db").unwrap_or(&Value::Null)));
@@ -39,7 +38,7 @@ pub(super) fn unusable_storage(context: &Context<'_>) -> Vec<Found> {
 }
 
 /// Connections use TLS wherever `tls` is set, even if it is empty.
-fn tls_faults(tls: Option<&Value>, report: &mut impl FnMut(&[&str], Option<Problem>)) {
+fn tls_faults(tls: Option<&Value>, report: &mut impl FnMut(&[&'static str], Option<Problem>)) {
     let tls = match tls {
         None | Some(Value::Null) => return,
         Some(Value::Object(tls)) => tls,
@@ -54,7 +53,7 @@ fn tls_faults(tls: Option<&Value>, report: &mut impl FnMut(&[&str], Option<Probl
 }
 
 /// Checks a reference to a key of a Secret.
-fn secret_faults(reference: Option<&Value>, at: &[&str], holds: &str, report: &mut impl FnMut(&[&str], Option<Problem>)) {
+fn secret_faults(reference: Option<&Value>, at: &[&'static str], holds: &str, report: &mut impl FnMut(&[&'static str], Option<Problem>)) {
     match reference {
         None | Some(Value::Null) => {}
         Some(Value::Object(reference)) => {

@@ -14,12 +14,11 @@ use crate::model::{
 };
 
 pub(super) fn shared_is_deprecated(context: &Context<'_>) -> Vec<Found> {
-    let levels = context.subject.blocks().into_iter().flat_map(|block| block.levels());
-    let with_shared = levels.filter(|level| level.bucket(ScopeKey::Shared).is_some());
+    let with_shared = context.limits.levels.iter().filter(|level| level.bucket(ScopeKey::Shared).is_some());
     with_shared
         .filter_map(|level| {
             let kept = context.kept.get(&level.path);
-            let may_be_ours = kept.is_none() && context.is_read_by_published_operator() && is_mirrored(&level);
+            let may_be_ours = kept.is_none() && context.is_read_by_published_operator() && is_mirrored(level);
             if may_be_ours || kept == Some(&Kept::Added) {
                 return None;
             }
@@ -35,7 +34,7 @@ fn is_mirrored(level: &LevelOf<'_>) -> bool {
 }
 
 pub(super) fn never_binds(context: &Context<'_>) -> Vec<Found> {
-    context.subject.blocks().iter().flat_map(never_binding_in).collect()
+    context.limits.blocks.iter().flat_map(never_binding_in).collect()
 }
 
 fn never_binding_in(block: &Block<'_>) -> Vec<Found> {
@@ -67,8 +66,8 @@ fn first_wider(level: &LevelOf<'_>, scope: ScopeKey, bucket: Option<Bucket>, wid
 }
 
 pub(super) fn odd_tool_name(context: &Context<'_>) -> Vec<Found> {
-    let tools = context.subject.blocks().into_iter().flat_map(|block| block.tools());
-    tools
+    let levels = context.limits.levels.iter();
+    levels
         .filter_map(|level| {
             let name = level.tool.filter(|name| !name.is_empty())?;
             let plain = name.len() <= 128 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
@@ -80,17 +79,17 @@ pub(super) fn odd_tool_name(context: &Context<'_>) -> Vec<Found> {
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 pub(super) fn slow_bucket(context: &Context<'_>) -> Vec<Found> {
-    let buckets = context.subject.blocks().into_iter().flat_map(|block| block.buckets());
+    let buckets = context.limits.buckets.iter();
     buckets
         .filter_map(|at| {
             let bucket = Bucket::read(at.value).ok()?;
-            (bucket.interval() > HOUR).then(|| Found::new(at.path, Problem::new("is slow").advice(bucket.pace())))
+            (bucket.interval() > HOUR).then(|| Found::new(at.path.clone(), Problem::new("is slow").advice(bucket.pace())))
         })
         .collect()
 }
 
 pub(super) fn keys_in_redis(context: &Context<'_>) -> Vec<Found> {
-    context.subject.blocks().iter().filter_map(keys_of).collect()
+    context.limits.blocks.iter().filter_map(keys_of).collect()
 }
 
 /// The memory estimate, for the users' bucket that is kept longest, if that is two days (2 x 24h) or longer.
@@ -108,7 +107,7 @@ fn keys_of(block: &Block<'_>) -> Option<Found> {
 
 pub(super) fn missing_reference(context: &Context<'_>) -> Vec<Found> {
     let Some(cluster) = context.references else { return Vec::new() };
-    let (false, Some(namespace)) = (context.subject.blocks().is_empty(), context.subject.namespace()) else { return Vec::new() };
+    let (false, Some(namespace)) = (context.limits.blocks.is_empty(), context.subject.namespace()) else { return Vec::new() };
     let missing = context.subject.references().into_iter().filter(|to| cluster.exists(to.kind, namespace, to.name) == Some(false));
     missing.map(|to| Found::new(to.path, format!("{} {} does not exist (yet)", to.kind.name(), quoted(to.name)))).collect()
 }
@@ -119,10 +118,10 @@ pub(super) fn unread_limits(context: &Context<'_>) -> Vec<Found> {
         return Vec::new();
     }
     let mut found = Vec::new();
-    for block in context.subject.blocks() {
+    for block in &context.limits.blocks {
         if context.subject.kind == Kind::VirtualMcpServer && block.place == 0 {
             let problem = Problem::new("ToolHive's operator does not read limits here, so they are not enforced");
-            found.push(Found::new(block.path, problem.advice("write them at spec.config.rateLimiting")));
+            found.push(Found::new(block.path.clone(), problem.advice("write them at spec.config.rateLimiting")));
             continue;
         }
         let unread =

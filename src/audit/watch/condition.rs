@@ -121,7 +121,7 @@ mod tests {
         Validity::of(Subject::new(Kind::McpServer, object), findings)
     }
 
-    fn finding(id: &'static str, field: &str, message: &str) -> Finding {
+    fn finding(id: &'static str, field: &'static str, message: &str) -> Finding {
         Finding::new(id, message.to_owned()).on(FieldPath::new(["spec", field]))
     }
 
