@@ -35,7 +35,7 @@ const FIRST: usize = 1024;
 const SCANNED: usize = 16;
 
 /// How bodies are read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Bodies {
     budget: Budget,
     /// The largest one, in bytes.

@@ -9,6 +9,8 @@
 //! older HTTP+SSE pair of endpoints. Bodies of POST are read whole (at most 4 MiB by default), parsed strictly and forwarded unchanged;
 //! responses are streamed without buffering.
 //!
+//! Connections are spread over a thread for each core. A request stays on its thread, which has connections of its own to the MCP server.
+//!
 //! | what happens | the client gets |
 //! |---|---|
 //! | a foreign `Host` or `Origin` ([`origin`](crate::gate::origin)) | 403 |
@@ -88,7 +90,7 @@ use crate::{
     limiter::Observer,
     manifest::server::LimitedServer,
     server::{
-        BindError, ConnectionLimits, Life, Listener,
+        BindError, ConnectionLimits, Life, Listener, Workers,
         tls::{Files, ServerCertificate, keep_fresh},
     },
     stores::Buckets,
@@ -160,8 +162,8 @@ pub enum ProxyError {
     PassPath(#[from] BadPassPath),
 }
 
-/// State shared by all requests.
-#[derive(Debug)]
+/// State shared by all requests; those of one thread also share connections to the MCP server.
+#[derive(Clone, Debug)]
 struct Gateway {
     gate: Arc<Gate>,
     origins: Origins,
@@ -174,7 +176,7 @@ struct Gateway {
     streams: Streams,
     /// What the limiter counts.
     decisions: Arc<crate::metrics::Metrics>,
-    lookout: Lookout,
+    lookout: Arc<Lookout>,
     needs_store: bool,
     bodies: Bodies,
     is_tls: bool,
@@ -211,7 +213,8 @@ impl Proxy {
         let certificate = settings.tls.map(ServerCertificate::open).transpose().map_err(BindError::from)?.map(Arc::new);
         let upstream = Upstream::new(&settings.upstream, settings.upstream_ca.as_deref(), settings.answer_within)?;
         let paths = Paths::new(upstream.path(), settings.pass_paths)?;
-        let front = Listener::bind(settings.listen, certificate.clone(), settings.limits).await?;
+        let workers = Workers::start().map_err(BindError::Threads)?;
+        let front = Listener::bind(settings.listen, certificate.clone(), settings.limits).await?.spread(workers);
         let operations = Listener::bind(settings.metrics_listen, None, settings.limits).await?;
         let has_keys = callers.auth.verifier().is_some();
         let origins = settings.origins.withhold(callers.auth.user_header().cloned());
@@ -238,7 +241,7 @@ impl Proxy {
             metrics,
             streams,
             decisions,
-            lookout: Lookout::new(DigestKey::new(random()?)),
+            lookout: Arc::new(Lookout::new(DigestKey::new(random()?))),
             needs_store: settings.needs_store,
             bodies: Bodies::new(settings.max_buffered, settings.max_body, settings.body_within),
             is_tls: certificate.is_some(),
@@ -274,17 +277,25 @@ impl Proxy {
         F: Future<Output = ()> + Send + 'static,
     {
         let life = Life::new(Some(self.drain));
-        let front = Router::new().fallback(front::serve).with_state(self.gateway.clone());
+        let gateway = self.gateway.clone();
+        let front = move || Router::new().fallback(front::serve).with_state(Arc::new(gateway.apart()));
         let endpoints = origin::guard(operations::router(self.gateway.clone(), life.phase()), self.operations.address().ip());
         let mut background = JoinSet::new();
         if let Some(certificate) = self.certificate {
             background.spawn(keep_fresh(certificate));
         }
         background.spawn(follow(InForce::new(self.gateway.gate.clone(), self.source).exporting(self.limits_current)));
-        let work = self.front.serve(front, life.phase());
+        let work = self.front.serve_each(front, life.phase());
         life.run(work, self.operations, endpoints, shutdown).await;
         background.shutdown().await;
         tracing::info!("stopped");
+    }
+}
+
+impl Gateway {
+    /// The same, with connections of its own to the MCP server.
+    fn apart(&self) -> Self {
+        Self { upstream: self.upstream.apart(), ..self.clone() }
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) enum Route {
 }
 
 /// The paths of one server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Paths {
     endpoint: String,
     passed: Vec<PassPath>,

@@ -8,7 +8,7 @@ use hyper::body::Body as _;
 use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 
 /// A gauge of responses of unknown length.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Streams(Gauge<i64, AtomicI64>);
 
 impl Streams {

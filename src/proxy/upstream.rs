@@ -45,7 +45,8 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 /// Flow control window of a connection. If it were as small, one client that does not read would block the responses of all others.
 const CONNECTION_WINDOW: u32 = 256 * STREAM_WINDOW;
 
-/// The server that requests are forwarded to.
+/// The server that requests are forwarded to. Clones share its connections.
+#[derive(Clone)]
 pub(super) struct Upstream {
     scheme: uri::Scheme,
     authority: uri::Authority,
@@ -53,6 +54,8 @@ pub(super) struct Upstream {
     path: String,
     /// Whether the server may report that it did not process a request.
     may_speak_http2: bool,
+    is_h2c: bool,
+    connector: HttpsConnector<HttpConnector>,
     client: Client<HttpsConnector<HttpConnector>, Sending>,
     /// The timeout for the head of a response.
     answer_within: Duration,
@@ -123,8 +126,14 @@ impl Upstream {
         };
         let path = parts.path_and_query.filter(|path| path.query().is_none()).ok_or_else(bad)?.path().to_owned();
         let is_https = scheme == uri::Scheme::HTTPS;
-        let client = client(tls(ca, is_https)?, is_h2c);
-        Ok(Self { scheme, authority, path, may_speak_http2: is_h2c || is_https, client, answer_within })
+        let connector = connector(tls(ca, is_https)?, is_h2c);
+        let client = client(connector.clone(), is_h2c);
+        Ok(Self { scheme, authority, path, may_speak_http2: is_h2c || is_https, is_h2c, connector, client, answer_within })
+    }
+
+    /// The same server, with connections of its own.
+    pub(super) fn apart(&self) -> Self {
+        Self { client: client(self.connector.clone(), self.is_h2c), ..self.clone() }
     }
 
     /// Forwards a request with this body, and returns the response as it arrives.
@@ -202,19 +211,22 @@ fn roots(path: &Path) -> Result<RootCertStore, UpstreamError> {
     if roots.is_empty() { Err(failed("it contains none".to_owned())) } else { Ok(roots) }
 }
 
-fn client(tls: ClientConfig, is_h2c: bool) -> Client<HttpsConnector<HttpConnector>, Sending> {
+fn connector(tls: ClientConfig, is_h2c: bool) -> HttpsConnector<HttpConnector> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT));
     tcp.set_keepalive(Some(Duration::from_secs(60)));
     let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-    let https = if is_h2c { builder.enable_http2().wrap_connector(tcp) } else { builder.enable_all_versions().wrap_connector(tcp) };
+    if is_h2c { builder.enable_http2().wrap_connector(tcp) } else { builder.enable_all_versions().wrap_connector(tcp) }
+}
+
+fn client(connector: HttpsConnector<HttpConnector>, is_h2c: bool) -> Client<HttpsConnector<HttpConnector>, Sending> {
     let mut client = Client::builder(TokioExecutor::new());
     client.pool_timer(TokioTimer::new()).timer(TokioTimer::new()).pool_idle_timeout(KEEP_IDLE).http2_only(is_h2c);
     client.http2_keep_alive_interval(Duration::from_secs(30));
     client.http2_initial_stream_window_size(STREAM_WINDOW).http2_initial_connection_window_size(CONNECTION_WINDOW);
-    client.build(https)
+    client.build(connector)
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ use super::{
 /// Why a connection ended otherwise than by agreement.
 #[derive(Debug, Error)]
 pub(super) enum Ended {
+    #[error("its socket is unusable: {0}")]
+    Socket(io::Error),
     #[error("no TLS handshake in time")]
     HandshakeLate,
     #[error("TLS handshake failed: {0}")]
@@ -71,12 +73,19 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn run(&self, stream: TcpStream, address: SocketAddr, held: Held) -> Result<(), Ended> {
+    /// Serves a connection on the runtime that this is called on.
+    pub(super) async fn run(&self, stream: std::net::TcpStream, address: SocketAddr, held: Held) -> Result<(), Ended> {
+        let stream = TcpStream::from_std(stream).map_err(Ended::Socket)?;
         // Answers are small and wait for nothing.
         let _ = stream.set_nodelay(true);
-        let Some(certificate) = &self.tls else {
-            return self.serve(stream, self.is_http2, Peer { address, certificate_names: Arc::default() }, held).await;
-        };
+        match &self.tls {
+            None => self.serve(stream, self.is_http2, Peer { address, certificate_names: Arc::default() }, held).await,
+            // In a box, so that connections without TLS do not have its size.
+            Some(certificate) => Box::pin(self.run_tls(certificate, stream, address, held)).await,
+        }
+    }
+
+    async fn run_tls(&self, certificate: &ServerCertificate, stream: TcpStream, address: SocketAddr, held: Held) -> Result<(), Ended> {
         let handshake = async {
             let mut first = [0];
             // 22 is a TLS handshake record; an ASCII letter begins an HTTP method.

@@ -11,6 +11,8 @@
 //! The end, announced through [`Phase`]: while *draining*, new connections and requests are still served, and every HTTP/1.1 answer says
 //! `Connection: close`, so that clients go elsewhere by themselves; when *closing*, nothing new is accepted, idle connections end and
 //! requests under way are finished.
+//!
+//! Connections are served where the listener is, or on threads of their own ([`Listener::spread`]).
 
 pub mod budget;
 mod connection;
@@ -22,6 +24,7 @@ pub(crate) mod places;
 mod run;
 mod socket;
 pub mod tls;
+mod workers;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -37,14 +40,15 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
-use tracing::{debug, warn};
+use tracing::warn;
 
-pub use self::{connection::Peer, run::Life};
+pub use self::{connection::Peer, run::Life, workers::Workers};
 use self::{
     connection::{Connection, Held},
     meter::Meter,
     places::Places,
     tls::{ServerCertificate, TlsError},
+    workers::Lanes,
 };
 
 /// What a connection has to keep to.
@@ -115,6 +119,9 @@ pub enum BindError {
         /// As the system reports it.
         error: io::Error,
     },
+    /// The threads that serve connections.
+    #[error("cannot start threads: {0}")]
+    Threads(#[source] io::Error),
 }
 
 /// A socket that is bound and not yet served.
@@ -125,6 +132,7 @@ pub struct Listener {
     tls: Option<Arc<ServerCertificate>>,
     limits: ConnectionLimits,
     is_http2: bool,
+    workers: Option<Workers>,
 }
 
 impl Listener {
@@ -136,7 +144,7 @@ impl Listener {
         let failed = |error| BindError::Listen { address, error };
         let socket = socket::listen(address).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
-        Ok(Self { socket, address, tls, limits, is_http2: false })
+        Ok(Self { socket, address, tls, limits, is_http2: false, workers: None })
     }
 
     /// Speaks HTTP/2 alone, also over plain TCP, where no protocol is negotiated: for gRPC.
@@ -145,17 +153,28 @@ impl Listener {
         Self { is_http2: true, ..self }
     }
 
+    /// Serves each connection on one of these threads, whichever has the fewest connections then.
+    #[must_use]
+    pub fn spread(self, workers: Workers) -> Self {
+        Self { workers: Some(workers), ..self }
+    }
+
     /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Serves until the phase is [`Phase::Closing`] and the last request has ended or has had its grace.
-    pub async fn serve(self, router: Router, mut phase: watch::Receiver<Phase>) {
+    pub async fn serve(self, router: Router, phase: watch::Receiver<Phase>) {
+        self.serve_each(move || router.clone(), phase).await;
+    }
+
+    /// The same, with a router for each thread, so that what a router holds need not be shared between them.
+    pub async fn serve_each(mut self, mut router: impl FnMut() -> Router, mut phase: watch::Receiver<Phase>) {
         let places = Places::new(self.limits.connections, SPARED);
-        let connection = Arc::new(Connection {
-            router,
-            tls: self.tls,
+        let lanes = Lanes::new(self.workers.take(), || Connection {
+            router: router(),
+            tls: self.tls.clone(),
             limits: self.limits,
             builder: builder(),
             is_http2: self.is_http2,
@@ -177,12 +196,7 @@ impl Listener {
                         place = places.take(meter.clone()) => place,
                         () = closing(&mut phase) => break,
                     };
-                    let connection = connection.clone();
-                    tasks.spawn(async move {
-                        if let Err(error) = connection.run(stream, peer, Held { meter, place }).await {
-                            debug!(%peer, %error, "connection ended");
-                        }
-                    });
+                    lanes.spawn(&mut tasks, stream, peer, Held { meter, place });
                 }
                 Err(error) => {
                     // Out of file descriptors, mostly: wait for some to come back instead of spinning.

