@@ -66,8 +66,9 @@ impl Envelope {
 }
 
 impl Id {
-    pub(super) fn new(raw: &RawValue) -> Self {
-        Self(raw.to_owned())
+    /// Fails on text that is not a JSON value.
+    pub(super) fn new(raw: &str) -> serde_json::Result<Self> {
+        RawValue::from_string(raw.to_owned()).map(Self)
     }
 
     /// The text as it was sent, including quotes.

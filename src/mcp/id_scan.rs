@@ -5,11 +5,9 @@
 //! object matter. An id is returned only if it is certain: the object has one `id` and one `method`, each spelled exactly so, and no
 //! `result` or `error`, since the id of a response is the server's. Whether the rest is JSON is not checked.
 
-use serde_json::value::RawValue;
-
 use super::{
     envelope::Id,
-    members::{is_variant, string},
+    members::{is_variant, not_json, string},
     refusal::{Fault, Refusal},
 };
 
@@ -88,9 +86,9 @@ impl IdScan {
             return None;
         }
         let text = String::from_utf8(self.id?).ok()?;
-        let raw: &RawValue = serde_json::from_str(text.trim_ascii()).ok()?;
+        let raw = text.trim_ascii();
         // Half of a surrogate pair is not text that could be repeated.
-        let is_text = !raw.get().starts_with('"') || string(raw).is_some();
+        let is_text = !raw.starts_with('"') || string(raw).is_some();
         id_of(raw).ok().filter(|_| is_text)
     }
 
@@ -177,9 +175,9 @@ impl IdScan {
 }
 
 /// An id as it appears in the text. Parsers disagree about values other than MCP's strings and numbers, but null is common.
-pub(super) fn id_of(raw: &RawValue) -> Result<Id, Fault> {
-    match raw.get().bytes().next() {
-        Some(b'"' | b'-' | b'0'..=b'9' | b'n') => Ok(Id::new(raw)),
+pub(super) fn id_of(raw: &str) -> Result<Id, Fault> {
+    match raw.bytes().next() {
+        Some(b'"' | b'-' | b'0'..=b'9' | b'n') => Id::new(raw).map_err(not_json),
         _ => Err(Fault::NotJsonRpc("the id is neither a string nor a number")),
     }
 }

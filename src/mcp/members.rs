@@ -12,11 +12,11 @@ use serde_json::value::RawValue;
 use super::refusal::{Fault, clip};
 
 /// The values of the named members, as they appear in the text. A value that is not an object has none.
-pub(super) fn pick<'a, const N: usize>(object: &'a str, names: [&'static str; N]) -> Result<[Option<&'a RawValue>; N], Fault> {
+pub(super) fn pick<'a, const N: usize>(object: &'a str, names: [&'static str; N]) -> Result<[Option<&'a str>; N], Fault> {
     let mut json = serde_json::Deserializer::from_str(object);
     let picked = json.deserialize_map(Picker { names }).map_err(not_json)?;
     json.end().map_err(not_json)?;
-    picked
+    Ok(picked?.map(|value| value.map(RawValue::get)))
 }
 
 /// Passes each entry of an array as it appears in the text to `visit`, up to the first that is rejected.
@@ -28,8 +28,8 @@ pub(super) fn for_each<'a>(array: &'a str, visit: impl FnMut(&'a RawValue) -> Re
 }
 
 /// A JSON string's text; `None` for other values.
-pub(super) fn string(value: &RawValue) -> Option<String> {
-    serde_json::from_str(value.get()).ok()
+pub(super) fn string(value: &str) -> Option<String> {
+    serde_json::from_str(value).ok()
 }
 
 /// The message contains line and column, but none of the text: only names are decoded before the grammar is checked.
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     fn picked(object: &str) -> Result<[Option<&str>; 2], Fault> {
-        pick(object, ["method", "params"]).map(|values| values.map(|value| value.map(RawValue::get)))
+        pick(object, ["method", "params"])
     }
 
     #[test]

@@ -49,6 +49,7 @@
 //! | [`revision`] | MCP's revisions, and their differences |
 //! | [`headers`] | the headers that determine how a body is read |
 //! | `text`, `members` | checking the text; picking unambiguous members |
+//! | `outline` | both in one pass, for ordinary messages |
 //! | [`reader`] | bytes in, envelope out |
 //! | [`envelope`] | the tools that are called, and the ids to answer with |
 //! | [`id_scan`] | the id of a message that is not parsed as a whole |
@@ -65,6 +66,7 @@ pub mod headers;
 pub mod http;
 pub mod id_scan;
 mod members;
+mod outline;
 pub mod reader;
 pub mod refusal;
 pub mod reply;

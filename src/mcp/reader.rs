@@ -11,7 +11,9 @@ use super::{
     headers::Headers,
     id_scan::id_of,
     members::{for_each, not_json, pick, string},
+    outline::Outline,
     refusal::{Fault, Refusal, clip},
+    revision::Revision,
     text,
 };
 
@@ -62,6 +64,10 @@ impl Reader {
     fn read_certain(&self, headers: &Headers<'_>, body: &[u8]) -> Result<Envelope, Refusal> {
         let revision = headers.revision()?;
         headers.check_media_type()?;
+        if let Some(outline) = Outline::read(body, MEMBERS, OF_PARAMS) {
+            let wire = Wire::of(outline.message, |_| Ok(outline.params))?;
+            return self.envelope(headers, revision, wire);
+        }
         let body = text::check(body)?;
         let message = match body.trim_start_matches([' ', '\t', '\r', '\n']).chars().next() {
             Some('[') if revision.has_batches() => self.read_batch(body)?,
@@ -70,16 +76,19 @@ impl Reader {
                 for_each(body, |_| Ok(()))?;
                 return Err(Fault::Batch(revision).into());
             }
-            _ => {
-                let wire = Wire::read(body)?;
-                let id = wire.id.clone();
-                let with_id = |fault| Refusal { fault, id: id.clone() };
-                if revision.has_routing_headers() {
-                    wire.agrees_with(headers).map_err(with_id)?;
-                }
-                Message::Single(self.part(wire).map_err(with_id)?)
-            }
+            _ => return self.envelope(headers, revision, Wire::read(body)?),
         };
+        Ok(Envelope { revision, is_declared: headers.protocol_version.is_some(), message })
+    }
+
+    /// Of a single message.
+    fn envelope(&self, headers: &Headers<'_>, revision: Revision, wire: Wire<'_>) -> Result<Envelope, Refusal> {
+        let id = wire.id.clone();
+        let with_id = |fault| Refusal { fault, id: id.clone() };
+        if revision.has_routing_headers() {
+            wire.agrees_with(headers).map_err(with_id)?;
+        }
+        let message = Message::Single(self.part(wire).map_err(with_id)?);
         Ok(Envelope { revision, is_declared: headers.protocol_version.is_some(), message })
     }
 
@@ -107,9 +116,9 @@ impl Reader {
 
 /// The tool that is called in the end: `tool_name` for vMCP's optimizer, `name` for FastMCP's tool search. It is not known which of them is
 /// behind the proxy, so the two must not differ.
-fn inner_tool(arguments: Option<&RawValue>) -> Result<Option<String>, Fault> {
+fn inner_tool(arguments: Option<&str>) -> Result<Option<String>, Fault> {
     let Some(arguments) = arguments.filter(|value| is_object(value)) else { return Ok(None) };
-    let [tool_name, parameters, name] = pick(arguments.get(), ["tool_name", "parameters", "name"])?;
+    let [tool_name, parameters, name] = pick(arguments, ["tool_name", "parameters", "name"])?;
     let optimizers = optimizers_tool(tool_name, parameters)?;
     let name = name.map(|value| plain_text(value, "arguments.name")).transpose()?.flatten().filter(|name| !name.is_empty());
     match (optimizers, name) {
@@ -122,29 +131,29 @@ fn inner_tool(arguments: Option<&RawValue>) -> Result<Option<String>, Fault> {
 
 /// The tool that vMCP's optimizer calls: `tool_name`, or, as models often write it, the `tool_name` inside `parameters`. The optimizer uses
 /// the second only if the first is missing or empty.
-fn optimizers_tool(tool_name: Option<&RawValue>, parameters: Option<&RawValue>) -> Result<Option<String>, Fault> {
-    if let Some(outer) = tool_name.filter(|value| value.get() != "null") {
+fn optimizers_tool(tool_name: Option<&str>, parameters: Option<&str>) -> Result<Option<String>, Fault> {
+    if let Some(outer) = tool_name.filter(|value| *value != "null") {
         let outer = plain_text(outer, "arguments.tool_name")?.ok_or(Fault::NoTool("arguments.tool_name is not a string"))?;
         if !outer.is_empty() {
             return Ok(Some(outer));
         }
     }
     let Some(parameters) = parameters.filter(|value| is_object(value)) else { return Ok(None) };
-    let [nested] = pick(parameters.get(), ["tool_name"])?;
+    let [nested] = pick(parameters, ["tool_name"])?;
     let nested = nested.map(|value| plain_text(value, "arguments.parameters.tool_name")).transpose()?;
     Ok(nested.flatten().filter(|name| !name.is_empty()))
 }
 
 /// A string without NUL; `None` for other values.
-fn plain_text(value: &RawValue, what: &'static str) -> Result<Option<String>, Fault> {
+fn plain_text(value: &str, what: &'static str) -> Result<Option<String>, Fault> {
     match string(value) {
         Some(text) if text.contains('\0') => Err(Fault::Nul(what)),
         text => Ok(text),
     }
 }
 
-fn is_object(value: &RawValue) -> bool {
-    value.get().starts_with('{')
+fn is_object(value: &str) -> bool {
+    value.starts_with('{')
 }
 
 /// One message as it appears in the text, with unambiguous members.
@@ -153,10 +162,14 @@ struct Wire<'a> {
     method: Option<String>,
     /// The id of the expected response.
     id: Option<Id>,
-    name: Option<&'a RawValue>,
-    uri: Option<&'a RawValue>,
-    arguments: Option<&'a RawValue>,
+    name: Option<&'a str>,
+    uri: Option<&'a str>,
+    arguments: Option<&'a str>,
 }
+
+/// The relevant members of a message, and those of its `params`.
+const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+const OF_PARAMS: [&str; 3] = ["name", "uri", "arguments"];
 
 impl<'a> Wire<'a> {
     fn read(message: &'a str) -> Result<Self, Fault> {
@@ -165,7 +178,13 @@ impl<'a> Wire<'a> {
             serde_json::from_str::<&RawValue>(message).map_err(not_json)?;
             return Err(Fault::NotJsonRpc("it is not an object"));
         }
-        let [jsonrpc, id, method, params, result, error] = pick(message, ["jsonrpc", "id", "method", "params", "result", "error"])?;
+        Self::of(pick(message, MEMBERS)?, |params| pick(params, OF_PARAMS))
+    }
+
+    fn of(
+        [jsonrpc, id, method, params, result, error]: [Option<&'a str>; MEMBERS.len()],
+        of_params: impl FnOnce(&'a str) -> Result<[Option<&'a str>; OF_PARAMS.len()], Fault>,
+    ) -> Result<Self, Fault> {
         if jsonrpc.and_then(string).as_deref() != Some("2.0") {
             return Err(Fault::NotJsonRpc("send \"jsonrpc\": \"2.0\""));
         }
@@ -177,7 +196,7 @@ impl<'a> Wire<'a> {
             (Some(_), Some(_)) => return Err(Fault::NotJsonRpc("it has a method, and a result or error; send one of them")),
         };
         let [name, uri, arguments] = match params.filter(|params| is_object(params)) {
-            Some(params) => pick(params.get(), ["name", "uri", "arguments"])?,
+            Some(params) => of_params(params)?,
             None => [None; 3],
         };
         Ok(Self { method: Some(method), id, name, uri, arguments })

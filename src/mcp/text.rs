@@ -8,8 +8,8 @@ use super::refusal::Fault;
 /// recursion; only the few levels in which members are picked use the stack.
 pub(super) const DEEPEST: usize = 1000;
 
-const HIGH: std::ops::RangeInclusive<u32> = 0xD800..=0xDBFF;
-const LOW: std::ops::RangeInclusive<u32> = 0xDC00..=0xDFFF;
+pub(super) const HIGH: std::ops::RangeInclusive<u32> = 0xD800..=0xDBFF;
+pub(super) const LOW: std::ops::RangeInclusive<u32> = 0xDC00..=0xDFFF;
 
 /// The body as text: Unicode throughout, without a byte order mark, not nested too deep. Whether it is JSON is not checked yet.
 pub(super) fn check(body: &[u8]) -> Result<&str, Fault> {
@@ -53,7 +53,7 @@ fn end_of_string(body: &[u8], mut at: usize) -> Result<usize, Fault> {
 
 /// The UTF-16 unit of a `\u` escape, given the byte after the backslash; and where the text continues. Other escapes are left to the
 /// parser.
-fn escaped_unit(body: &[u8], at: usize) -> (Option<u32>, usize) {
+pub(super) fn escaped_unit(body: &[u8], at: usize) -> (Option<u32>, usize) {
     let digits = body.get(at..at + 5).and_then(|escape| escape.strip_prefix(b"u"));
     let unit = digits.and_then(|digits| digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?)));
     (unit, if unit.is_some() { at + 5 } else { at + 1 })
