@@ -76,6 +76,18 @@ fn every_metric_in_a_query_is_documented() {
     }
 }
 
+/// It counts buckets; what it would show is shown by limit.
+const NOT_SHOWN: &str = "toolhive_rate_limit_decisions_total";
+
+#[test]
+fn every_metric_of_the_limiter_is_on_the_dashboard() {
+    let shown: String = panels().into_iter().flat_map(|(_, queries)| queries).collect();
+    let page = Page::read("docs/library.md").text;
+    let of_the_limiter = metrics(&page).into_iter().filter(|metric| metric.contains("_rate_limit_") && metric != NOT_SHOWN);
+    let missing: Vec<_> = of_the_limiter.filter(|metric| !shown.contains(metric.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 #[test]
 fn the_dashboard_loads_with_any_data_source_and_filters_by_namespace_and_server() {
     let dashboard = dashboard();
