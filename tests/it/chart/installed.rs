@@ -12,6 +12,7 @@ use crate::{
     apiserver::doctor,
     support::{
         apiserver::{Cluster, Judging, Names, Said, crds},
+        pages::Page,
         port::own_address,
         serve::{Serve, command, wait_until},
     },
@@ -142,9 +143,66 @@ struct Mode {
 fn install_upgrade_rollback_and_uninstall_leave_what_was_filled_in_and_then_nothing() {
     // One after the other: the names are the same.
     for helm in HELMS {
+        a_failed_install_is_undone(helm);
         goes_through_life(&Mode { helm, flags: &[], fill: self_managed });
     }
     goes_through_life(&Mode { helm: HELMS[0], flags: &super::CERT_MANAGER, fill: injected });
+    a_namespace_deleted_alone_leaves_what_the_page_removes();
+}
+
+fn limited() -> Value {
+    json!({"rateLimiting": {"perUser": {"maxTokens": 1, "refillPeriod": "1m"}}})
+}
+
+/// An install that waits, and fails: without a kubelet, no pod becomes ready.
+fn install_in_vain(helm: &str, undo: &[&str]) -> String {
+    let path = chart().display().to_string();
+    let args = ["install", "tollgate", &path, "-n", "tollgate-system", IMAGE[0], IMAGE[1], "--wait", "--timeout", "4s"];
+    let said = run(helm, &[&args, undo].concat());
+    assert!(!said.ok, "{helm}: {}", said.all());
+    said.stderr
+}
+
+fn a_failed_install_is_undone(helm: &str) {
+    let before = census();
+    let nothing_is_left = || {
+        wait_until("nothing is left", || census() == before);
+        wait_until("nothing waits for the webhook", || server("undone", &limited()).ok);
+    };
+    wait_until("the kinds of the chart are known", || server("before", &limited()).ok);
+    // The flags that docs/webhook.md names.
+    let undo = if helm == HELMS[0] { "--rollback-on-failure" } else { "--atomic" };
+    let page = Page::read("docs/webhook.md").text;
+    assert!(page.contains(undo));
+    assert!(install_in_vain(helm, &[undo]).contains("has been uninstalled"), "{helm}");
+    nothing_is_left();
+    install_in_vain(helm, &[]);
+    wait_until("the webhook is called", || !server("limited", &limited()).ok);
+    run(helm, &["uninstall", "tollgate", "-n", "tollgate-system"]).expect_ok();
+    nothing_is_left();
+}
+
+/// What is in the namespace is deleted as its own deletion would, which is a controller's work.
+fn a_namespace_deleted_alone_leaves_what_the_page_removes() {
+    let before = census();
+    let path = chart().display().to_string();
+    run(HELMS[0], &["install", "tollgate", &path, "-n", "tollgate-system", IMAGE[0], IMAGE[1]]).expect_ok();
+    let kinds = "deployments,services,serviceaccounts,roles,rolebindings,secrets,poddisruptionbudgets";
+    CLUSTER.kubectl(&["delete", kinds, "--all", "-n", "tollgate-system"]).expect_ok();
+    wait_until("the webhook is called, and its Service is gone", || {
+        server("limited", &limited()).stderr.contains("service \"tollgate\" not found")
+    });
+    server("unlimited", &json!({})).expect_ok();
+    let page = Page::read("docs/webhook.md").text;
+    for command in [
+        "delete validatingwebhookconfiguration,mutatingwebhookconfiguration tollgate",
+        "delete clusterrole,clusterrolebinding tollgate tollgate-certs",
+    ] {
+        assert!(page.contains(&format!("kubectl {command}")), "{command}");
+        CLUSTER.kubectl(&command.split(' ').collect::<Vec<_>>()).expect_ok();
+    }
+    wait_until("nothing waits for the webhook", || server("after", &limited()).ok);
+    assert_eq!(census(), before);
 }
 
 fn injected() -> Option<Serve> {
@@ -181,7 +239,7 @@ fn goes_through_life(Mode { helm, flags, fill }: &Mode) {
     let before = census();
     let path = chart().display().to_string();
     let on = [&["tollgate", path.as_str(), "-n", "tollgate-system", IMAGE[0], IMAGE[1]][..], flags].concat();
-    let limited = json!({"rateLimiting": {"perUser": {"maxTokens": 1, "refillPeriod": "1m"}}});
+    let limited = limited();
     wait_until("the kinds of the chart are known", || server("before", &limited).ok);
     run(helm, &[&["install"][..], &on].concat()).expect_ok();
     assert_no_diff(helm);
