@@ -1,7 +1,7 @@
 //! Rolling updates and drained nodes under load: kube-controller-manager rolls, evicts by the PodDisruptionBudget and fills the EndpointSlices, a
 //! kubelet on paper runs the pods, and the API server calls the webhooks through their Service. No create fails.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::support::{
     find::neighbour,
     kubelet::{Kubelet, NODES},
     leash::Leashed,
-    load::Load,
+    load::{Load, Outcome},
     network,
     process::wait_within,
     time::STARTS_WITHIN,
@@ -84,6 +84,16 @@ impl Rig {
     }
 }
 
+/// How long creates failed in an install: before it, nothing refuses the faulty ones; after it, the webhook does.
+fn window(load: Outcome) -> Duration {
+    assert!(load.refused > 0, "{load:?}");
+    let (uncalled, passed): (Vec<_>, Vec<_>) =
+        load.failed.into_iter().partition(|(_, why)| why.contains("failed calling webhook \\\"validate.tollgate.dev"));
+    assert!(passed.iter().all(|(_, why)| why.contains("201")), "{passed:?}");
+    let (first, last) = (uncalled.iter().map(|(at, _)| *at).min(), uncalled.iter().map(|(at, _)| *at).max());
+    last.zip(first).map_or(Duration::ZERO, |(last, first)| last - first)
+}
+
 #[test]
 #[ignore = "minutes, and kube-controller-manager: make proof"]
 fn proof_no_create_fails_in_rolling_updates_and_drains() {
@@ -95,9 +105,11 @@ fn proof_no_create_fails_in_rolling_updates_and_drains() {
 fn installed_rolled_and_drained() {
     let rig = Rig::start();
     for program in HELMS.iter().rev() {
-        let began = Instant::now();
+        let (began, load) = (Instant::now(), Load::start(rig.cluster.kubeconfig(), "default", 50));
         rig.release(program, "install", &[]);
-        println!("{program}: installed and ready after {:.1?}", began.elapsed());
+        let (ready, so_far) = (began.elapsed(), load.so_far().0);
+        wait_within(STARTS_WITHIN, "creates are answered", || load.so_far().0 > so_far + 50);
+        println!("{program}: installed and ready after {ready:.1?}; limited servers could not be created for {:.1?}", window(load.stop()));
         let tested = rig.helm(program, &["test", "tollgate"]).stdout;
         assert!(tested.contains("Phase:") && !tested.contains("Failed"), "{tested}");
         if *program == HELMS[1] {
