@@ -21,23 +21,18 @@ local tonumber, floor, huge = tonumber, math.floor, math.huge
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
-local terms = {}
-for t = 1, (#ARGV - 1) / 4 do
-    local cost = tonumber(ARGV[4 * t])
-    terms[t] = {
-        capacity = tonumber(ARGV[4 * t - 3]),
-        rate = tonumber(ARGV[4 * t - 2]),
-        two_periods = tonumber(ARGV[4 * t - 1]),
-        cost = math.abs(cost),
-        enforced = cost > 0,
-    }
+-- The terms, as numbers. A term is known by the index of its first.
+local terms, size = ARGV, #ARGV
+local RATE, TWO_PERIODS, COST = 1, 2, 3
+for i = 1, size - 1 do
+    terms[i] = tonumber(terms[i])
 end
 
 -- A bucket is the response to HMGET, with its text converted to numbers. Without tokens it is full. One with invalid fields was refilled at
 -- the end of time, which is repaired below: it holds what can be read of its tokens as of now, and is stored so. False if it is not a
 -- bucket.
 local TOKENS, SINCE, EXPIRES = 1, 2, 3
-local buckets = {}
+local buckets = { false, false, false, false }
 for k = 1, #KEYS do
     local bucket = redis.pcall('HMGET', KEYS[k], 'tokens', 'last_refill', 'expires')
     if bucket[TOKENS] then
@@ -73,33 +68,30 @@ local function us_until(level, target, per_us)
     return us
 end
 
--- The stack has room for some thousands of bytes at once; more come only from a single large call.
-local calls = ARGV[#ARGV]
-local bytes = { string.byte(calls, 1, 4096) }
-for p = #bytes + 1, #calls do
-    bytes[p] = string.byte(calls, p)
-end
-
+local calls, byte = ARGV[size], string.byte
 local out, n, p = { now, 0 }, 1, 1
-local changed = {}
+-- Of each bucket that changed, the term.
+local changed = { false, false, false, false }
 -- For one call, by draw; most calls have at most four.
 local keys, asked, levels = { 0, 0, 0, 0 }, { 0, 0, 0, 0 }, { 0, 0, 0, 0 }
-while p < #bytes do
-    local draws = bytes[p] * 256 + bytes[p + 1]
+while p < #calls do
+    local high, low = byte(calls, p, p + 1)
+    local draws = high * 256 + low
     p = p + 2
     local broken, denied_by, denied_wait, shadow_by, shadow_wait = nil, nil, -1, nil, -1
     for d = 1, draws do
-        local k = bytes[p] * 256 + bytes[p + 1]
-        local bucket, term = buckets[k], terms[bytes[p + 2] * 256 + bytes[p + 3]]
+        local key_high, key_low, term_high, term_low = byte(calls, p, p + 3)
+        local k, term = key_high * 256 + key_low, term_high * 1024 + term_low * 4 - 3
+        local bucket = buckets[k]
         p = p + 4
         keys[d], asked[d] = k, term
         if bucket then
-            local level, capacity = bucket[TOKENS], term.capacity
+            local level, capacity, cost = bucket[TOKENS], terms[term], terms[term + COST]
             if level then
                 local elapsed = now - bucket[SINCE]
                 if elapsed > 0 then
-                    level = level + elapsed * term.rate
-                elseif -elapsed > term.two_periods then
+                    level = level + elapsed * terms[term + RATE]
+                elseif -elapsed > terms[term + TWO_PERIODS] then
                     bucket[SINCE], changed[k] = now, term
                 end
                 if level > capacity then
@@ -109,14 +101,16 @@ while p < #bytes do
                 level = capacity
             end
             levels[d] = level
-            local target = term.cost - EPSILON
+            local enforced = cost > 0
+            cost = enforced and cost or -cost
+            local target = cost - EPSILON
             if level < target then
                 local wait = huge
-                if term.cost <= capacity then
-                    wait = bucket[SINCE] + us_until(bucket[TOKENS], target, term.rate) - now
+                if cost <= capacity then
+                    wait = bucket[SINCE] + us_until(bucket[TOKENS], target, terms[term + RATE]) - now
                     wait = wait > 0 and wait or 0
                 end
-                if term.enforced then
+                if enforced then
                     if wait > denied_wait then
                         denied_by, denied_wait = d, wait
                     end
@@ -138,9 +132,10 @@ while p < #bytes do
         local remaining = huge
         for d = 1, draws do
             local term, level = asked[d], levels[d]
-            local enforced = term.enforced
+            local cost = terms[term + COST]
+            local enforced = cost > 0
             if enforced or not shadow_by then
-                level = level - term.cost
+                level = level - (enforced and cost or -cost)
                 if level < 0 then
                     level = 0
                 end
@@ -169,17 +164,17 @@ end
 
 -- EXPIRE is sent only if less than one period would be left: every write is followed by a lifetime of at least one period, which is how
 -- long an empty bucket takes to be full.
-local now_text = string.format('%.0f', now)
+local now_text = #KEYS > 1 and string.format('%.0f', now) or now
 for k = 1, #KEYS do
     local term = changed[k]
     if term then
-        local key, bucket = KEYS[k], buckets[k]
+        local key, bucket, two_periods = KEYS[k], buckets[k], terms[term + TWO_PERIODS]
         local since = bucket[SINCE] == now and now_text or bucket[SINCE]
-        if (tonumber(bucket[EXPIRES]) or 0) >= now + term.two_periods / 2 then
+        if (tonumber(bucket[EXPIRES]) or 0) >= now + two_periods / 2 then
             redis.call('HSET', key, 'tokens', bucket[TOKENS], 'last_refill', since)
         else
-            redis.call('HSET', key, 'tokens', bucket[TOKENS], 'last_refill', since, 'expires', now + term.two_periods)
-            redis.call('EXPIRE', key, math.ceil(term.two_periods / 1000000))
+            redis.call('HSET', key, 'tokens', bucket[TOKENS], 'last_refill', since, 'expires', now + two_periods)
+            redis.call('EXPIRE', key, math.ceil(two_periods / 1000000))
         end
     end
 end
