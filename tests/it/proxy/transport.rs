@@ -123,7 +123,10 @@ async fn connections_to_the_server_are_used_again() {
     for id in 0..20 {
         assert_passed(&ask(&proxy, &[], call(id, "search")).await, "search");
     }
-    assert_eq!((upstream.seen().len(), upstream.connections()), (20, 1));
+    // Each thread of the proxy has its own.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    assert_eq!(upstream.seen().len(), 20);
+    assert!((1..=threads).contains(&upstream.connections()), "{} connections", upstream.connections());
 }
 
 #[tokio::test]
