@@ -52,8 +52,8 @@ async fn redis_that_keeps_to_itself_is_told_without_its_password(brand: Brand) {
     ] {
         let said = as_user(user);
         assert!(said.has(state, "redis", words, todo), "{user}: {said:?}");
-        let told = said.report.to_string();
-        assert!(!told.contains("hunter") && !told.contains("secret@"), "{told}");
+        let reported = said.report.to_string();
+        assert!(!reported.contains("hunter") && !reported.contains("secret@"), "{reported}");
     }
 }
 

@@ -80,29 +80,29 @@ async fn tonic_limits_each_user_by_method() {
 async fn upstream() -> (SocketAddr, mpsc::UnboundedSender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it has one");
-    let (go_on, told) = mpsc::unbounded_channel();
+    let (go_on, proceed) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        let told = std::sync::Arc::new(tokio::sync::Mutex::new(told));
+        let proceed = std::sync::Arc::new(tokio::sync::Mutex::new(proceed));
         while let Ok((connection, _)) = listener.accept().await {
-            let told = told.clone();
-            let service = service_fn(move |request: Request<Incoming>| echo(request, told.clone()));
+            let proceed = proceed.clone();
+            let service = service_fn(move |request: Request<Incoming>| echo(request, proceed.clone()));
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
         }
     });
     (address, go_on)
 }
 
-type Told = std::sync::Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<()>>>;
+type Proceed = std::sync::Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<()>>>;
 type Parts = stream::BoxStream<'static, Result<Frame<Bytes>, Infallible>>;
 
-async fn echo(request: Request<Incoming>, told: Told) -> Result<Response<StreamBody<Parts>>, hyper::Error> {
+async fn echo(request: Request<Incoming>, proceed: Proceed) -> Result<Response<StreamBody<Parts>>, hyper::Error> {
     let path = request.uri().to_string();
     let body = request.into_body().collect().await?.to_bytes();
     let parts = stream::unfold(0, move |part| {
-        let (body, told) = (body.clone(), told.clone());
+        let (body, proceed) = (body.clone(), proceed.clone());
         async move {
             if part == 1 {
-                told.lock().await.recv().await;
+                proceed.lock().await.recv().await;
             }
             let bytes = if part == 0 { body } else { Bytes::from_static(b"\n") };
             (part < 2).then_some((Ok(Frame::data(bytes)), part + 1))

@@ -177,8 +177,8 @@ fn a_manual_page_for_each_command() {
         }
         for line in examples(&command) {
             // Troff's own characters are escaped.
-            let told = line.split('-').next().expect("split yields one").trim();
-            assert!(page.contains(told), "tollgate-{command}.1 lacks the example {line}");
+            let reported = line.split('-').next().expect("split yields one").trim();
+            assert!(page.contains(reported), "tollgate-{command}.1 lacks the example {line}");
         }
     }
     assert_eq!(fs::read_to_string(dir.join("tollgate.1")).expect("written"), tollgate(&["man"]));

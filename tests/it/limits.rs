@@ -49,7 +49,7 @@ impl Scene {
         tollgate.output().expect("the binary starts")
     }
 
-    fn told(&self, args: &[&str]) -> String {
+    fn stdout(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text")
@@ -59,26 +59,26 @@ impl Scene {
 #[tokio::test(flavor = "multi_thread")]
 async fn buckets_are_listed_shown_and_reset() {
     let scene = Scene::new().await;
-    let listed = scene.told(&["ls"]);
+    let listed = scene.stdout(&["ls"]);
     let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["LIMIT", "USER", "LEFT", "WAIT", "FULL", "IN"], "{listed}");
     assert_eq!(rows[1][..5], ["global", "8", "of", "10", "-"], "{listed}");
     assert!(rows[2..].iter().any(|row| row[..5] == ["tools[web].perUser", "alice", "0", "of", "1"]), "{listed}");
     assert!(listed.contains("\u{fffd}bell") && !listed.contains('\x07'), "a terminal is told no control characters: {listed:?}");
 
-    let shown: Value = serde_json::from_str(&scene.told(&["get", "--tool", "web", "--user", "bob", "--output", "json"])).expect("JSON");
+    let shown: Value = serde_json::from_str(&scene.stdout(&["get", "--tool", "web", "--user", "bob", "--output", "json"])).expect("JSON");
     let limits: Vec<_> = shown["buckets"].as_array().expect("buckets").iter().map(|bucket| (&bucket["limit"], &bucket["tokens"])).collect();
     assert_eq!(format!("{limits:?}").matches("String").count(), 2, "{shown}");
     assert_eq!(shown["buckets"][1]["waitSeconds"], 0.0, "looking takes nothing: {shown}");
 
     let reset = ["reset", "--tool", "web", "--user", "alice"];
     let cached = "; proxies may serve cached denials for 1 s more\n";
-    assert_eq!(scene.told(&reset), format!("tools[web].perUser of ns/search is full again{cached}"));
-    assert_eq!(scene.told(&reset), format!("tools[web].perUser of ns/search was full already{cached}"));
-    let told: Value = serde_json::from_str(&scene.told(&[&reset[..], &["--output", "json"]].concat())).expect("JSON");
-    assert_eq!((&told["reset"], &told["deniedFromCacheSeconds"]), (&Value::from(false), &Value::from(1.0)), "{told}");
-    assert!(!scene.told(&["ls"]).contains("alice"));
-    assert!(scene.told(&["ls", "--most", "1"]).contains("there are more: raise --most"));
+    assert_eq!(scene.stdout(&reset), format!("tools[web].perUser of ns/search is full again{cached}"));
+    assert_eq!(scene.stdout(&reset), format!("tools[web].perUser of ns/search was full already{cached}"));
+    let reported: Value = serde_json::from_str(&scene.stdout(&[&reset[..], &["--output", "json"]].concat())).expect("JSON");
+    assert_eq!((&reported["reset"], &reported["deniedFromCacheSeconds"]), (&Value::from(false), &Value::from(1.0)), "{reported}");
+    assert!(!scene.stdout(&["ls"]).contains("alice"));
+    assert!(scene.stdout(&["ls", "--most", "1"]).contains("there are more: raise --most"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -350,7 +350,7 @@ fn run(ops: &[(Operator, Op)]) -> Result<(), TestCaseError> {
         let has_asked = outcome.as_ref().is_ok_and(|outcome| outcome.request.is_some());
         let (result, wanted) = (outcome.map(drop), oracle.run(&canonical(op)).map(drop));
         let sequence: String = ops.iter().map(|(operator, op)| format!("  {operator:?}: {}\n", say(op))).collect();
-        let told = format!(
+        let reported = format!(
             "operation {at} of\n{sequence}before, ours: {}\nbefore, oracle: {}\nafter, ours: {result:?} {}\nafter, oracle: {wanted:?} {}",
             before.0,
             before.1,
@@ -358,19 +358,19 @@ fn run(ops: &[(Operator, Op)]) -> Result<(), TestCaseError> {
             brief(&oracle),
         );
         if result.is_ok() != wanted.is_ok() {
-            prop_assert!(may_part(op, &result, &wanted, limits_before == limits(&ours)), "one refuses, {}", told);
+            prop_assert!(may_part(op, &result, &wanted, limits_before == limits(&ours)), "one refuses, {}", reported);
             return Ok(());
         }
-        prop_assert_eq!(spec(&ours), spec(&oracle), "{}", told);
+        prop_assert_eq!(spec(&ours), spec(&oracle), "{}", reported);
         if has_asked {
-            prop_assert_eq!(names(&ours, *operator), Vec::<String>::new(), "what is stored is not what the operator reads, {}", told);
+            prop_assert_eq!(names(&ours, *operator), Vec::<String>::new(), "what is stored is not what the operator reads, {}", reported);
         }
         // Doing the same again is a true no-op, as far as it is for the oracle.
         if wanted.is_ok() && matches!(op, Op::ClientApply { .. } | Op::ServerApply { .. } | Op::PutBack) {
             let (again, wanted) = (ours.run(op).map(|outcome| outcome.changed), oracle.run(&canonical(op)).map(|outcome| outcome.changed));
-            prop_assert_eq!(spec(&ours), spec(&oracle), "again, {}", told);
+            prop_assert_eq!(spec(&ours), spec(&oracle), "again, {}", reported);
             if wanted == Ok(false) {
-                prop_assert_eq!(again, Ok(false), "an unchanged re-apply is a no-op, {}\nagain, ours: {}", told, brief(&ours));
+                prop_assert_eq!(again, Ok(false), "an unchanged re-apply is a no-op, {}\nagain, ours: {}", reported, brief(&ours));
             }
         }
     }

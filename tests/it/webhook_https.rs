@@ -89,9 +89,9 @@ pub async fn assert_serves(client: &Client) {
 
 /// That an answer is a refusal with a status and a text for people.
 pub fn assert_refused(answer: &Answer, status: u16, text: &str) {
-    let told = answer.text();
-    assert_eq!(answer.status, status, "{told}");
-    assert!(told.contains(text), "{told:?} does not say {text:?}");
+    let reported = answer.text();
+    assert_eq!(answer.status, status, "{reported}");
+    assert!(reported.contains(text), "{reported:?} does not say {text:?}");
     assert!(answer.headers["content-type"].to_str().expect("ASCII").starts_with("text/plain"), "{:?}", answer.headers);
 }
 

@@ -209,9 +209,9 @@ fn assert_promises(hook: Hook, response: &Value) {
     let message = response["status"]["message"].as_str().unwrap_or_default();
     assert!(allowed || !message.is_empty(), "{response}");
     assert!(!message.contains(char::is_control), "{message:?}");
-    let told = warnings(response);
-    assert!(told.iter().map(String::len).sum::<usize>() <= 4_096, "{told:#?}");
-    for warning in told {
+    let reported = warnings(response);
+    assert!(reported.iter().map(String::len).sum::<usize>() <= 4_096, "{reported:#?}");
+    for warning in reported {
         assert!(warning.len() <= 256 && !warning.contains(char::is_control), "{warning:?}");
     }
 }

@@ -68,16 +68,20 @@ fn more_than_an_api_server_can_store_is_refused_before_it_is_judged() {
 fn warnings_fit_and_keep_their_advice() {
     let long = "x".repeat(2_000);
     let object = server(&json!({"tools": [{"name": format!("{long} \u{e9}"), "global": bucket(5)}]}));
-    let told = warnings(&World::default().validate(&create(&object)));
-    assert_eq!(told.len(), 1);
-    assert!(told[0].len() <= 256 && told[0].starts_with("TG103 spec.rateLimiting.tools[0].name") && told[0].ends_with("that MCP allows"));
+    let reported = warnings(&World::default().validate(&create(&object)));
+    assert_eq!(reported.len(), 1);
+    assert!(
+        reported[0].len() <= 256
+            && reported[0].starts_with("TG103 spec.rateLimiting.tools[0].name")
+            && reported[0].ends_with("that MCP allows")
+    );
 
     let mut all = 0;
     let object = server(&json!({"tools": tools(1_000, |at| format!("tool {at}"))}));
-    for told in [World::default().mutate(&create(&object)).warnings, warnings(&World::default().validate(&create(&object)))] {
-        assert!(told.iter().all(|warning| warning.len() <= 256));
-        assert!(told.last().is_some_and(|last| last.starts_with("and ") && last.ends_with(" more warnings")), "{told:?}");
-        all += told.iter().map(String::len).sum::<usize>();
+    for reported in [World::default().mutate(&create(&object)).warnings, warnings(&World::default().validate(&create(&object)))] {
+        assert!(reported.iter().all(|warning| warning.len() <= 256));
+        assert!(reported.last().is_some_and(|last| last.starts_with("and ") && last.ends_with(" more warnings")), "{reported:?}");
+        all += reported.iter().map(String::len).sum::<usize>();
     }
     assert!((3_800..=4_096).contains(&all), "{all}");
 }

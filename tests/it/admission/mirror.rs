@@ -89,9 +89,9 @@ fn a_global_alone_gets_its_shared() {
 fn a_warning_stays_while_the_manifest_says_shared() {
     let world = World::auto(Operator::AtWork);
     let stored = applied(&both(5), &json!({"shared": bucket(5)}));
-    let told = warnings(&world.validate(&update(&stored, &stored)));
+    let reported = warnings(&world.validate(&update(&stored, &stored)));
     let why = "(kept equal to global, as ToolHive's operator reads only shared)";
-    assert_eq!(told, [format!("TG101 spec.rateLimiting.shared: deprecated, write global {why}")]);
+    assert_eq!(reported, [format!("TG101 spec.rateLimiting.shared: deprecated, write global {why}")]);
 }
 
 #[test]
@@ -149,8 +149,8 @@ fn limits_that_the_operator_does_not_read_are_warned_of_where_mirror_may_not_act
 
     let mut virtual_server = global.clone();
     virtual_server["kind"] = json!("VirtualMCPServer");
-    let told = warnings(&World::auto(Operator::AtWork).validate(&create(&virtual_server)));
+    let reported = warnings(&World::auto(Operator::AtWork).validate(&create(&virtual_server)));
     let place = "TG107 spec.rateLimiting: ToolHive's operator does not read limits here, so they are not enforced: write them at \
                  spec.config.rateLimiting";
-    assert_eq!(told, [place]);
+    assert_eq!(reported, [place]);
 }

@@ -39,7 +39,7 @@ fn converted(sent: &str, shown: &str) -> Value {
     request
 }
 
-fn told_by_validate(world: &World, request: &Value) -> Vec<String> {
+fn warnings_of_validate(world: &World, request: &Value) -> Vec<String> {
     let response = world.validate(request);
     assert_eq!(response["allowed"], true, "{response}");
     warnings(&response)
@@ -60,7 +60,7 @@ fn warn_changes_nothing() {
     let mutated = world.mutate(&create(&shared()));
     assert_eq!((mutated.object, mutated.alias.as_str(), mutated.warnings), (shared(), "1", vec![]));
     assert_eq!(
-        told_by_validate(&world, &create(&shared())),
+        warnings_of_validate(&world, &create(&shared())),
         [
             "TG101 spec.rateLimiting.shared: deprecated, write global (not renamed: --shared-alias is warn)",
             "TG101 spec.rateLimiting.tools[0].shared: deprecated, write global (not renamed: --shared-alias is warn)",
@@ -79,7 +79,7 @@ fn deny_refuses_shared_and_lets_an_old_one_stand() {
     assert_eq!(world.validate(&create(&global))["allowed"], true);
 
     let labelled = json_with(&shared(), "metadata", json!({"labels": {"a": "b"}}));
-    assert_eq!(told_by_validate(&world, &update(&shared(), &labelled)).len(), 2);
+    assert_eq!(warnings_of_validate(&world, &update(&shared(), &labelled)).len(), 2);
 }
 
 #[test]
@@ -87,16 +87,16 @@ fn a_crd_without_global_keeps_shared_and_says_so() {
     let world = World { schema: Schema::assuming(false), ..World::default() };
     let mutated = world.mutate(&create(&shared()));
     assert_eq!((mutated.object, mutated.alias.as_str()), (shared(), "1"));
-    let told = told_by_validate(&world, &create(&shared()));
-    assert_eq!(told[0], "TG101 spec.rateLimiting.shared: deprecated, write global (not renamed: the installed CRD lacks global)");
+    let reported = warnings_of_validate(&world, &create(&shared()));
+    assert_eq!(reported[0], "TG101 spec.rateLimiting.shared: deprecated, write global (not renamed: the installed CRD lacks global)");
 }
 
 #[test]
 fn a_crd_that_is_not_read_yet_keeps_shared_and_says_so() {
     let world = World { schema: Schema::unread(), ..World::default() };
     assert_eq!(world.mutate(&create(&shared())).object, shared());
-    let told = told_by_validate(&world, &create(&shared()));
-    assert_eq!(told[0], "TG101 spec.rateLimiting.shared: deprecated, write global (not renamed: the installed CRD is not read yet)");
+    let reported = warnings_of_validate(&world, &create(&shared()));
+    assert_eq!(reported[0], "TG101 spec.rateLimiting.shared: deprecated, write global (not renamed: the installed CRD is not read yet)");
 }
 
 #[test]
@@ -117,8 +117,8 @@ fn every_version_that_the_object_passes_through_must_know_global() {
     assert!(!renamed("v1beta1", "v1alpha1"));
     assert!(!renamed("v1beta2", "v1beta1"), "a version that nobody has read");
 
-    let told = told_by_validate(&world, &converted("v1alpha1", "v1beta1"));
-    assert!(told[0].ends_with("(not renamed: the installed CRD lacks global)"), "{told:?}");
+    let reported = warnings_of_validate(&world, &converted("v1alpha1", "v1beta1"));
+    assert!(reported[0].ends_with("(not renamed: the installed CRD lacks global)"), "{reported:?}");
 
     let mut without_request_kind = converted("v1beta1", "v1beta1");
     without_request_kind["requestKind"] = Value::Null;

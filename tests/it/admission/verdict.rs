@@ -76,8 +76,8 @@ fn a_message_is_one_line_whatever_the_object_says() {
         let response = World::default().validate(&create(&object));
         let message = response["status"]["message"].as_str().unwrap_or_default();
         assert!(!message.contains(|c: char| c.is_control() || c == '\u{2028}'), "{message:?}");
-        for told in warnings(&response) {
-            assert!(!told.contains(|c: char| c.is_control()), "{told:?}");
+        for reported in warnings(&response) {
+            assert!(!reported.contains(|c: char| c.is_control()), "{reported:?}");
         }
     }
 }
@@ -99,10 +99,10 @@ fn warnings_are_short_and_few() {
     object["spec"]["config"] = json!({"rateLimiting": object["spec"]["rateLimiting"].take()});
     let allowed = World::mode(Mode::Warn).validate(&create(&object));
     let mutated = World::default().mutate(&create(&object)).warnings;
-    for (told, most_bytes) in [(warnings(&allowed), 3_072), (mutated, 1_024)] {
-        let (last, rules) = told.split_last().expect("warnings");
-        assert!(rules.len() >= 3 && rules.iter().all(|warning| warning.starts_with("TG10") && warning.len() <= 256), "{told:#?}");
-        assert!(told.iter().map(String::len).sum::<usize>() <= most_bytes, "{told:#?}");
+    for (reported, most_bytes) in [(warnings(&allowed), 3_072), (mutated, 1_024)] {
+        let (last, rules) = reported.split_last().expect("warnings");
+        assert!(rules.len() >= 3 && rules.iter().all(|warning| warning.starts_with("TG10") && warning.len() <= 256), "{reported:#?}");
+        assert!(reported.iter().map(String::len).sum::<usize>() <= most_bytes, "{reported:#?}");
         assert!(last.starts_with("and ") && last.ends_with(" more warnings"), "{last}");
     }
 }

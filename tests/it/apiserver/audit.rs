@@ -198,8 +198,8 @@ fn what_may_not_be_read_is_told() {
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.stdout.contains("warning[TG101]"), "what may be read is judged: {}", ran.stdout);
     for plural in ["virtualmcpservers", "mcpoidcconfigs", "mcpexternalauthconfigs"] {
-        let told = format!("error[unreadable]: cannot list {plural}: ");
-        assert!(ran.stdout.contains(&told) && ran.stdout.contains(&format!("grant list on {plural}")), "{plural}: {}", ran.stdout);
+        let reported = format!("error[unreadable]: cannot list {plural}: ");
+        assert!(ran.stdout.contains(&reported) && ran.stdout.contains(&format!("grant list on {plural}")), "{plural}: {}", ran.stdout);
     }
     assert!(!ran.stdout.contains("TG106"), "unknown is not missing: {}", ran.stdout);
 }

@@ -166,13 +166,13 @@ fn what_is_broken_is_told_and_what_to_do() {
         ward.patch("validatingwebhookconfiguration", &json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": policy}]))
     };
     policy("Ignore");
-    let mut told = String::new();
+    let mut reported = String::new();
     wait_until("one problem, as docs/webhook.md shows it", || {
-        told = String::from_utf8(ward.doctor(&[]).stdout).expect("text");
-        told.ends_with("\n1 problem.\n")
+        reported = String::from_utf8(ward.doctor(&[]).stdout).expect("text");
+        reported.ends_with("\n1 problem.\n")
     });
     let shown = Page::read("docs/webhook.md").shown_below("$ tollgate doctor\n");
-    assert!(without_dates(told.trim_end()) == without_dates(&shown), "docs/webhook.md should say\n{told}");
+    assert!(without_dates(reported.trim_end()) == without_dates(&shown), "docs/webhook.md should say\n{reported}");
 
     ward.patch(
         "validatingwebhookconfiguration",

@@ -66,7 +66,7 @@ fn every_command_goes_through_the_proxy_that_kubectl_uses() {
         assert!(kubectl_is_answered(&home, &environment), "kubectl with {environment:?} {more}");
         assert!(proxy.asked().iter().all(|target| target == "api.tollgate.invalid:6443"));
         let sample = good_sample().display().to_string();
-        for (args, told) in [
+        for (args, reported) in [
             (["audit", "--namespace", "nowhere"].as_slice(), "0 checked: nothing to check"),
             (&["check", "--crd", "cluster", &sample], "no problems"),
             (&["doctor", "--output", "json"], "keep every field of the limits"),
@@ -77,7 +77,7 @@ fn every_command_goes_through_the_proxy_that_kubectl_uses() {
         ] {
             let output = tollgate(&home, &environment, args);
             let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            assert!(said.contains(told), "{args:?} with {environment:?} {more}: {said}");
+            assert!(said.contains(reported), "{args:?} with {environment:?} {more}: {said}");
             let asked = proxy.asked();
             assert!(!asked.is_empty() && asked.iter().all(|target| target == "api.tollgate.invalid:6443"), "{args:?}: {asked:?}");
         }
@@ -118,13 +118,13 @@ fn a_kubeconfig_that_is_missing_in_a_list_is_skipped_by_every_command() {
     let environment = [("KUBECONFIG", "gone.yaml:far.yaml:gone-too.yaml".to_owned())];
     let output = command(&home).arg("audit").envs(environment.iter().map(|(name, value)| (*name, value))).output().expect("it starts");
     assert!(output.status.success(), "{output:?}");
-    for (args, told) in [
+    for (args, reported) in [
         (["audit", "--context", "gone"].as_slice(), "error: cannot use far.yaml: it has no context \"gone\"; its contexts: far"),
         (&["audit", "--kubeconfig", "gone.yaml"], "error: cannot use gone.yaml: No such file or directory"),
         (&["doctor", "--kubeconfig", "."], "error: cannot use .: "),
     ] {
         let output = tollgate(&home, &[], args);
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(2) && stderr.contains(told), "{args:?}: {stderr}");
+        assert!(output.status.code() == Some(2) && stderr.contains(reported), "{args:?}: {stderr}");
     }
 }

@@ -119,8 +119,9 @@ impl OnTerminal {
 #[test]
 fn a_terminal_shows_how_far_it_is_and_is_left_clean() {
     let enough = Arc::new(AtomicBool::new(false));
-    let told = enough.clone();
-    let api = Api::start(move |path| around(path).unwrap_or_else(|| page("a", if told.load(Ordering::Relaxed) { "" } else { "more" })));
+    let is_enough = enough.clone();
+    let api =
+        Api::start(move |path| around(path).unwrap_or_else(|| page("a", if is_enough.load(Ordering::Relaxed) { "" } else { "more" })));
     let mut terminal = OnTerminal::start(&api);
     terminal.wait_for(" checked, reading mcpservers ...");
     enough.store(true, Ordering::Relaxed);

@@ -36,8 +36,8 @@ fn a_broken_text_that_says_nothing_of_ours_is_told_and_no_fault() {
     fs::write(folder.path().join("noise.yml"), [0x9d, 0, 0x80, 0xc3]).expect("a file");
     let ran = check(&folder, &["--output", "json", "."]);
     let found = ran.json()["findings"].clone();
-    let told: Vec<_> = [0, 1].map(|at| [&found[at]["source"], &found[at]["severity"], &found[at]["line"]].map(Value::to_string)).into();
-    assert_eq!(told, [[r#""noise.yml""#, r#""warning""#, "1"], [r#""typo.yaml""#, r#""warning""#, "1"]], "{found}");
+    let reported: Vec<_> = [0, 1].map(|at| [&found[at]["source"], &found[at]["severity"], &found[at]["line"]].map(Value::to_string)).into();
+    assert_eq!(reported, [[r#""noise.yml""#, r#""warning""#, "1"], [r#""typo.yaml""#, r#""warning""#, "1"]], "{found}");
     let says = |at: usize| found[at]["message"].as_str().unwrap_or_default().to_owned();
     assert_eq!(says(0), "a control character: the file does not mention MCPServer, so this is only a warning");
     assert!(says(1).ends_with(": the file does not mention MCPServer, so this is only a warning"), "{found}");

@@ -96,8 +96,8 @@ async fn the_end_of_the_certificate_is_a_metric() {
     let (_, pem) = parse_x509_pem(&pem).expect("PEM");
     let not_after = pem.parse_x509().expect("a certificate").validity().not_after.timestamp();
     let metrics = get(server.metrics, "/metrics").await.text();
-    let told = sample(&metrics, "tollgate_certificate_expiry_timestamp").expect("the gauge is there");
-    assert_eq!(told as i64, not_after);
+    let expiry = sample(&metrics, "tollgate_certificate_expiry_timestamp").expect("the gauge is there");
+    assert_eq!(expiry as i64, not_after);
 }
 
 const MARKER: &str = "never-to-be-logged-0xC0FFEE";

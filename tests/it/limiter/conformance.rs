@@ -123,10 +123,10 @@ impl<B: Bench> Tried<B> {
 /// The limit, and the wait to within the bench's lag.
 fn assert_denial<B: Bench>(denial: &Denial, limit: &str, wait: Duration) {
     assert_eq!(denial.limit.to_string(), limit);
-    let told = denial.retry_after().expect("waiting helps");
+    let reported = denial.retry_after().expect("waiting helps");
     // A level may lack a billionth of a token.
     let slack = Duration::from_nanos(u64::try_from(wait.as_nanos()).expect("a short wait") / 100_000_000);
-    assert!(told <= wait && told + B::LAG + slack >= wait, "told {told:?}, expected {wait:?}");
+    assert!(reported <= wait && reported + B::LAG + slack >= wait, "reported {reported:?}, expected {wait:?}");
 }
 
 /// Allowed by the store, and nothing is left.

@@ -76,12 +76,12 @@ impl Store for Moody {
 }
 
 #[derive(Default)]
-struct Told {
+struct Reports {
     failures: AtomicU32,
     turns: Mutex<Vec<bool>>,
 }
 
-impl Observer for Told {
+impl Observer for Reports {
     fn failed(&self, _: &Plan<'_>, _: &StoreError) {
         self.failures.fetch_add(1, Ordering::SeqCst);
     }
@@ -94,17 +94,17 @@ impl Observer for Told {
 /// A limiter of two calls an hour and user, on a guarded moody store.
 struct Guarded {
     store: Arc<Moody>,
-    told: Arc<Told>,
+    reported: Arc<Reports>,
     limiter: Limiter<Guard<Arc<Moody>>>,
 }
 
 impl Guarded {
     fn new(mood: Mood, on_store_error: OnStoreError) -> Self {
-        let (store, told) = (Moody::new(mood), Arc::new(Told::default()));
+        let (store, reported) = (Moody::new(mood), Arc::new(Reports::default()));
         let settings = GuardSettings::default().deadline(DEADLINE).probe_every(PROBE_EVERY).on_store_error(on_store_error);
-        let guard = Guard::new(Arc::clone(&store), settings.observer(Arc::clone(&told) as Arc<dyn Observer>));
+        let guard = Guard::new(Arc::clone(&store), settings.observer(Arc::clone(&reported) as Arc<dyn Observer>));
         let limiter = Limiter::new(guard, policy(&server(None, bucket(2, "1h"))));
-        Self { store, told, limiter }
+        Self { store, reported, limiter }
     }
 
     async fn decide(&self) -> Result<Decision, StoreError> {
@@ -132,7 +132,7 @@ impl Guarded {
     }
 
     fn turns(&self) -> Vec<bool> {
-        self.told.turns.lock().expect("whole").clone()
+        self.reported.turns.lock().expect("whole").clone()
     }
 }
 
@@ -160,7 +160,7 @@ async fn a_store_that_hangs_costs_the_deadline_five_times_and_then_nothing() {
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(guarded.store.asked(), 5, "each call was sent once, and none while it is open");
-    assert_eq!(guarded.told.failures.load(Ordering::SeqCst), 5);
+    assert_eq!(guarded.reported.failures.load(Ordering::SeqCst), 5);
     assert_eq!(guarded.turns(), [false]);
 }
 

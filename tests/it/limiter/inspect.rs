@@ -131,16 +131,16 @@ async fn the_wait_is_that_of_a_denial<B: Bench<Store: Inspect>>() {
     let call = Call::of("t");
     let limiter = limiter(bench.store(), policy_of(&bench, &server(bucket(2, "1h"), None)), &[call, call]).await;
     let Ok(Decision::Denied(denial)) = limiter.decide(&call).await else { panic!("both are taken") };
-    let told = denial.retry_after().expect("waiting helps");
+    let reported = denial.retry_after().expect("waiting helps");
     let Wait::After(seen) = level(&limiter.inspect(&call).await.expect("the store tells")[0]).wait else { panic!("waiting helps") };
-    assert!(seen <= told && told <= seen + B::LAG, "a denial said {told:?}, the bucket {seen:?}");
+    assert!(seen <= reported && reported <= seen + B::LAG, "a denial said {reported:?}, the bucket {seen:?}");
 }
 
 async fn looking_changes_nothing<B: Bench<Store: Inspect>>() {
     let bench = B::start().await;
     let call = Call::of("search").by("alice");
     let limiter = limiter(bench.store(), policy_of(&bench, &limits()), &[call]).await;
-    let ttl = async || level(&limiter.inspect(&call).await.expect("told")[3]).ttl.expect("it is kept");
+    let ttl = async || level(&limiter.inspect(&call).await.expect("a report")[3]).ttl.expect("it is kept");
     let before = ttl().await;
     bench.pass(Duration::from_millis(20)).await;
     for _ in 0..20 {

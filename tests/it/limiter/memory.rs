@@ -170,6 +170,6 @@ fn threads_take_neither_too_much_nor_for_ever() {
 fn the_steady_clock_tells_the_system_s_time() {
     let system = || Micros::default() + std::time::UNIX_EPOCH.elapsed().expect("after 1970");
     let before = system();
-    let told = SteadyClock::new().now();
-    assert!(before <= told && told <= system() + Duration::from_secs(1), "{told:?}");
+    let reported = SteadyClock::new().now();
+    assert!(before <= reported && reported <= system() + Duration::from_secs(1), "{reported:?}");
 }

@@ -28,9 +28,9 @@ use super::conformance::{bucket, policy, server};
 use crate::support::redis::Server;
 
 /// A store that answers as it is told.
-pub struct Told(pub Result<StoreAnswer, StoreError>);
+pub struct Fixed(pub Result<StoreAnswer, StoreError>);
 
-impl Store for Told {
+impl Store for Fixed {
     async fn take(&self, _: &Plan<'_>) -> Result<StoreAnswer, StoreError> {
         self.0.clone()
     }
@@ -152,7 +152,7 @@ async fn who_decided_is_told_apart() {
         (denied_by(0, DecidedBy::Local), counts([("rejected shared server local", 1)])),
     ] {
         let (watched, source) = (Watched::new(), answer.as_ref().expect("a decision").source);
-        decide(&watched.limiter(Told(answer), policy(&limits())), "").await;
+        decide(&watched.limiter(Fixed(answer), policy(&limits())), "").await;
         assert_eq!(watched.decisions(), expected);
         let one_if = |holds: bool| if holds { counts([(r#"{namespace="ns",server="mcp"}"#, 1)]) } else { BTreeMap::new() };
         assert_eq!(watched.counted("toolhive_rate_limit_fail_open_total"), one_if(source == DecidedBy::FailOpen));
@@ -194,7 +194,7 @@ async fn failures_are_counted_by_kind() {
     for cause in [Cause::Timeout, Cause::Connection, Cause::Auth, Cause::Bucket, Cause::Other] {
         let error = StoreError::untaken(cause, "it is told to fail");
         watched.metrics.failed(&policy.plan(&Call::of(CALL)), &error);
-        decide(&watched.limiter(Told(Err(error)), policy.clone()), USER).await;
+        decide(&watched.limiter(Fixed(Err(error)), policy.clone()), USER).await;
     }
     let expected = [("timeout", 1), ("connection", 1), ("auth", 1), ("other", 2)].map(|(kind, count)| (labels(kind), count));
     assert_eq!(watched.counted("toolhive_rate_limit_redis_errors_total"), expected.into());
@@ -214,7 +214,7 @@ async fn the_series_of_a_server_go_with_it() {
         watched.metrics.failed(&policy.plan(&Call::of(CALL)), &error);
         let answers = [Err(error), allowed_by(DecidedBy::FailOpen), allowed_by(DecidedBy::Store), denied_by(1, DecidedBy::Store)];
         for answer in answers {
-            let limiter = watched.limiter(Told(answer), policy.clone());
+            let limiter = watched.limiter(Fixed(answer), policy.clone());
             decide(&limiter, USER).await;
             decide(&limiter, "").await;
         }
@@ -231,7 +231,7 @@ async fn the_series_of_a_server_go_with_it() {
     assert_eq!(of("other"), BTreeSet::new());
     assert_eq!(of("mcp"), stays);
     // It comes back, and counts from zero.
-    decide(&watched.limiter(Told(allowed_by(DecidedBy::Store)), policies[1].clone()), USER).await;
+    decide(&watched.limiter(Fixed(allowed_by(DecidedBy::Store)), policies[1].clone()), USER).await;
     let calls = r#"{namespace="ns",server="other",decision="allowed",source="store"}"#;
     assert_eq!(watched.counted("tollgate_rate_limit_calls_total").get(calls), Some(&1));
 }
@@ -239,7 +239,7 @@ async fn the_series_of_a_server_go_with_it() {
 #[tokio::test]
 async fn a_call_that_only_limits_per_user_would_count_is_seen() {
     let watched = Watched::new();
-    let limiter = watched.limiter(Told(denied_by(0, DecidedBy::Store)), policy(&server(None, bucket(1, "1h"))));
+    let limiter = watched.limiter(Fixed(denied_by(0, DecidedBy::Store)), policy(&server(None, bucket(1, "1h"))));
     assert!(limiter.decide(&Call::of(CALL)).await.expect("nobody asks").is_allowed());
     assert_eq!(watched.counted("tollgate_rate_limit_users_skipped_total"), counts([(r#"{namespace="ns",server="mcp"}"#, 1)]));
     limiter.reload(policy(&Limits::default()));
@@ -340,7 +340,7 @@ async fn every_metric_is_documented() {
     let (policy, error) = (policy(&limits()), StoreError::untaken(Cause::Other, "it is told to fail"));
     watched.metrics.failed(&policy.plan(&Call::of(CALL)), &error);
     for answer in [allowed_by(DecidedBy::Store), denied_by(0, DecidedBy::Store), Err(error)] {
-        decide(&watched.limiter(Told(answer), policy.clone()), "").await;
+        decide(&watched.limiter(Fixed(answer), policy.clone()), "").await;
     }
     let text = watched.text();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));

@@ -23,7 +23,7 @@ use tracing_subscriber::{
 
 use super::{
     conformance::policy,
-    metrics::{CALL, Told, USER, allowed_by, denied_by, limits},
+    metrics::{CALL, Fixed, USER, allowed_by, denied_by, limits},
 };
 
 type Fields = BTreeMap<&'static str, String>;
@@ -66,7 +66,7 @@ fn subscribe(kept: &Kept) -> (DefaultGuard, Dispatch) {
 async fn traced(answer: Result<StoreAnswer, StoreError>) -> Vec<(&'static str, String)> {
     let kept = Kept::default();
     let _subscribed = subscribe(&kept);
-    let limiter = Limiter::new(Observed::new(Told(answer), Arc::new(Unobserved)), policy(&limits()));
+    let limiter = Limiter::new(Observed::new(Fixed(answer), Arc::new(Unobserved)), policy(&limits()));
     let _ = limiter.decide(&Call::of(CALL).by(USER)).await;
     let fields = kept.0.lock().expect("no panic while held").clone();
     fields.into_iter().map(|(name, value)| (name.strip_prefix("rate_limit.").expect("ToolHive's prefix"), value)).collect()

@@ -85,12 +85,12 @@ fn status_and_code_follow_the_mode_and_the_revision() {
 #[test]
 fn a_tool_s_result_says_it_to_the_model() {
     let reply = mode(RejectStatus::ToolResult).denied(&enveloped("2025-11-25", &call("search")), &after(1_500_000));
-    let told = r#"{"type":"text","text":"Rate limit exceeded (tools[search].perUser). Try again in 1.5 s."}"#;
-    assert_eq!(text(&reply), format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[{told}],"isError":true}}}}"#));
+    let reported = r#"{"type":"text","text":"Rate limit exceeded (tools[search].perUser). Try again in 1.5 s."}"#;
+    assert_eq!(text(&reply), format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[{reported}],"isError":true}}}}"#));
     let reply = mode(RejectStatus::ToolResult).denied(&enveloped("2026-07-28", &call("search")), &after(1_500_000));
     assert_eq!(
         text(&reply),
-        format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"complete","content":[{told}],"isError":true}}}}"#)
+        format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"complete","content":[{reported}],"isError":true}}}}"#)
     );
 }
 

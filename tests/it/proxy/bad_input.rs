@@ -89,7 +89,7 @@ async fn a_body_that_says_it_is_something_else_gets_415() {
         ("X-None: 1", "send application/json in UTF-8"),
         ("Content-Type: application/json\r\nContent-Encoding: gzip", "send the body as it is"),
     ] {
-        let told = raw(
+        let response = raw(
             &proxy,
             format!(
                 "POST /mcp HTTP/1.1\r\nHost: localhost\r\n{header}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{}",
@@ -97,7 +97,7 @@ async fn a_body_that_says_it_is_something_else_gets_415() {
             ),
         )
         .await;
-        assert!(told.starts_with("HTTP/1.1 415 ") && told.contains(text), "{header}: {told}");
+        assert!(response.starts_with("HTTP/1.1 415 ") && response.contains(text), "{header}: {response}");
         assert_undisturbed(&proxy, &upstream).await;
     }
 }
@@ -141,11 +141,11 @@ async fn a_body_that_comes_too_slowly_gets_408() {
             tokio::time::sleep(Duration::from_millis(50)).await
         }
     });
-    let mut told = Vec::new();
-    let _ = tokio::time::timeout(super::PATIENCE, reads.read_to_end(&mut told)).await.expect("the connection ends");
+    let mut response = Vec::new();
+    let _ = tokio::time::timeout(super::PATIENCE, reads.read_to_end(&mut response)).await.expect("the connection ends");
     dripping.abort();
-    let told = String::from_utf8_lossy(&told);
-    assert!(told.starts_with("HTTP/1.1 408 ") && told.contains("the body was not received within 500ms"), "{told}");
+    let response = String::from_utf8_lossy(&response);
+    assert!(response.starts_with("HTTP/1.1 408 ") && response.contains("the body was not received within 500ms"), "{response}");
     assert_undisturbed(&proxy, &upstream).await;
 }
 
@@ -162,10 +162,10 @@ async fn a_head_that_never_ends_loses_its_connection() {
             tokio::time::sleep(Duration::from_millis(200)).await
         }
     });
-    let mut told = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(20), reads.read_to_end(&mut told)).await;
+    let mut response = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(20), reads.read_to_end(&mut response)).await;
     dripping.abort();
-    assert!(ended.is_ok() && told.is_empty(), "{}", String::from_utf8_lossy(&told));
+    assert!(ended.is_ok() && response.is_empty(), "{}", String::from_utf8_lossy(&response));
     assert_undisturbed(&proxy, &upstream).await;
 }
 
@@ -181,8 +181,8 @@ async fn a_client_that_closes_its_half_leaves_nothing_behind() {
     };
     let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     for cut in ["", "POST /mcp HT", &format!("{head}Content-Le"), &format!("{head}Content-Length: 900\r\n\r\n{}", call(1, "search"))] {
-        let told = rest(&mut half(cut.to_owned()).await).await;
-        assert!(told.is_empty() || told.starts_with("HTTP/1.1 400 "), "{cut:?}: {told}");
+        let response = rest(&mut half(cut.to_owned()).await).await;
+        assert!(response.is_empty() || response.starts_with("HTTP/1.1 400 "), "{cut:?}: {response}");
         assert_undisturbed(&proxy, &upstream).await;
     }
     let body = call(1, "slow");
@@ -206,10 +206,10 @@ async fn pipelined_calls_are_each_decided_and_answered_in_order() {
             body.len()
         )
     };
-    let told = raw(&proxy, [one(1, ""), one(2, ""), one(3, ""), one(4, ""), one(5, "Connection: close\r\n")].concat()).await;
-    let places: Vec<_> = (1..=5).map(|id| told.find(&format!("\"id\":{id}")).unwrap_or_else(|| panic!("{id}: {told}"))).collect();
-    assert!(places.is_sorted(), "{told}");
-    assert_eq!((told.matches("\"result\"").count(), told.matches("-32029").count()), (3, 2), "{told}");
+    let response = raw(&proxy, [one(1, ""), one(2, ""), one(3, ""), one(4, ""), one(5, "Connection: close\r\n")].concat()).await;
+    let places: Vec<_> = (1..=5).map(|id| response.find(&format!("\"id\":{id}")).unwrap_or_else(|| panic!("{id}: {response}"))).collect();
+    assert!(places.is_sorted(), "{response}");
+    assert_eq!((response.matches("\"result\"").count(), response.matches("-32029").count()), (3, 2), "{response}");
     assert_eq!(upstream.called(), ["search"; 3]);
 }
 
@@ -252,6 +252,6 @@ async fn tools_of_any_name_are_told_apart_and_passed_as_they_are() {
     proxy.wait_for_log("not listed");
     let log = proxy.log();
     assert!(log.lines().all(|line| line.starts_with("20")), "a line for each thing that happened: {log}");
-    let told = log.lines().find(|line| line.contains("not listed")).expect("it is logged");
-    assert!(told.len() < 500, "clients choose names, and not how long the log is: {told}");
+    let line = log.lines().find(|line| line.contains("not listed")).expect("it is logged");
+    assert!(line.len() < 500, "clients choose names, and not how long the log is: {line}");
 }

@@ -158,8 +158,12 @@ async fn a_plain_http_client_gets_429_and_a_session_up_to_2025_11_25_gets_200() 
     for (version, status) in [(None, 429), (Some("2024-11-05"), 200), (Some("2025-06-18"), 200), (Some("2025-11-25"), 200)] {
         let headers: Vec<_> = version.map(|version| ("mcp-protocol-version", version)).into_iter().collect();
         let denied = ask(&proxy, &headers, call(2, "search")).await;
-        let told = denied.json();
-        assert_eq!((denied.status, &told["id"], &told["error"]["code"]), (status, &json!(2), &json!(-32029)), "{version:?}: {told}");
+        let response = denied.json();
+        assert_eq!(
+            (denied.status, &response["id"], &response["error"]["code"]),
+            (status, &json!(2), &json!(-32029)),
+            "{version:?}: {response}"
+        );
         let wait: u64 = denied.headers["retry-after"].to_str().expect("ASCII").parse().expect("whole seconds");
         assert!((3590..=3600).contains(&wait), "{wait}");
     }

@@ -115,18 +115,18 @@ pub fn assert_passed(answer: &Answer, tool: &str) {
 
 /// That a limit denied the call of a plain HTTP client, under its id.
 pub fn assert_denied(answer: &Answer, id: u32, limit_type: &str) {
-    let told = answer.json();
-    assert_eq!((answer.status, &told["id"], &told["error"]["code"]), (429, &json!(id), &json!(-32029)), "{told}");
-    assert_eq!(told["error"]["data"]["limitType"], limit_type, "{told}");
+    let response = answer.json();
+    assert_eq!((answer.status, &response["id"], &response["error"]["code"]), (429, &json!(id), &json!(-32029)), "{response}");
+    assert_eq!(response["error"]["data"]["limitType"], limit_type, "{response}");
 }
 
 /// That the proxy refused a request by itself, with a text for people.
 pub fn assert_refused(answer: &Answer, status: u16, text: &str) {
-    let told = answer.json();
-    let message = told["error"]["message"].as_str().expect("a message");
-    assert_eq!(answer.status, status, "{told}");
+    let response = answer.json();
+    let message = response["error"]["message"].as_str().expect("a message");
+    assert_eq!(answer.status, status, "{response}");
     assert!(message.contains(text), "{message:?} does not say {text:?}");
-    assert_eq!(told["jsonrpc"], "2.0", "{told}");
+    assert_eq!(response["jsonrpc"], "2.0", "{response}");
 }
 
 /// Sends bytes as they are, and gives back all that comes until the connection ends.
@@ -139,7 +139,7 @@ pub async fn raw(proxy: &Proxy, bytes: impl AsRef<[u8]>) -> String {
 
 /// All that comes until the connection ends.
 pub async fn rest(stream: &mut TcpStream) -> String {
-    let mut told = Vec::new();
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut told)).await.expect("the connection ends");
-    String::from_utf8_lossy(&told).into_owned()
+    let mut response = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut response)).await.expect("the connection ends");
+    String::from_utf8_lossy(&response).into_owned()
 }

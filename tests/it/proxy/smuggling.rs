@@ -163,11 +163,11 @@ async fn try_out(attempt: Attempt, wrong: &mut String) {
     let proxy = Proxy::start(&upstream.url(), &limits, &["--store", "memory", "--body-timeout", "1s"]);
     assert_passed(&ask(&proxy, &[], call(1, "search")).await, "search");
     let closing = format!("{}DELETE /none HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", attempt.bytes);
-    let told = timeout(PATIENCE, raw(&proxy, closing)).await.unwrap_or_else(|_| "no end".to_owned());
-    let status = told.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok()).unwrap_or(0);
+    let response = timeout(PATIENCE, raw(&proxy, closing)).await.unwrap_or_else(|_| "no end".to_owned());
+    let status = response.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok()).unwrap_or(0);
     let calls = upstream.called().iter().filter(|called| *called == "search").count();
     if (status, calls) != (attempt.status, 1) || proxy.log().contains("panicked") {
-        wrong.push_str(&format!("{}: status {status}, {calls} calls: {told:.300}\n", attempt.what));
+        wrong.push_str(&format!("{}: status {status}, {calls} calls: {response:.300}\n", attempt.what));
     }
     for seen in upstream.seen() {
         let lengths = seen.headers.get_all("content-length").iter().count();
@@ -201,9 +201,9 @@ async fn a_request_with_a_length_and_chunks_is_the_last_of_its_connection() {
     let upstream = Upstream::start().await;
     let proxy = super::proxy(&upstream, 9, &[]);
     for attempt in both_framings() {
-        let told = raw(&proxy, &attempt.bytes).await;
-        assert_eq!(told.matches("HTTP/1.1 ").count(), 1, "{}: {told}", attempt.what);
-        assert!(told.contains("\r\nconnection: close\r\n"), "{}: {told}", attempt.what);
+        let response = raw(&proxy, &attempt.bytes).await;
+        assert_eq!(response.matches("HTTP/1.1 ").count(), 1, "{}: {response}", attempt.what);
+        assert!(response.contains("\r\nconnection: close\r\n"), "{}: {response}", attempt.what);
     }
     assert_eq!(upstream.called(), ["ping"; 3], "what came behind was not read");
 }

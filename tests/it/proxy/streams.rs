@@ -111,8 +111,8 @@ async fn the_older_pair_of_endpoints_passes_and_its_calls_are_limited() {
     assert_eq!(next(&mut events).await.as_deref(), Some("event: message\ndata: {}\n\n"));
     let denied = send(2, "search").await;
     assert_eq!((denied.status, denied.text().as_str()), (202, ""), "nobody reads an answer here");
-    let told = message(&next(&mut events).await.expect("an event"));
-    assert_eq!((&told["id"], &told["error"]["data"]["limitType"]), (&json!(2), &json!("global")), "{told}");
+    let response = message(&next(&mut events).await.expect("an event"));
+    assert_eq!((&response["id"], &response["error"]["data"]["limitType"]), (&json!(2), &json!("global")), "{response}");
     let elsewhere = super::send(&proxy, request("POST", "/messages/?session_id=8", &[], call(3, "search"))).await;
     assert_denied(&elsewhere, 3, "global");
     drop(stream);
@@ -154,9 +154,9 @@ async fn the_older_pair_s_clients_read_every_refusal_on_their_stream() {
             ] {
                 let answer = post(version, body).await;
                 assert_eq!((answer.status, answer.text().as_str()), (202, ""), "{mode} {version:?} {text}");
-                let told = message(&next(&mut events).await.expect("an event"));
-                assert_eq!(told["id"], 7, "{told}");
-                assert!(told.to_string().contains(text), "{mode}: {told} does not say {text:?}");
+                let response = message(&next(&mut events).await.expect("an event"));
+                assert_eq!(response["id"], 7, "{response}");
+                assert!(response.to_string().contains(text), "{mode}: {response} does not say {text:?}");
             }
             let notification = json!({"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "search"}}).to_string();
             assert_eq!(post(version, notification).await.status, 429, "nobody awaits an answer");

@@ -90,8 +90,8 @@ async fn tokens_that_are_no_good_get_401_and_a_reason() {
     for (id, (token, text)) in (0..).zip(&cases) {
         let answer = ask_as(&proxy, token, id).await;
         assert_refused(&answer, 401, text);
-        let told = challenge(&answer);
-        assert!(told.starts_with("Bearer error=\"invalid_token\"") && told.contains(text), "{told}");
+        let response = challenge(&answer);
+        assert!(response.starts_with("Bearer error=\"invalid_token\"") && response.contains(text), "{response}");
         assert!(!answer.text().contains(token.as_str()), "it is not told back");
     }
     for scheme in ["Basic YWxpY2U6YQ==", "Bearer", "", "DPoP x"] {
@@ -103,8 +103,8 @@ async fn tokens_that_are_no_good_get_401_and_a_reason() {
     assert_refused(&ask(&proxy, &twice, call(51, "search")).await, 400, "the request carries more than one credential");
     assert_refused(&ask_as(&proxy, &"a".repeat(64 * 1024), 52).await, 401, "the token is longer than 16384 bytes");
     let endless = format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", "a".repeat(1 << 20));
-    let told = raw(&proxy, endless).await;
-    assert!(told.is_empty() || told.starts_with("HTTP/1.1 431 "), "{told}");
+    let response = raw(&proxy, endless).await;
+    assert!(response.is_empty() || response.starts_with("HTTP/1.1 431 "), "{response}");
     assert!(upstream.seen().is_empty(), "none of it went on");
     // None of it was counted as alice's either.
     assert_passed(&ask_as(&proxy, &good, 53).await, "search");
@@ -146,8 +146,8 @@ async fn clients_are_told_where_to_sign_in() {
     assert_refused(&refused, 401, "a bearer token is required");
     let metadata = "/.well-known/oauth-protected-resource/mcp";
     assert_eq!(challenge(&refused), format!("Bearer resource_metadata=\"https://mcp.example{metadata}\""));
-    let told = send(&proxy, request("GET", metadata, &[], "")).await.json();
-    assert_eq!((&told["resource"], &told["authorization_servers"]), (&json!("https://mcp.example/mcp"), &json!([issuer.url])));
+    let response = send(&proxy, request("GET", metadata, &[], "")).await.json();
+    assert_eq!((&response["resource"], &response["authorization_servers"]), (&json!("https://mcp.example/mcp"), &json!([issuer.url])));
     // Streams and the end of sessions are for those who are signed in, too.
     for method in ["GET", "DELETE"] {
         assert_eq!(send(&proxy, request(method, "/mcp", &[], "")).await.status, 401, "{method}");

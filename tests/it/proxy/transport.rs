@@ -86,8 +86,12 @@ async fn batches_are_charged_whole_or_not_at_all() {
     let batch = |calls: &[u32]| format!("[{}]", calls.iter().map(|id| call(*id, "search")).collect::<Vec<_>>().join(","));
     assert_eq!(ask(&proxy, &[], batch(&[1, 2])).await.status, 200);
     let denied = ask(&proxy, &[], batch(&[3, 4])).await;
-    let told = denied.json();
-    assert_eq!((&told[0]["id"], &told[1]["id"], &told[1]["error"]["code"]), (&json!(3), &json!(4), &json!(-32029)), "{told}");
+    let response = denied.json();
+    assert_eq!(
+        (&response[0]["id"], &response[1]["id"], &response[1]["error"]["code"]),
+        (&json!(3), &json!(4), &json!(-32029)),
+        "{response}"
+    );
     assert_passed(&ask(&proxy, &[], call(5, "search")).await, "search");
     assert_eq!(upstream.seen().len(), 2, "the denied batch took nothing and went nowhere");
     let headers = [("mcp-protocol-version", "2025-06-18")];

@@ -18,17 +18,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Sends each request and reports. `TypeError: Failed to fetch` is all that a page learns where it may not read.
 const PAGE: &str = r#"<!doctype html><title>page</title><script>
 (async () => {
-  const told = [];
+  const reported = [];
   for (const [url, init] of ASKS) {
     try {
       const answer = await fetch(url, init);
       const [wait, challenge] = ["retry-after", "www-authenticate"].map((name) => answer.headers.get(name));
-      told.push({ status: answer.status, wait, challenge, text: await answer.text() });
+      reported.push({ status: answer.status, wait, challenge, text: await answer.text() });
     } catch (error) {
-      told.push({ status: 0, wait: null, challenge: null, text: String(error) });
+      reported.push({ status: 0, wait: null, challenge: null, text: String(error) });
     }
   }
-  await fetch("/told", { method: "POST", body: JSON.stringify(told) });
+  await fetch("/reported", { method: "POST", body: JSON.stringify(reported) });
 })();
 </script>"#;
 
@@ -64,22 +64,22 @@ impl Site {
     /// Opens the page at this origin, which sends these requests: URLs, and the second argument of `fetch`.
     pub fn visit(self, origin: &str, asks: &[(String, Value)]) -> Vec<Seen> {
         let page = PAGE.replace("ASKS", &serde_json::to_string(asks).expect("JSON"));
-        let (told, report) = mpsc::channel();
+        let (reported, report) = mpsc::channel();
         thread::spawn(move || {
             for stream in self.listener.incoming().flatten() {
-                serve(stream, &page, &told);
+                serve(stream, &page, &reported);
             }
         });
         let folder = tempfile::tempdir().expect("a folder").keep();
         let profile = format!("--user-data-dir={}", folder.join("profile").display());
         let args = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0", &profile, &format!("{origin}/")];
         let browser = Leashed::start(&folder, &neighbour("chromium-headless-shell"), &args.map(str::to_owned));
-        let told = report.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the page says nothing: {}", browser.log_tail()));
-        serde_json::from_slice(&told).expect("what the page says")
+        let reported = report.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the page says nothing: {}", browser.log_tail()));
+        serde_json::from_slice(&reported).expect("what the page says")
     }
 }
 
-fn serve(mut stream: TcpStream, page: &str, told: &mpsc::Sender<Vec<u8>>) {
+fn serve(mut stream: TcpStream, page: &str, reported: &mpsc::Sender<Vec<u8>>) {
     let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
     let (mut first, mut length) = (String::new(), 0);
     let _ = reader.read_line(&mut first);
@@ -88,10 +88,10 @@ fn serve(mut stream: TcpStream, page: &str, told: &mpsc::Sender<Vec<u8>>) {
             length = value.trim().parse().unwrap_or_else(|_| panic!("{name}: {value}"));
         }
     }
-    let answer = if first.starts_with("POST /told ") {
+    let answer = if first.starts_with("POST /reported ") {
         let mut body = vec![0; length];
         reader.read_exact(&mut body).expect("the whole report");
-        let _ = told.send(body);
+        let _ = reported.send(body);
         ""
     } else {
         page

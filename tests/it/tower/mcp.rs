@@ -180,9 +180,9 @@ async fn a_store_that_fails_is_told_in_mcp_and_by_the_mode() {
         request.extensions_mut().insert(User("alice"));
         request
     };
-    let told = json_of(ask(&away, by_alice()).await).await;
+    let response = json_of(ask(&away, by_alice()).await).await;
     assert_eq!(
-        told["error"],
+        response["error"],
         json!({"code": -32603, "message": "Rate limits cannot be checked at the moment", "data": {"retryAfterSeconds": 1}})
     );
     let always = DenialForm { status: RejectStatus::Always429, code: None };

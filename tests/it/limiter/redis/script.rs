@@ -136,8 +136,8 @@ fn are_equal(found: &Verdict, expected: &Verdict, now: Micros) -> bool {
         verdict
     };
     match (wait(found), wait(expected)) {
-        (Some(told), Some(exact)) if now + exact > LAST_EXACT => {
-            without_wait(*found) == without_wait(*expected) && told.abs_diff(exact) <= Duration::from_micros(4)
+        (Some(reported), Some(exact)) if now + exact > LAST_EXACT => {
+            without_wait(*found) == without_wait(*expected) && reported.abs_diff(exact) <= Duration::from_micros(4)
         }
         _ => found == expected,
     }

@@ -128,8 +128,8 @@ async fn go_is_early_where_six_decimals_round_up_and_we_are_not(brand: Brand) {
     let six_days = -6 * 24 * 3600;
     both.write("0", six_days).await;
     let day = Duration::from_secs(24 * 3600);
-    let told = wait(&both.ours("a").await).expect("a seventh of the token is missing");
-    assert!(told <= day && told > day - Duration::from_secs(60), "{told:?}");
+    let reported = wait(&both.ours("a").await).expect("a seventh of the token is missing");
+    assert!(reported <= day && reported > day - Duration::from_secs(60), "{reported:?}");
     assert_eq!(both.go("a").await, GoDecision::Allowed, "0.000002 a second instead of 0.00000165");
 }
 

@@ -56,8 +56,8 @@ impl Counted {
     async fn commands(&self) -> BTreeMap<String, u32> {
         let info: String = self.redis.ask("INFO commandstats").await;
         self.redis.ask::<()>("CONFIG RESETSTAT").await;
-        let told = info.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="));
-        let counts = told
+        let reported = info.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="));
+        let counts = reported
             .map(|(command, rest)| (command.to_owned(), rest.split(',').next().and_then(|calls| calls.parse().ok()).expect("a number")));
         counts.filter(|(command, _)| ["evalsha", "eval", "time", "hmget", "hset", "expire"].contains(&command.as_str())).collect()
     }
@@ -95,8 +95,11 @@ async fn certain_denials_ask_nothing(brand: Brand) {
     counted.commands().await;
     for _ in 0..100 {
         let Decision::Denied(denial) = counted.decide("alice").await else { panic!("nothing is left") };
-        let told = denial.retry_after().expect("waiting helps");
-        assert!(denial.source == DecidedBy::Cache && told <= Duration::from_secs(1200) && told > Duration::from_secs(1190), "{denial:?}");
+        let reported = denial.retry_after().expect("waiting helps");
+        assert!(
+            denial.source == DecidedBy::Cache && reported <= Duration::from_secs(1200) && reported > Duration::from_secs(1190),
+            "{denial:?}"
+        );
     }
     assert_eq!(counted.commands().await, counts(&[]));
     assert!(counted.decide("bob").await.is_allowed());
@@ -138,8 +141,8 @@ async fn a_key_that_holds_something_else_fails_its_own_calls_and_is_left_alone(b
     let (broken, well) = tokio::join!(counted.try_decide("alice"), counted.decide("bob"));
     let error = broken.expect_err("no bucket");
     assert_eq!((error.cause(), error.may_have_taken()), (Cause::Bucket, false));
-    let told = error.to_string();
-    assert!(told.contains("perUser") && told.contains("delete that key") && !told.contains("alice"), "{told}");
+    let reported = error.to_string();
+    assert!(reported.contains("perUser") && reported.contains("delete that key") && !reported.contains("alice"), "{reported}");
     assert!(matches!(well, Decision::Allowed { remaining: Some(2), .. }), "{well:?}");
     assert!(
         matches!(counted.decide("bob").await, Decision::Allowed { remaining: Some(1), .. }),
@@ -176,8 +179,8 @@ async fn fields_that_make_no_sense_are_empty_as_of_now_and_put_right(brand: Bran
         let decision = counted.decide("alice").await;
         assert_eq!(decision.is_allowed(), allowed, "{fields}: {decision:?}");
         if let Decision::Denied(denial) = decision {
-            let told = denial.retry_after().expect("waiting helps");
-            assert!(told <= Duration::from_secs(1800), "{fields}: no longer than from empty, {told:?}");
+            let reported = denial.retry_after().expect("waiting helps");
+            assert!(reported <= Duration::from_secs(1800), "{fields}: no longer than from empty, {reported:?}");
         }
         let (tokens, last_refill): (f64, f64) = counted.redis.ask(&format!("HMGET {ALICE} tokens last_refill")).await;
         let (s, _): (f64, f64) = counted.redis.ask("TIME").await;

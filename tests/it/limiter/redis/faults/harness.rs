@@ -45,7 +45,7 @@ pub async fn lasts(time: Duration) {
 pub struct Load {
     limiter: Arc<Limiter<Guard<Redis>>>,
     deadline: Duration,
-    told: Arc<Told>,
+    reported: Arc<Reports>,
     clock: Arc<Clock>,
     callers: JoinSet<Vec<Seen>>,
 }
@@ -67,9 +67,9 @@ struct Seen {
     decided: Result<Decision, StoreError>,
 }
 
-/// What the guard told.
+/// What the guard reported.
 #[derive(Default)]
-struct Told {
+struct Reports {
     /// Failures after which the token may be gone.
     unknown: AtomicU64,
     /// Calls that waited in vain until the deadline.
@@ -103,7 +103,7 @@ pub enum Kept {
     Most,
 }
 
-impl Observer for Told {
+impl Observer for Reports {
     fn failed(&self, _: &Plan<'_>, error: &StoreError) {
         self.unknown.fetch_add(u64::from(error.may_have_taken()), Ordering::SeqCst);
         self.timeouts.fetch_add(u64::from(error.cause() == Cause::Timeout), Ordering::SeqCst);
@@ -131,19 +131,19 @@ impl Load {
 
     /// The same, whether there is a Redis or not.
     pub fn start_without(settings: &RedisSettings, deadline: Duration) -> Self {
-        let told = Arc::new(Told::default());
-        let guard = GuardSettings::default().deadline(deadline).observer(Arc::clone(&told) as Arc<dyn Observer>);
+        let reported = Arc::new(Reports::default());
+        let guard = GuardSettings::default().deadline(deadline).observer(Arc::clone(&reported) as Arc<dyn Observer>);
         let store = Guard::new(Redis::new(settings).expect("good settings"), guard);
         let policy = Policy::new(&server_id(), &server(bucket(TOKENS, PERIOD), None));
         let limiter = Arc::new(Limiter::new(store, policy));
         let clock = Clock::start();
         let callers = std::iter::repeat_with(|| call(Arc::clone(&limiter), Arc::clone(&clock))).take(CALLERS).collect();
-        Self { limiter, deadline, told, clock, callers }
+        Self { limiter, deadline, reported, clock, callers }
     }
 
     /// Runs a fault, which has come and gone when its future ends. Then waits until the store decides again, and stops.
     pub async fn under(mut self, fault: &'static str, happens: impl AsyncFnOnce(&Self)) -> Figures {
-        let timeouts = || self.told.timeouts.load(Ordering::SeqCst);
+        let timeouts = || self.reported.timeouts.load(Ordering::SeqCst);
         let (began, waited_before) = (self.clock.begun.elapsed(), timeouts());
         happens(&self).await;
         let (went, waited) = (self.clock.begun.elapsed(), timeouts() - waited_before);
@@ -155,10 +155,10 @@ impl Load {
         while let Some(of_caller) = self.callers.join_next().await {
             seen.extend(of_caller.expect("no caller panics"));
         }
-        let unknown = self.told.unknown.load(Ordering::SeqCst);
-        let causes = self.told.causes.lock().expect("whole").clone();
-        let errors = self.told.errors.lock().expect("whole").clone();
-        let changes = self.told.changes.lock().expect("whole").clone();
+        let unknown = self.reported.unknown.load(Ordering::SeqCst);
+        let causes = self.reported.causes.lock().expect("whole").clone();
+        let errors = self.reported.errors.lock().expect("whole").clone();
+        let changes = self.reported.changes.lock().expect("whole").clone();
         let stalled = Duration::from_micros(self.clock.stalled_us.load(Ordering::SeqCst));
         let figures = Figures { fault, seen, began, went, unknown, waited, stalled, causes, errors, changes };
         figures.check(self.deadline);
