@@ -3,6 +3,7 @@
 use std::{
     future::pending,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::Arc,
     time::Duration,
 };
 
@@ -112,28 +113,29 @@ async fn with_redis_hung_or_away_the_policy_decides_and_not_envoys_timeout() {
 
 const DEADLINE: Duration = Duration::from_millis(25);
 
-/// Calls are counted in a Redis that accepts connections and says nothing.
-struct Hung {
-    redis: SocketAddr,
-    policy: OnStoreError,
+/// Calls are counted in a Redis that is waited for longer than flags allow: only the deadline ends it.
+pub struct Counted {
+    pub redis: SocketAddr,
+    pub policy: OnStoreError,
+    pub deadline: Duration,
 }
 
-impl Outfit for Hung {
+impl Outfit for Counted {
     type Error = String;
 
     async fn buckets(&self, _: &LimitedServer) -> Result<Buckets, String> {
         let settings = RedisSettings::parse(&format!("redis://{}", self.redis)).map_err(|error| error.to_string())?;
-        let redis = Redis::new(&settings).map_err(|error| error.to_string())?;
-        Ok(Buckets::Redis(Guard::new(redis, GuardSettings::default().deadline(DEADLINE).on_store_error(self.policy))))
+        let redis = Redis::new(&settings.response_timeout(2 * self.deadline)).map_err(|error| error.to_string())?;
+        Ok(Buckets::Redis(Guard::new(redis, GuardSettings::default().deadline(self.deadline).on_store_error(self.policy))))
     }
 
     fn callers(&self, _: &LimitedServer) -> Result<Callers, String> {
         let auth = Auth::new(AuthMode::None, None, None).map_err(|error| error.to_string())?;
-        Ok(Callers { auth, resource: None, pass_token: false, within: Some(DEADLINE) })
+        Ok(Callers { auth, resource: None, pass_token: false, within: Some(self.deadline) })
     }
 }
 
-fn settings() -> AuthzSettings {
+pub fn settings() -> AuthzSettings {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     AuthzSettings {
         listen: loopback,
@@ -156,6 +158,14 @@ fn settings() -> AuthzSettings {
     }
 }
 
+/// The service in this process, with limits in force but not serving yet.
+pub async fn bound(settings: AuthzSettings, outfit: Counted, limits: &str) -> Service<Counted> {
+    let mut service = Service::bind(settings, outfit, Arc::new(Unobserved), Registry::default()).await.expect("free ports");
+    let units = LimitedServer::read_all(&[limits], "default").into_iter();
+    service.in_force().read_again(units.map(|servers| Unit { label: "a".to_owned(), servers }).collect()).await;
+    service
+}
+
 /// On a clock that only the test moves: the deadline of the store is all that a check waits for.
 #[tokio::test]
 async fn the_stores_deadline_decides_and_nothing_comes_on_top() {
@@ -163,10 +173,8 @@ async fn the_stores_deadline_decides_and_nothing_comes_on_top() {
     let redis = silent.local_addr().expect("bound");
     let limits = resource(json!({"global": bucket(1)}));
     for (policy, status) in [(OnStoreError::Open, 200), (OnStoreError::Closed, 503), (OnStoreError::Local, 200)] {
-        let observer = std::sync::Arc::new(Unobserved);
-        let mut service = Service::bind(settings(), Hung { redis, policy }, observer, Registry::default()).await.expect("free ports");
-        let units = LimitedServer::read_all(&[&limits], "default").into_iter();
-        service.in_force().read_again(units.map(|servers| Unit { label: "a".to_owned(), servers }).collect()).await;
+        let outfit = Counted { redis, policy, deadline: DEADLINE };
+        let service = bound(settings(), outfit, &limits).await;
         let (address, metrics) = (service.address(), service.metrics_address());
         let serving = tokio::spawn(service.run(|_| pending(), pending()));
         let clock = StoppedClock::new();
