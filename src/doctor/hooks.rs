@@ -83,6 +83,12 @@ impl Hook {
         text(&self.entry, "/name")
     }
 
+    /// Its configuration as kubectl takes it: `validatingwebhookconfiguration/tollgate`.
+    pub(super) fn resource(&self) -> String {
+        let (kind, name) = self.configuration.split_once(' ').unwrap_or_default();
+        format!("{}/{name}", kind.to_lowercase())
+    }
+
     pub(super) fn is_mutating(&self) -> bool {
         self.configuration.starts_with("Mutating")
     }

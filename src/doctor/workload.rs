@@ -43,14 +43,17 @@ pub(super) async fn look(cluster: &Cluster, installed: &Installed, notes: &mut N
         if let Endpoint::Service { namespace, name, port } = &endpoint
             && !workloads.contains_key(&endpoint)
         {
-            let workload = look_at_service(cluster, namespace, name, *port, notes).await;
+            let called_by = installed.hooks.iter().filter(|hook| hook.endpoint() == endpoint).map(super::hooks::Hook::resource);
+            let called_by = called_by.collect::<Vec<_>>().join(" ");
+            let workload = look_at_service(cluster, (namespace, name, *port), &called_by, notes).await;
             workloads.insert(endpoint.clone(), workload.unwrap_or_default());
         }
     }
     workloads
 }
 
-async fn look_at_service(cluster: &Cluster, namespace: &str, name: &str, port: u64, notes: &mut Notes) -> Option<Workload> {
+async fn look_at_service(cluster: &Cluster, service: (&str, &str, u64), called_by: &str, notes: &mut Notes) -> Option<Workload> {
+    let (namespace, name, port) = service;
     let at = format!("Service {namespace}/{name}");
     let service = match cluster.get(&format!("/api/v1/namespaces/{namespace}/services/{name}")).await {
         Ok(service) => service,
@@ -58,7 +61,7 @@ async fn look_at_service(cluster: &Cluster, namespace: &str, name: &str, port: u
             notes.problem(
                 "service",
                 format!("{at}, which the webhooks call, is not there"),
-                "apply the manifests, or correct clientConfig.service",
+                format!("apply the manifests, or correct clientConfig.service; if tollgate was removed: kubectl delete {called_by}"),
             );
             return None;
         }

@@ -222,6 +222,27 @@ fn what_is_broken_is_told_and_what_to_do() {
         ],
     );
     ward.serve_again();
+
+    // As after the deletion of the namespace alone. What it advises is done.
+    ward.cluster.kubectl(&["delete", "service", "tollgate", "-n", "tollgate-system"]).expect_ok();
+    let advice = "delete mutatingwebhookconfiguration/tollgate validatingwebhookconfiguration/tollgate";
+    ward.finds(
+        "no Service",
+        &[
+            (
+                "problem",
+                "service",
+                "Service tollgate-system/tollgate, which the webhooks call, is not there",
+                &format!("if tollgate was removed: kubectl {advice}"),
+            ),
+            ("problem", "reachable", "the API server cannot call validate.tollgate.dev", "see the notes on service"),
+        ],
+    );
+    ward.cluster.kubectl(&advice.split(' ').collect::<Vec<_>>()).expect_ok();
+    let gone = "no ValidatingWebhookConfiguration has the webhook validate.tollgate.dev";
+    ward.finds("nothing to wait for", &[("problem", "installed", gone, "kubectl apply -k")]);
+    ward.apply_manifests();
+
     ward.cluster.install(crds(Judging::No, Names::SharedOnly));
     ward.finds(
         "definitions without global",
