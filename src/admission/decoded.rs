@@ -4,14 +4,15 @@
 //! field, and a pod template may have megabytes. [`OBJECT`] lists the parts that the rules and the rename read. Other parts are skipped:
 //! only their end must be found, and they are not examined further.
 
-use std::fmt;
+//!
+//! What is decoded takes up to a hundred times the memory of its text: `[0,0,` is two bytes for a value of 32, `{"":0},` seven for a map of
+//! more than 600. So the values of an object are counted, and too many are an error.
+
+use std::{cell::Cell, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{
-        DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
-        value::{MapAccessDeserializer, SeqAccessDeserializer},
-    },
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
@@ -35,9 +36,15 @@ enum Part {
     Each(usize, &'static Part),
 }
 
-/// No stored object has more, since etcd takes 1.5 MiB and an entry of `managedFields` has 140 bytes at least, a tool with a limit 57.
+/// No stored object has more, since etcd takes 1.5 MiB and an entry of `managedFields` has 140 bytes at least. A tool with a limit has 57, but
+/// no server has so many.
 const MOST_ENTRIES: usize = 16_384;
-const MOST_TOOLS: usize = 32_768;
+
+/// Room for the values of an object, in units of 32 bytes, the size of a value: so 32 MiB. As many tools with limits as there may be take 26.
+const ROOM: usize = 1 << 20;
+/// The node of a map: room for eleven members, of which about six are used.
+const NODE: usize = 20;
+const MEMBERS: usize = 6;
 
 /// An object of either kind. Everything that a rule reads must be listed here; a test runs every rule through it.
 static OBJECT: Part = Part::Members(&[("metadata", METADATA), ("spec", SPEC)]);
@@ -69,7 +76,7 @@ const OWNED_SPEC: Part = Part::Names(&[ITSELF, OWNED_LIMITS, ("f:config", Part::
 const ITSELF: (&str, Part) = (".", Part::Whole);
 const OWNED_LIMITS: (&str, Part) = ("f:rateLimiting", Part::Whole);
 
-const LIMITS: (&str, Part) = (RATE_LIMITING, Part::All(&[(TOOLS, Part::Each(MOST_TOOLS, &Part::Whole))]));
+const LIMITS: (&str, Part) = (RATE_LIMITING, Part::All(&[(TOOLS, Part::Each(MOST_ENTRIES, &Part::Whole))]));
 
 const SPEC: Part = Part::Members(&[
     LIMITS,
@@ -93,26 +100,49 @@ impl From<Decoded> for Value {
 
 impl<'de> Deserialize<'de> for Decoded {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Of(&OBJECT).deserialize(deserializer).map(Self)
+        within_room(&OBJECT, deserializer).map(Self)
     }
+}
+
+/// Decodes a value that rules do not read as an object: all of it.
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    within_room(&Part::Whole, deserializer)
+}
+
+fn within_room<'de, D: Deserializer<'de>>(part: &'static Part, deserializer: D) -> Result<Value, D::Error> {
+    Of { part, room: &Cell::new(ROOM) }.deserialize(deserializer)
 }
 
 /// Decodes a part. A value of another type than the part expects is decoded as a whole: the rules check its type.
 #[derive(Clone, Copy)]
-struct Of(&'static Part);
+struct Of<'r> {
+    part: &'static Part,
+    /// What is left of it.
+    room: &'r Cell<usize>,
+}
 
-impl<'de> DeserializeSeed<'de> for Of {
-    type Value = Value;
+impl Of<'_> {
+    fn of(self, part: &'static Part) -> Self {
+        Self { part, ..self }
+    }
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        match self.0 {
-            Part::Whole => Value::deserialize(deserializer),
-            _ => deserializer.deserialize_any(self),
-        }
+    fn take<E: Error>(self, units: usize) -> Result<(), E> {
+        let left = self.room.get().checked_sub(units);
+        self.room.set(left.ok_or_else(|| E::custom("the object has too many values to be reviewed"))?);
+        Ok(())
     }
 }
 
-impl<'de> Visitor<'de> for Of {
+impl<'de> DeserializeSeed<'de> for Of<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.take::<D::Error>(1)?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Of<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,20 +150,23 @@ impl<'de> Visitor<'de> for Of {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let (members, others) = match self.0 {
+        let (members, others) = match self.part {
             Part::Members(members) => (*members, Others::Skipped),
             Part::Names(members) => (*members, Others::Named),
             Part::All(members) => (*members, Others::Decoded),
-            Part::Whole | Part::Each(..) => return Value::deserialize(MapAccessDeserializer::new(map)),
+            Part::Whole | Part::Each(..) => (&[][..], Others::Decoded),
         };
         let mut decoded = Map::new();
         while let Some(name) = map.next_key_seed(NameIn { members, others })? {
+            if !matches!(name, Name::Skipped) {
+                self.take::<A::Error>(if decoded.len().is_multiple_of(MEMBERS) { NODE + 1 } else { 1 })?;
+            }
             match name {
                 Name::Listed(name, part) => {
-                    decoded.insert(name.to_owned(), map.next_value_seed(Of(part))?);
+                    decoded.insert(name.to_owned(), map.next_value_seed(self.of(part))?);
                 }
                 Name::Kept(name) if others == Others::Decoded => {
-                    decoded.insert(name, map.next_value()?);
+                    decoded.insert(name, map.next_value_seed(self.of(&Part::Whole))?);
                 }
                 Name::Kept(name) => {
                     map.next_value::<IgnoredAny>()?;
@@ -146,11 +179,11 @@ impl<'de> Visitor<'de> for Of {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let Part::Each(most, part) = self.0 else { return Value::deserialize(SeqAccessDeserializer::new(entries)) };
+        let (most, part) = if let Part::Each(most, part) = self.part { (*most, *part) } else { (usize::MAX, &Part::Whole) };
         let mut decoded = Vec::new();
-        while let Some(entry) = entries.next_element_seed(Of(part))? {
-            if decoded.len() == *most {
-                return Err(A::Error::custom(format_args!("a list has more than {most} entries, which no API server can store")));
+        while let Some(entry) = entries.next_element_seed(self.of(part))? {
+            if decoded.len() == most {
+                return Err(A::Error::custom(format_args!("a list has more than {most} entries, which are not reviewed")));
             }
             decoded.push(entry);
         }

@@ -6,7 +6,11 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 
-use super::{Record, decoded::Decoded, recovered_uid};
+use super::{
+    Record,
+    decoded::{Decoded, whole},
+    recovered_uid,
+};
 
 /// Why a review cannot be checked.
 #[derive(Debug)]
@@ -41,6 +45,7 @@ pub(super) struct Incoming<O = Value> {
     pub(super) object: O,
     pub(super) old_object: O,
     dry_run: Option<bool>,
+    #[serde(deserialize_with = "whole")]
     options: Value,
     /// Whether the object is being deleted, and the request leaves its spec unchanged.
     #[serde(skip)]
@@ -89,7 +94,7 @@ impl Leaving {
     fn keeps_its_spec(new: &Option<Self>, old: &Option<Self>) -> bool {
         let (Some(new), Some(old)) = (new, old) else { return false };
         let text = |of: &Self| of.spec.as_ref().map(|spec| spec.get().to_owned());
-        let value = |of: &Self| of.spec.as_ref().and_then(|spec| serde_json::from_str::<Value>(spec.get()).ok());
+        let value = |of: &Self| of.spec.as_ref().and_then(|spec| whole(&mut serde_json::Deserializer::from_str(spec.get())).ok());
         let is_same = text(new) == text(old) || value(new).is_some_and(|new| Some(new) == value(old));
         new.metadata.deletion_timestamp.is_some() && is_same
     }
