@@ -1,6 +1,6 @@
 # Every step of CI is a target here. Plain make; cargo, and Go where a neighbour has to be built.
 
-.PHONY: help test proof neighbours check fmt clippy doc features deny advisories crds image bench-admission bench-authz bench-limiter bench-proxy
+.PHONY: help test proof semver neighbours check fmt clippy doc features deny advisories crds image bench-admission bench-authz bench-limiter bench-proxy
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 28
@@ -40,6 +40,9 @@ deny: ## Licences, sources and bans of all dependencies (deny.toml)
 
 advisories: ## Known vulnerabilities of dependencies; reads RustSec's database from the network
 	"$$(tests/neighbours/setup.sh cargo-deny)" --locked check advisories
+
+semver: ## The library's API breaks nothing beside a version of it (BASELINE, main by default); needs cargo-semver-checks
+	cargo semver-checks --baseline-rev "$${BASELINE:-main}"
 
 crds: ## Write manifests/crds from the Rust types
 	cargo build --locked
