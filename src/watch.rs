@@ -78,7 +78,7 @@ pub enum WatchError {
         /// Why not.
         error: ClusterError,
     },
-    /// There is no such server.
+    /// The server does not exist.
     #[error("the cluster has no {0}; kubectl get mcpservers,virtualmcpservers -A lists what it has")]
     Absent(ObjectName),
     /// Both kinds have a server of that name.

@@ -3,7 +3,6 @@
 //! Most of an object is unrelated to limits, and building a tree of all of it is most of the cost of a review: `managedFields` names every
 //! field, and a pod template may have megabytes. [`OBJECT`] lists the parts that the rules and the rename read. Other parts are skipped:
 //! only their end must be found, and they are not examined further.
-
 //!
 //! What is decoded takes up to a hundred times the memory of its text: `[0,0,` is two bytes for a value of 32, `{"":0},` seven for a map of
 //! more than 600. So the values of an object are counted, and too many are an error.

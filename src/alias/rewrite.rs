@@ -117,7 +117,7 @@ impl<'e, 'a> Rewrite<'e, 'a> {
         if let Some(text) = last_applied::text(self.request.object)
             && let Some(renamed) = last_applied::rename(text, self.request.kind, &self.renamed)
         {
-            // No guard: it would double the size of the patch, and a replace fails by itself if there is no annotation.
+            // Not guarded: a guard would double the size of the patch, and a replace fails by itself without an annotation.
             edits.push(edit::replace(&last_applied::path(), renamed.into()));
         }
         edits.extend(self.owned.map(Table::into_edits).unwrap_or_default());

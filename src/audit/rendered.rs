@@ -37,7 +37,7 @@ pub struct Rendered {
     pub config_map: String,
     /// The generation of the object that it was rendered from, where the ConfigMap says so.
     pub generation: Option<i64>,
-    /// The limits; null where there are none.
+    /// The limits; null without any.
     pub limits: Value,
 }
 

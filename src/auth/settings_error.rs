@@ -23,7 +23,7 @@ pub enum VerifierSettingsError {
     /// The CA file contains no certificate.
     #[error("the issuer's CA file contains no PEM certificate")]
     Ca,
-    /// There is no CA to verify the issuer's certificate with.
+    /// No CA was found to verify the issuer's certificate with.
     #[error("the system has no CA certificates to verify the issuer's certificate with: install them (ca-certificates), or configure a CA")]
     NoCa,
     /// TLS cannot be set up.

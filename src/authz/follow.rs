@@ -23,7 +23,7 @@ use crate::{
 
 /// Where the calls of servers are counted, and how their callers are authenticated.
 pub trait Outfit: Send + Sync + 'static {
-    /// Why there is none.
+    /// Why counting or authentication cannot be set up.
     type Error: std::fmt::Display;
 
     /// Where calls are counted.

@@ -1,6 +1,6 @@
 //! gRPC: `Authorization/Check` and `Health/Check`, both unary.
 //!
-//! Messages are charged to a budget while they arrive. Where there is no room for one, or it is too large, the client of Envoy gets our 503 or
+//! Messages are charged to a budget while they arrive. If one does not fit, or is too large, the client of Envoy gets our 503 or
 //! 413, and nothing waits: Envoy's checks share a connection, and one that is not read would hold up the others. A message that is not what it
 //! should be is an error of gRPC, and Envoy's `failure_mode_allow` decides.
 
@@ -109,7 +109,7 @@ impl tonic::server::ClientStreamingService<HealthCheckRequest> for Health {
         Box::pin(async move {
             let HealthCheckRequest { service } = only(&mut request.into_inner()).await?;
             if !["", AUTHORIZATION].contains(&service.as_str()) {
-                return Err(Status::not_found("there is no such service"));
+                return Err(Status::not_found("unknown service"));
             }
             let status = if shared.is_ready() { SERVING } else { NOT_SERVING };
             Ok(tonic::Response::new(HealthCheckResponse { status }))

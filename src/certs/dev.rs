@@ -39,7 +39,7 @@ pub struct DevCerts {
     pub ca_pem: String,
 }
 
-/// Why there are no development certificates.
+/// Why development certificates could not be made.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CertsError {

@@ -35,7 +35,7 @@ struct Crd {
 }
 
 impl Crds {
-    /// Whether the CRD of an object keeps `global` beside a `shared` at this path; `None` where there is no such CRD.
+    /// Whether the CRD of an object keeps `global` beside a `shared` at this path; `None` without such a CRD.
     pub fn keep_global(&self, kind: Kind, version: &str, shared: &FieldPath) -> Option<bool> {
         let crd = self.by_kind_and_version.get(&(kind, version.to_owned()))?;
         let (_, level) = shared.steps().split_last()?;

@@ -163,7 +163,7 @@ fn warn_of_gaps(sign_in: &SignIn, mode: AuthMode, server: &LimitedServer, intros
     }
 }
 
-/// The header that names the user, and the peers that may set it. There is no default.
+/// The header that names the user, and the peers that may set it. Neither has a default.
 fn trusted_header(name: Option<&str>, from: &[String], asks_certificates: bool) -> anyhow::Result<Option<UserHeader>> {
     let Some(name) = name else { return Ok(None) };
     let header = HeaderName::try_from(name).with_context(|| format!("--user-header {name:?} is not a header name"))?;

@@ -42,7 +42,7 @@ impl Cluster {
     /// The cluster that the user names. Within a runtime; nothing is asked yet.
     ///
     /// # Errors
-    /// When there is none, or what names it cannot be used.
+    /// When none is found, or what names it cannot be used.
     pub fn connect(access: &Access) -> Result<Self, ClusterError> {
         let mut found = access.find()?;
         found.config.default_retry = false;

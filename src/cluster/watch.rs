@@ -55,7 +55,7 @@ pub struct WatchedObject {
 }
 
 impl WatchedObject {
-    /// Starts following; `None` if there is no such object, or no such kind.
+    /// Starts following; `None` if the object or its kind does not exist.
     ///
     /// # Errors
     /// When the API server does not answer, or not to us.

@@ -62,7 +62,7 @@ pub(super) async fn look(cluster: &Cluster, hook: &Hook, workloads: &Workloads, 
     }
 }
 
-/// The certificates in caBundle; `None` when there is nothing to compare with.
+/// The certificates in caBundle; `None` without anything to compare with.
 fn ca_bundle(hook: &Hook, endpoint: &Endpoint, notes: &mut Notes) -> Option<Chain> {
     let encoded = text(&hook.entry, "/clientConfig/caBundle");
     let of = format!("caBundle of {}", hook.name());

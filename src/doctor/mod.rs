@@ -41,7 +41,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DoctorError {
-    /// There is no cluster, and no Redis was named.
+    /// Neither a cluster was found nor a Redis named.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// The settings of Redis.
@@ -52,7 +52,7 @@ pub enum DoctorError {
 /// Examines what is installed in a cluster, with dry-run creates in `namespace`, and Redis where one is named.
 ///
 /// # Errors
-/// When there is no cluster and no Redis, or the settings of Redis cannot be used. Everything else is a note of the report.
+/// Without a cluster and a Redis, or when the settings of Redis cannot be used. Everything else is a note of the report.
 pub async fn examine(access: &Access, namespace: &str, redis: Option<&RedisSettings>) -> Result<Report, DoctorError> {
     let mut notes = Notes::default();
     match (Cluster::connect(access), redis) {

@@ -176,7 +176,7 @@ mod tests {
     fn every_example_breaks_its_rule_alone_and_passes_all() {
         for rule in &RULES {
             let mut broken = found(&rule.explanation.example.breaks()).expect("it is read");
-            // Without the deprecated name there is no conflict of names.
+            // Without the deprecated name, names cannot conflict.
             broken.retain(|found| rule.id != "TG008" || !found.starts_with("TG101"));
             assert!(!broken.is_empty() && broken.iter().all(|found| found.starts_with(rule.id)), "{}: {broken:?}", rule.id);
             assert_eq!(found(&rule.explanation.example.passes()).expect("it is read"), [""; 0], "{}", rule.id);

@@ -45,7 +45,7 @@ pub fn too_large(largest: usize) -> Response {
     plain(413, &format!("the body is larger than {largest} bytes"))
 }
 
-/// The response to a body for which there is no memory.
+/// The response to a body that does not fit into memory.
 pub fn no_room() -> Response {
     let retry = (header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
     with(plain(503, "no memory is left for request bodies"), vec![retry])

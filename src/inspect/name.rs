@@ -68,7 +68,7 @@ impl BucketName {
         Self { tool: None, user: None }
     }
 
-    /// The bucket of a limit: for a per-user limit, that of `user`; `None` if it is per user and there is none.
+    /// The bucket of a limit: for a per-user limit, that of `user`; `None` for a per-user limit without a user.
     pub fn of(limit: &Limit, user: Option<&str>) -> Option<Self> {
         let tool = limit.tool.as_deref().map(str::to_owned);
         match limit.scope {

@@ -12,7 +12,7 @@ pub trait Store: Send + Sync {
     /// Takes the plan's tokens from all of its buckets, or from none.
     ///
     /// # Errors
-    /// When there is no decision; the error says whether tokens may have been taken. If they may ([`StoreError::may_have_taken`]), the call
+    /// When the store does not decide; the error says whether tokens may have been taken. If they may ([`StoreError::may_have_taken`]), the call
     /// must not be sent again.
     fn take(&self, plan: &Plan<'_>) -> impl Future<Output = Result<StoreAnswer, StoreError>> + Send;
 
@@ -51,7 +51,7 @@ pub enum DecidedBy {
     FailOpen,
 }
 
-/// Why there is no decision.
+/// Why the store did not decide.
 #[derive(Clone, Debug)]
 pub struct StoreError {
     cause: Cause,
@@ -129,7 +129,7 @@ impl StoreError {
         self.source
     }
 
-    /// Whether tokens may have been taken although there is no decision.
+    /// Whether tokens may have been taken without a decision.
     pub fn may_have_taken(&self) -> bool {
         self.may_have_taken
     }

@@ -74,7 +74,7 @@ impl IdScan {
         }
     }
 
-    /// Whether further pieces cannot change the result: there is no certain id.
+    /// Whether further pieces cannot change the result: the id is not certain.
     pub fn is_lost(&self) -> bool {
         self.at == At::Lost
     }

@@ -47,7 +47,7 @@ fn could_say_shared(text: &str) -> bool {
 }
 
 /// Decides document by document; a file is changed as a whole or not at all, so one that cannot be read in some part is left alone. None
-/// where there is nothing to do. With a schema, only what it keeps is renamed.
+/// without anything to do. With a schema, only what it keeps is renamed.
 ///
 /// # Errors
 /// With a finding, when a document cannot be read, or the file cannot be changed.

@@ -34,7 +34,7 @@ pub fn is_operators(finalizer: &str) -> bool {
 /// What is known of the operator in the object's cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Operator {
-    /// It was not found, or there is no cluster to check.
+    /// It was not found, or no cluster was checked.
     #[default]
     Absent,
     /// Its objects cannot be listed, or not yet.

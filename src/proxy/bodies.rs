@@ -1,7 +1,7 @@
 //! Request bodies in memory: read whole, within a deadline, and no more at once than `--max-buffered-bytes`.
 //!
 //! A body is charged to the [`Budget`] before it is stored, and the charge is returned when the last byte of it has been sent to the server.
-//! While there is no room, it is not read: backpressure holds the client until there is room or the body's deadline passes.
+//! While it does not fit, it is not read: backpressure holds the client until it fits or the body's deadline passes.
 //!
 //! | a body of | is charged | and is in |
 //! |---|---|---|

@@ -68,7 +68,7 @@ pub struct Live {
     pub shadow: bool,
     /// The age of the buckets, in seconds.
     pub age_seconds: f64,
-    /// Why there are no buckets.
+    /// Why the buckets could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The buckets that are not full.

@@ -142,7 +142,7 @@ mod tests {
         }
         let (_unsent, spare) = Sending::new(&head(), Bytes::from_static(b"{}"), false);
         assert!(spare.again().is_some(), "nothing of it was asked for");
-        // Without a body there is nothing to lose.
+        // A request without a body loses nothing.
         let (empty, spare) = Sending::new(&head(), Bytes::new(), false);
         drop(empty);
         assert!(spare.again().is_some());

@@ -81,7 +81,7 @@ pub enum UpstreamError {
     },
 }
 
-/// Why there is no response.
+/// Why a request got no response.
 #[derive(Debug, Error)]
 pub(super) enum NoAnswer {
     #[error("the MCP server cannot be reached")]

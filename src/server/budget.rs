@@ -86,7 +86,7 @@ impl Charge {
     /// Charges more bytes, or nothing.
     ///
     /// # Errors
-    /// When there is no room for them at the moment.
+    /// When they do not fit at the moment.
     pub fn try_grow(&mut self, bytes: usize) -> Result<(), Exhausted> {
         if self.stays_small(bytes) {
             let permits = permits(bytes)?;
@@ -201,7 +201,7 @@ mod tests {
         assert!(small.iter_mut().all(|small| small.try_grow(10).is_ok()));
         assert_eq!(budget.charge(Some(10)).try_grow(1), Err(Exhausted));
         drop(large);
-        // Where there is room, small ones use it too.
+        // Small ones use what is free of the rest, too.
         assert_eq!(budget.charge(Some(10)).try_grow(10), Ok(()));
     }
 

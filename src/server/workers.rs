@@ -56,7 +56,7 @@ impl Worker {
         let worker = Self { runtime: runtime.handle().clone(), _end: end };
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             let _ = runtime.block_on(ended);
-            // A name that is being looked up keeps no one waiting.
+            // Does not wait for a name that is being looked up.
             runtime.shutdown_background();
         })?;
         Ok(worker)

@@ -1,6 +1,6 @@
 //! Bodies on their way in: how many, how many bytes of them, and which gives way when there are too many.
 //!
-//! Small ones have places and bytes of their own, so that large ones, which are rare, never keep them out. Where there is no room, the body
+//! Small ones have places and bytes of their own, so that large ones, which are rare, never keep them out. When they are full, the body
 //! that has been on its way for the longest gives way; where all have just begun, the newcomer is refused with a Retry-After.
 
 use std::{

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Vis
 /// API servers write the namespace before the objects, within some 500 bytes.
 const WITHIN: usize = 4096;
 
-/// `request.namespace`; empty where there is none within the first 4 KiB.
+/// `request.namespace`; empty if the first 4 KiB do not contain it.
 pub(super) fn namespace(body: &[u8]) -> String {
     let mut found = String::new();
     let mut json = serde_json::Deserializer::from_slice(body.get(..WITHIN).unwrap_or(body));

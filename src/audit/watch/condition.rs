@@ -22,7 +22,7 @@ const LONGEST_MESSAGE: usize = 32_768;
 /// What is true of an object's limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// Whether there is no error; warnings do not count.
+    /// Whether the findings contain no error; warnings do not count.
     pub is_valid: bool,
     /// One word, for programs.
     pub reason: &'static str,

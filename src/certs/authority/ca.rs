@@ -83,7 +83,7 @@ impl Ca {
     /// Makes a CA.
     ///
     /// # Errors
-    /// When there is no randomness.
+    /// When the system provides no randomness.
     pub fn create(life: Duration, now: OffsetDateTime) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.distinguished_name.push(DnType::CommonName, "tollgate webhook CA");

@@ -10,7 +10,7 @@ pub enum Bundle {
     /// It was never read.
     #[default]
     Unread,
-    /// There is no such configuration, so no one calls on its behalf.
+    /// The configuration does not exist, so nothing is called on its behalf.
     Absent,
     /// These CAs, and since when each was seen there.
     Holds(Vec<(Root, OffsetDateTime)>),

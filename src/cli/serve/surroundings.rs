@@ -16,7 +16,7 @@ use crate::{
 pub(super) enum Surroundings {
     /// It is followed.
     Cluster(Box<ClusterSettings>),
-    /// There is no cluster, and why.
+    /// No cluster was found, and why.
     None(String),
     /// A kubeconfig that the user did not name cannot be used: why. There is a cluster, and nothing is known of it.
     Unusable(String),

@@ -96,7 +96,7 @@ impl Access {
     /// Finds the cluster of the kubeconfig or context, or the one that kubectl would use.
     ///
     /// # Errors
-    /// When there is none, or what names it cannot be used.
+    /// When none is found, or what names it cannot be used.
     pub fn find(&self) -> Result<Found, ClusterError> {
         let (files, none) = match &self.kubeconfig {
             Some(path) => (vec![path.clone()], String::new()),

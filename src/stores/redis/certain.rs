@@ -110,7 +110,7 @@ impl Certain {
 }
 
 impl Shard {
-    /// Caches a bucket, unless there is no room: then Redis is asked again, which is always correct.
+    /// Caches a bucket, unless the cache is full: then Redis is asked again, which is always correct.
     fn keep(&mut self, known: Known, now: Instant) {
         if let Some(kept) = self.known.find_mut(known.hash, |kept| kept.key == known.key) {
             *kept = known;
