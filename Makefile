@@ -63,6 +63,7 @@ bench-authz: ## Calls through Envoy that tollgate decides, beside Envoy alone an
 bench-limiter: ## Decisions of the limiter's stores, beside the plain way to do the same, in one run
 	cargo bench --locked --no-default-features --features redis --bench limiter
 
-bench-proxy: ## Calls through the proxy, beside nginx, in one run
+bench-proxy: ## Calls through the proxy, beside nginx and a proxy in Go, in one run
 	tests/neighbours/setup.sh nginx
-	cargo bench --locked --bench proxy
+	tests/neighbours/setup.sh redis-server
+	TOLLGATE_BENCH_GO_PROXY=$$(tests/neighbours/setup.sh go-proxy) && export TOLLGATE_BENCH_GO_PROXY && cargo bench --locked --bench proxy

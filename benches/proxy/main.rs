@@ -1,4 +1,4 @@
-//! How many calls a second `tollgate proxy` forwards, compared with nginx in front of the same server.
+//! How many calls a second `tollgate proxy` forwards, compared with nginx and with a proxy in Go in front of the same server.
 //!
 //! ```text
 //! make bench-proxy
@@ -11,7 +11,9 @@
 //! | *nginx* | one worker; `limit_req` by token and for all together, `proxy_pass` over connections that are kept (`nginx.conf`) |
 //! | *tollgate* | the real binary with its defaults, buckets in memory: it verifies the token, reads the call strictly, and takes from four buckets |
 //!
-//! nginx neither verifies tokens nor reads bodies, so it is not an equal; it is what people know. Each server is a process of its own, so
+//! nginx neither verifies tokens nor reads bodies, so it is not an equal; it is what people know. Where calls are counted in Redis, the rival
+//! is a proxy in Go instead (`rival/main.go`), with the parts and the steps of ToolHive's, though without its logs, sessions and metrics: Go's
+//! own reverse proxy and its default connections, the body decoded as JSON, one `EVALSHA` for each call by go-redis. Each server is a process of its own, so
 //! that memory and CPU time are measured separately. All get the same bytes from the same client (`load`), one thread that shares the machine's cores
 //! with them. A scenario is warmed up, then measured in rounds that go through the parties in turn, so that what else the machine does hits
 //! all alike; a figure is the median of its rounds, a ratio the median of the ratios round by round, and what a proxy *adds* the median of
@@ -24,6 +26,7 @@
 //! | `4kB`, `64kB` | the same with larger arguments |
 //! | `new-es256`, `new-rs256`, `new-eddsa` | the same as `call` with tokens that are not remembered: the users take turns with more than 10,000 |
 //! | `anonymous` | `--auth none`: two buckets, callers are not authenticated |
+//! | `redis` | the same with the buckets in Redis, beside the proxy in Go |
 //! | `denied` | a bucket of the user's denies, with 429; nothing is logged |
 //! | `stream/first-event` | on a connection that is there, from a GET to the first event of its answer, which then stays open |
 //! | `stream/idle` | resident memory of fresh processes with 1,000 such answers open, and before |
@@ -78,7 +81,8 @@ fn main() -> anyhow::Result<()> {
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let folder = tempfile::tempdir()?;
     let mut requests = Requests::new();
-    let servers = Servers::start(folder.path(), &requests.keys()).await?;
+    let with_redis = options.wants("32/redis") || options.wants("alone/redis");
+    let servers = Servers::start(folder.path(), &requests.keys(), with_redis).await?;
     let mut report = Report::default();
     for (shape, connections) in [("32", 32), ("alone", 1)] {
         for kind in Kind::of_shape(connections) {

@@ -66,18 +66,25 @@ impl Row {
         median(self.of(party).zip(self.of(Party::Direct)).map(|(party, direct)| figure(&party) - figure(&direct)))
     }
 
-    /// Tollgate's figure over nginx's.
+    fn rival(&self) -> Party {
+        if self.has(Party::Go) { Party::Go } else { Party::Nginx }
+    }
+
+    /// Tollgate's figure over its rival's.
     fn ratio(&self, figure: impl Fn(&Round) -> f64) -> f64 {
-        median(self.of(Party::Tollgate).zip(self.of(Party::Nginx)).map(|(ours, rival)| figure(&ours) / figure(&rival)))
+        median(self.of(Party::Tollgate).zip(self.of(self.rival())).map(|(ours, rival)| figure(&ours) / figure(&rival)))
     }
 
     /// What the project's list of numbers to beat says of this scenario.
     fn target(&self) -> Option<Target> {
+        let least = |ratio| Some(Target { what: "requests/s", found: self.ratio(|round| round.rate), bound: Bound::Least(ratio) });
         match self.scenario.as_str() {
-            "32/call" => Some(Target { what: "requests/s", found: self.ratio(|round| round.rate), bound: Bound::Least(0.5) }),
+            "32/call" => least(0.95),
+            "32/64kB" => least(0.6),
+            "32/redis" => least(4.0),
             "alone/call" => {
                 let found = self.added(Party::Tollgate, |round| round.p50_us);
-                Some(Target { what: "added p50, us", found, bound: Bound::Most(100.0) })
+                Some(Target { what: "added p50, us", found, bound: Bound::Most(45.0) })
             }
             _ => None,
         }
@@ -101,7 +108,7 @@ impl Row {
         json!({
             "scenario": self.scenario, "bytes": self.bytes,
             "parties": parties.map(|party| (party.name().to_owned(), self.party_json(party))).collect::<serde_json::Map<_, _>>(),
-            "ratio": self.ratio(|round| round.rate), "cpuRatio": self.ratio(|round| round.cpu_us),
+            "rival": self.rival().name(), "ratio": self.ratio(|round| round.rate), "cpuRatio": self.ratio(|round| round.cpu_us),
             "target": self.target().map(|target| target.to_json()),
         })
     }
@@ -124,7 +131,7 @@ impl fmt::Display for Report {
         let [scenario, bytes, party] = ["scenario", "bytes", "party"];
         writeln!(
             f,
-            "{scenario:<20}{bytes:>6}  {party:<9}{:>10}{:>9}{:>9}{:>11}{:>11}{:>8}  beside nginx",
+            "{scenario:<20}{bytes:>6}  {party:<9}{:>10}{:>9}{:>9}{:>11}{:>11}{:>8}  beside",
             "requests/s", "p50 us", "p99 us", "added p50", "added p99", "CPU us"
         )?;
         self.rows.iter().try_for_each(|row| write!(f, "{row}"))?;
@@ -154,7 +161,7 @@ impl fmt::Display for Row {
             }
             write!(f, "{:>8.1}", median(|round| round.cpu_us))?;
             if party == Party::Tollgate {
-                write!(f, "  {:.2}x", self.ratio(|round| round.rate))?;
+                write!(f, "  {} {:.2}x", self.rival().name(), self.ratio(|round| round.rate))?;
                 self.target().iter().try_for_each(|target| write!(f, "; {target}"))?;
             }
             writeln!(f)?;

@@ -24,6 +24,8 @@ pub(super) enum Kind {
     /// Its token was not seen before, or long ago.
     NewToken(&'static str, Algorithm),
     Anonymous,
+    /// As anonymous, with the buckets in Redis.
+    Redis,
     Denied,
 }
 
@@ -37,7 +39,7 @@ impl Kind {
     /// Those that are measured on so many connections.
     pub(super) fn of_shape(connections: usize) -> Vec<Self> {
         let large = if connections > 1 { &[Self::Large("4kB", 4096), Self::Large("64kB", 65_536)][..] } else { &[] };
-        [&[Self::Call, Self::Anonymous, Self::Denied], large, &Self::NEW].concat()
+        [&[Self::Call, Self::Anonymous, Self::Redis, Self::Denied], large, &Self::NEW].concat()
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -45,6 +47,7 @@ impl Kind {
             Self::Call => "call",
             Self::Large(name, _) | Self::NewToken(name, _) => name,
             Self::Anonymous => "anonymous",
+            Self::Redis => "redis",
             Self::Denied => "denied",
         }
     }
@@ -75,7 +78,7 @@ impl Requests {
     pub(super) fn calls(&mut self, kind: Kind) -> Arc<[Bytes]> {
         let body = body(kind.bytes());
         let (algorithm, count) = match kind {
-            Kind::Anonymous => return Arc::new([post(None, &body)]),
+            Kind::Anonymous | Kind::Redis => return Arc::new([post(None, &body)]),
             Kind::NewToken(_, algorithm) => (algorithm, MORE_THAN_REMEMBERED),
             Kind::Call | Kind::Large(..) | Kind::Denied => (Algorithm::ES256, USERS),
         };

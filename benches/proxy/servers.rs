@@ -1,4 +1,4 @@
-//! The parties as processes: nginx and tollgate, in front of the same servers.
+//! The parties as processes: nginx, a proxy in Go and tollgate, in front of the same servers.
 
 use std::{
     ffi::OsString,
@@ -18,8 +18,11 @@ use super::{
     signer::{AUDIENCE, ISSUER},
 };
 
-/// Names the program; otherwise it is looked for in PATH.
-const PROGRAM: &str = "TOLLGATE_TEST_NGINX";
+/// Names nginx; otherwise it is looked for in PATH, as is redis-server.
+const NGINX: &str = "TOLLGATE_TEST_NGINX";
+const REDIS: &str = "TOLLGATE_TEST_REDIS_SERVER";
+/// Names the proxy in Go (`rival/main.go`).
+const GO_PROXY: &str = "TOLLGATE_BENCH_GO_PROXY";
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
 pub(super) const KEYS: &str = "keys.json";
 
@@ -28,16 +31,18 @@ pub(super) const KEYS: &str = "keys.json";
 pub(super) enum Party {
     Direct,
     Nginx,
+    Go,
     Tollgate,
 }
 
 impl Party {
-    pub(super) const ALL: [Self; 3] = [Self::Direct, Self::Nginx, Self::Tollgate];
+    pub(super) const ALL: [Self; 4] = [Self::Direct, Self::Nginx, Self::Go, Self::Tollgate];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Nginx => "nginx",
+            Self::Go => "go",
             Self::Tollgate => "tollgate",
         }
     }
@@ -53,6 +58,15 @@ pub(super) struct Servers {
     tollgate: Server,
     tollgate_anonymous: Server,
     tollgate_denies: Server,
+    in_redis: Option<InRedis>,
+}
+
+/// Those who count calls in the same Redis.
+#[derive(Debug)]
+struct InRedis {
+    go: Server,
+    tollgate: Server,
+    _redis: Server,
 }
 
 /// All that serve streams, each as fresh as can be.
@@ -64,7 +78,7 @@ pub(super) struct Streaming {
 }
 
 impl Servers {
-    pub(super) async fn start(folder: &Path, keys: &Value) -> anyhow::Result<Self> {
+    pub(super) async fn start(folder: &Path, keys: &Value, with_redis: bool) -> anyhow::Result<Self> {
         let upstream = upstream(folder, keys).await?;
         let [allows, denies] = [free_address()?, free_address()?];
         let keys = format!("http://{}/{KEYS}", upstream.address());
@@ -75,10 +89,12 @@ impl Servers {
             tollgate: proxy("tollgate", &generous(), &[])?,
             tollgate_anonymous: proxy("anonymous", &generous(), &["--auth", "none"])?,
             tollgate_denies: proxy("denies", &strict(), &["--reject-status", "429", "--access-log", "none"])?,
+            in_redis: if with_redis { Some(InRedis::start(folder, &upstream).await?) } else { None },
             upstream,
         })
     }
 
+    /// Without any, the kind needs Redis and none was started.
     pub(super) fn targets(&self, kind: Kind) -> Vec<(Party, Target<'_>)> {
         let nginx = |address| (Party::Nginx, Target { address, server: &self.nginx });
         let tollgate = |server| target(Party::Tollgate, server);
@@ -86,8 +102,26 @@ impl Servers {
         match kind {
             Kind::Denied => vec![nginx(self.nginx_denies), tollgate(&self.tollgate_denies)],
             Kind::Anonymous => vec![direct, nginx(self.nginx.address()), tollgate(&self.tollgate_anonymous)],
+            Kind::Redis => match &self.in_redis {
+                Some(run) => vec![direct, target(Party::Go, &run.go), target(Party::Tollgate, &run.tollgate)],
+                None => Vec::new(),
+            },
             Kind::Call | Kind::Large(..) | Kind::NewToken(..) => vec![direct, nginx(self.nginx.address()), tollgate(&self.tollgate)],
         }
+    }
+}
+
+impl InRedis {
+    async fn start(folder: &Path, upstream: &Server) -> anyhow::Result<Self> {
+        let redis = redis(folder).await?;
+        let url = format!("redis://{}", redis.address());
+        let resource = resource("", &generous());
+        let args = ["--auth", "none", "--redis-url", &url];
+        Ok(Self {
+            go: go_proxy(folder, upstream, &redis)?,
+            tollgate: tollgate(folder, "tollgate-redis", upstream, &resource, &args)?,
+            _redis: redis,
+        })
     }
 }
 
@@ -116,7 +150,8 @@ fn tollgate(folder: &Path, name: &str, upstream: &Server, resource: &Value, args
     std::fs::write(&file, resource.to_string())?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     command.arg("proxy").arg("-f").arg(file).arg("--upstream").arg(format!("http://{}/mcp", upstream.address()));
-    command.args(["--store", "memory", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]).args(args);
+    let store: &[&str] = if args.contains(&"--redis-url") { &[] } else { &["--store", "memory"] };
+    command.args(["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]).args(store).args(args);
     Server::start(command, folder, name)
 }
 
@@ -150,12 +185,36 @@ async fn nginx(folder: &Path, name: &str, template: &str, address: SocketAddr, s
     let settings = settings.iter().map(|(place, value)| (*place, value.as_str())).chain([("NAME", name)]);
     let file = folder.join(name).with_extension("conf");
     std::fs::write(&file, settings.fold(template.to_owned(), fill))?;
-    let program = std::env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("nginx"));
-    let mut command = Command::new(&program);
+    let mut command = program(NGINX, "nginx");
     command.arg("-p").arg(folder).arg("-c").arg(&file).args(["-e", "stderr"]);
-    started(command, folder, name, address)
-        .await
-        .with_context(|| format!("{} is needed: `make bench-proxy` finds or installs it, or set {PROGRAM}", program.display()))
+    started(command, folder, name, address).await.with_context(|| needed(NGINX, "nginx"))
+}
+
+/// A server without persistence.
+async fn redis(folder: &Path) -> anyhow::Result<Server> {
+    let address = free_address()?;
+    let mut command = program(REDIS, "redis-server");
+    command.args(["--port", &address.port().to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    started(command, folder, "redis", address).await.with_context(|| needed(REDIS, "redis-server"))
+}
+
+/// It has the limits that a caller without a token meets.
+fn go_proxy(folder: &Path, upstream: &Server, redis: &Server) -> anyhow::Result<Server> {
+    let script = folder.join("rival.lua");
+    std::fs::write(&script, include_str!("../limiter/rival.lua"))?;
+    let mut command = program(GO_PROXY, "rival");
+    command.arg("-upstream").arg(format!("http://{}", upstream.address())).arg("-redis").arg(redis.address().to_string());
+    command.arg("-script").arg(&script).args(["-server", "default:bench", "-tool", TOOL]);
+    Server::start(command, folder, "go").with_context(|| needed(GO_PROXY, "the proxy in Go"))
+}
+
+/// The program that a variable names, or one in PATH.
+fn program(variable: &str, otherwise: &str) -> Command {
+    Command::new(std::env::var_os(variable).unwrap_or_else(|| OsString::from(otherwise)))
+}
+
+fn needed(variable: &str, what: &str) -> String {
+    format!("{what} is needed: `make bench-proxy` finds, installs or builds it, or set {variable}")
 }
 
 /// A process that listens on this address.

