@@ -72,7 +72,9 @@ fn what_selects_pods_and_ports_finds_them() {
     selects(&policy["spec"]["podSelector"]["matchLabels"]);
     selects(&of_kind(&objects, "PodMonitor")[0]["spec"]["selector"]["matchLabels"]);
     has(&service["spec"]["ports"][0]["targetPort"]);
-    has(&of_kind(&objects, "PodMonitor")[0]["spec"]["podMetricsEndpoints"][0]["port"]);
+    let endpoint = &of_kind(&objects, "PodMonitor")[0]["spec"]["podMetricsEndpoints"][0];
+    has(&endpoint["port"]);
+    assert_eq!(endpoint["honorLabels"], true, "servers are in other namespaces than the pod");
     for rule in policy["spec"]["ingress"].as_array().expect("rules") {
         has(&rule["ports"][0]["port"]);
     }

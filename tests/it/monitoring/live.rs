@@ -1,5 +1,5 @@
-//! A real Prometheus scrapes the webhook, two proxies and an audit under load: every panel shows something, no alert fires until something is
-//! broken, and each alert fires when what it is for is broken.
+//! A real Prometheus scrapes the webhook, two proxies, an authz behind Envoy and an audit under load: every panel shows something, no alert fires
+//! until something is broken, and each alert fires when what it is for is broken.
 //!
 //! The rules are those that are shipped, with rates over 10 s and after 1 s instead of minutes; promtool's unit tests have the real times.
 
@@ -22,7 +22,9 @@ use crate::{
     proxy::{bucket, call, posted, request, resource},
     support::{
         apiserver::{Cluster, Judging, Names, crds},
+        authz::Authz,
         ca::Ca,
+        envoy::Envoy,
         https::{self, Client, send_plain, whole},
         link::{Flow, Link},
         process::Process,
@@ -190,7 +192,7 @@ async fn proof_every_panel_shows_something_and_every_fault_fires_its_alert() {
     cluster.apply(&deprecated).expect_ok();
     let folder = tempfile::tempdir().expect("a folder");
     let (_audit, audit_metrics) = audit(&cluster, &folder);
-    prometheus.scrape_audit(audit_metrics);
+    prometheus.scrape_honoring("tollgate-system", "audit", audit_metrics);
 
     let webhook = Serve::start(&[]);
     prometheus.scrape("tollgate-system", "webhook", webhook.metrics);
@@ -206,11 +208,17 @@ async fn proof_every_panel_shows_something_and_every_fault_fires_its_alert() {
     for (pod, proxy) in [("github-1", &github), ("fetch-1", &fetch)] {
         prometheus.scrape("default", pod, proxy.metrics);
     }
+    let authz = Authz::start(&[&limits("demo")], &to_redis);
+    let envoy = Envoy::start(upstream.address, authz.address);
+    prometheus.scrape_honoring("tollgate-system", "authz", authz.metrics);
     let _stream = (send_plain(github.address, request("GET", "/mcp", &[], "")).await, upstream.stream().await);
     const MIX: &[&str] = &["search", "search", "costly", "search", "nobody"];
-    let mut calling = [calls(github.address, MIX), calls(fetch.address, MIX)];
-    fs::write(github.file(), limits("github").replace("1000000", "2000000")).expect("ours");
+    let mut calling = [github.address, fetch.address, envoy.address].map(|address| calls(address, MIX));
+    for (file, server) in [(github.file(), "github"), (authz.file(0), "demo")] {
+        fs::write(file, limits(server).replace("1000000", "2000000")).expect("ours");
+    }
     github.wait_for_log("limits reloaded");
+    authz.wait_for_log("limits reloaded");
 
     // Under load, everything shows something but the errors that there are not, and no alert fires.
     let mut watcher = Watcher { prometheus, fired: BTreeSet::new() };

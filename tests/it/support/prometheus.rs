@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use super::{find::neighbour, https::get, leash::Leashed, port::free_port, time::eventually};
 
-/// `audit` honours the labels of what it scrapes, as docs/alerts.md asks for; `pods` does not, as monitors do by default.
+/// `honored` keeps the labels of what it scrapes, as docs/alerts.md asks for; `pods` does not, as monitors do by default.
 const CONFIG: &str = "\
 global: {scrape_interval: 1s, evaluation_interval: 1s}
 rule_files: [alerts.yaml]
 scrape_configs:
   - {job_name: pods, file_sd_configs: [{files: [pods.json], refresh_interval: 1s}]}
-  - {job_name: audit, honor_labels: true, file_sd_configs: [{files: [audit.json], refresh_interval: 1s}]}
+  - {job_name: honored, honor_labels: true, file_sd_configs: [{files: [honored.json], refresh_interval: 1s}]}
 ";
 
 /// A running Prometheus; ended when dropped.
@@ -26,6 +26,7 @@ pub struct Prometheus {
     address: SocketAddr,
     folder: PathBuf,
     pods: Mutex<Vec<Value>>,
+    honored: Mutex<Vec<Value>>,
     _process: Leashed,
 }
 
@@ -33,14 +34,14 @@ impl Prometheus {
     /// Starts with the rules of a file's text, and nothing to scrape.
     pub async fn start(rules: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder").keep();
-        for (file, text) in [("prometheus.yaml", CONFIG), ("alerts.yaml", rules), ("pods.json", "[]"), ("audit.json", "[]")] {
+        for (file, text) in [("prometheus.yaml", CONFIG), ("alerts.yaml", rules), ("pods.json", "[]"), ("honored.json", "[]")] {
             fs::write(folder.join(file), text).expect("the folder is ours");
         }
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let flag = |name: &str, path: &str| format!("--{name}={}", folder.join(path).display());
         let args = [flag("config.file", "prometheus.yaml"), flag("storage.tsdb.path", "data"), format!("--web.listen-address={address}")];
         let process = Leashed::start(&folder, &neighbour("prometheus"), &args);
-        let prometheus = Self { address, folder, pods: Mutex::default(), _process: process };
+        let prometheus = Self { address, folder, pods: Mutex::default(), honored: Mutex::default(), _process: process };
         eventually("Prometheus to be ready", async || {
             tokio::net::TcpStream::connect(address).await.is_ok() && get(address, "/-/ready").await.status == 200
         })
@@ -50,15 +51,18 @@ impl Prometheus {
 
     /// Scrapes a pod too, under the labels that the operator's monitors give to a target.
     pub fn scrape(&self, namespace: &str, pod: &str, metrics: SocketAddr) {
-        let target = json!({"targets": [metrics], "labels": {"namespace": namespace, "pod": pod}});
-        let mut pods = self.pods.lock().expect("no panic while held");
-        pods.push(target);
-        write(&self.folder, "pods.json", &json!(*pods));
+        self.add("pods.json", &self.pods, namespace, pod, metrics);
     }
 
-    /// Scrapes an audit.
-    pub fn scrape_audit(&self, metrics: SocketAddr) {
-        write(&self.folder, "audit.json", &json!([{"targets": [metrics], "labels": {"namespace": "tollgate-system", "pod": "audit"}}]));
+    /// The same, but what names an object keeps the object's namespace.
+    pub fn scrape_honoring(&self, namespace: &str, pod: &str, metrics: SocketAddr) {
+        self.add("honored.json", &self.honored, namespace, pod, metrics);
+    }
+
+    fn add(&self, file: &str, targets: &Mutex<Vec<Value>>, namespace: &str, pod: &str, metrics: SocketAddr) {
+        let mut targets = targets.lock().expect("no panic while held");
+        targets.push(json!({"targets": [metrics], "labels": {"namespace": namespace, "pod": pod}}));
+        write(&self.folder, file, &json!(*targets));
     }
 
     /// The values that a query gives now, without those that are not numbers.
