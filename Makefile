@@ -5,7 +5,7 @@
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 28
 
-test: neighbours ## All tests, against a real etcd, kube-apiserver, kubectl, redis-server, valkey-server and Envoy
+test: neighbours ## All tests, against a real etcd, kube-apiserver, kubectl, redis-server, valkey-server, Envoy and cert-manager
 	cargo test --locked
 
 proof: neighbours ## Tests that take minutes: five rotations of the webhook's CA under load, with accidents; rolling updates and drained nodes; a real Prometheus that sees every fault

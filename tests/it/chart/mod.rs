@@ -2,6 +2,7 @@
 
 mod authz;
 mod installed;
+mod issued;
 mod rendered;
 mod rollout;
 mod values;

@@ -6,6 +6,7 @@ pub mod authz;
 pub mod balancer;
 pub mod browser;
 pub mod ca;
+pub mod cert_manager;
 pub mod cluster_model;
 pub mod detour;
 pub mod envoy;
