@@ -86,7 +86,7 @@ pub enum Fault {
     #[error("the body is not JSON: {0}")]
     NotJson(String),
     /// A member that parsers choose differently: a duplicate, or a different case.
-    #[error("{0:?} could be read as {1:?}; send {1:?} once, spelled exactly so")]
+    #[error("{} could be read as {known:?}; send {known:?} once, spelled exactly so", who(.0, .1), known = .1)]
     Ambiguous(String, &'static str),
     /// A name that modifies JavaScript objects instead of being a member.
     #[error("a member named __proto__ is read differently by parsers; leave it out")]
@@ -116,6 +116,11 @@ pub enum Fault {
         /// The expected value.
         body: String,
     },
+}
+
+/// A member by its name, unless that is the name of several.
+fn who(name: &str, known: &str) -> String {
+    if name == known { "more than one member".to_owned() } else { format!("{name:?}") }
 }
 
 impl Fault {

@@ -152,7 +152,7 @@ fn a_refusal_is_a_json_rpc_error_with_the_id_where_that_is_certain() {
     let wanted = Reply { status: 400, cause: 400, is_awaited: true, headers: headers_sent, body: body.as_bytes().to_vec() };
     assert_eq!(reply, wanted);
     let reply = refused(&headers(None), r#"{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}"#).reply();
-    let body = r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"\"method\" could be read as \"method\"; send \"method\" once, spelled exactly so"}}"#;
+    let body = r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"more than one member could be read as \"method\"; send \"method\" once, spelled exactly so"}}"#;
     assert_eq!(String::from_utf8_lossy(&reply.body), body);
 }
 
