@@ -1,6 +1,6 @@
 # Every step of CI is a target here. Plain make; cargo, and Go where a neighbour has to be built.
 
-.PHONY: help test proof semver neighbours check fmt clippy doc features deny advisories crds image bench-admission bench-authz bench-limiter bench-proxy
+.PHONY: help test proof semver neighbours check fmt clippy doc features deny advisories crds image bench-admission bench-authz bench-limiter bench-path bench-proxy
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 28
@@ -62,6 +62,9 @@ bench-authz: ## Calls through Envoy that tollgate decides, beside Envoy alone an
 
 bench-limiter: ## Decisions of the limiter's stores, beside the plain way to do the same, in one run
 	cargo bench --locked --no-default-features --features redis --bench limiter
+
+bench-path: neighbours ## Applies through a real API server, without webhooks, with bare ones and with tollgate's, in one run
+	cargo bench --locked --bench path
 
 bench-proxy: ## Calls through the proxy, beside nginx and a proxy in Go, in one run
 	tests/neighbours/setup.sh nginx

@@ -79,7 +79,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let folder = tempfile::tempdir()?;
-    let tollgate = servers::tollgate(folder.path())?;
+    let tollgate = servers::tollgate(folder.path(), &[])?;
     let bare = servers::bare(folder.path())?;
     let client = load::trusting(&std::fs::read(servers::ca(folder.path()))?)?;
     let pair = [&tollgate, &bare];

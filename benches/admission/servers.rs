@@ -7,10 +7,10 @@ use std::{
 
 use super::shared::server::Server;
 
-/// The real binary with its defaults, and development certificates in `folder`.
-pub(super) fn tollgate(folder: &Path) -> anyhow::Result<Server> {
+/// The real binary with development certificates in `folder`, and its defaults but for `args`.
+pub(super) fn tollgate(folder: &Path, args: &[&str]) -> anyhow::Result<Server> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]).args(args);
     Server::start(command, folder, "tollgate")
 }
 

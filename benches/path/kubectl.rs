@@ -1,0 +1,48 @@
+//! `kubectl apply -f` of a file with many objects, as a person waits for it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use super::{
+    parties::{Key, Parties, Party},
+    report::OPERATIONS,
+};
+
+/// Seconds by operation and party; all parties one after the other, before the next operation.
+pub(super) fn measure(parties: &Parties, folder: &Path, key: Key, objects: usize) -> anyhow::Result<[[f64; 4]; 2]> {
+    let mut files = Vec::new();
+    for party in Party::ALL {
+        // kubectl finds out once what a group has, and remembers it.
+        seconds(parties, &file(folder, party, key, 0..1)?)?;
+        files.push(file(folder, party, key, 1..objects + 1)?);
+    }
+    let mut all = [[0.0; 4]; OPERATIONS.len()];
+    for operation in &mut all {
+        for (file, cell) in files.iter().zip(operation) {
+            *cell = seconds(parties, file)?;
+        }
+    }
+    Ok(all)
+}
+
+/// A file of MCPServers.
+fn file(folder: &Path, party: Party, key: Key, numbers: std::ops::Range<usize>) -> anyhow::Result<PathBuf> {
+    let mut text = String::new();
+    for number in numbers {
+        let object = party.object(key, &format!("kubectl-{}-{number}", key.name()))?;
+        text += &format!("---\n{}", serde_saphyr::to_string(&object)?);
+    }
+    let path = folder.join(party.name()).with_extension("yaml");
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn seconds(parties: &Parties, file: &Path) -> anyhow::Result<f64> {
+    let mut command = parties.cluster.kubectl_command();
+    let began = Instant::now();
+    parties.cluster.run(command.args(["apply", "-f"]).arg(file), "").expect_ok();
+    Ok(began.elapsed().as_secs_f64())
+}
