@@ -1,7 +1,8 @@
-//! `kubectl apply -f` of a file with many objects, as a person waits for it.
+//! `kubectl apply -f` of files with many objects, as a person waits for it.
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -11,25 +12,26 @@ use super::{
     report::OPERATIONS,
 };
 
-/// Seconds by operation and party; all parties one after the other, before the next operation.
-pub(super) fn measure(parties: &Parties, folder: &Path, key: Key, objects: usize) -> anyhow::Result<[[f64; 4]; 2]> {
-    let mut files = Vec::new();
+/// Seconds by operation and party, in all files together: each file for all parties one after the other, before the next one.
+pub(super) fn measure(parties: &Parties, folder: &Path, key: Key, objects: usize, files: usize) -> anyhow::Result<[[f64; 4]; 2]> {
     for party in Party::ALL {
         // kubectl finds out once what a group has, and remembers it.
         seconds(parties, &file(folder, party, key, 0..1)?)?;
-        files.push(file(folder, party, key, 1..objects + 1)?);
     }
+    let starts = |nth: usize| 1 + objects * nth / files;
     let mut all = [[0.0; 4]; OPERATIONS.len()];
     for operation in &mut all {
-        for (file, cell) in files.iter().zip(operation) {
-            *cell = seconds(parties, file)?;
+        for nth in 0..files {
+            for (party, sum) in Party::ALL.into_iter().zip(&mut *operation) {
+                *sum += seconds(parties, &file(folder, party, key, starts(nth)..starts(nth + 1))?)?;
+            }
         }
     }
     Ok(all)
 }
 
 /// A file of MCPServers.
-fn file(folder: &Path, party: Party, key: Key, numbers: std::ops::Range<usize>) -> anyhow::Result<PathBuf> {
+fn file(folder: &Path, party: Party, key: Key, numbers: Range<usize>) -> anyhow::Result<PathBuf> {
     let mut text = String::new();
     for number in numbers {
         let object = party.object(key, &format!("kubectl-{}-{number}", key.name()))?;

@@ -20,7 +20,7 @@ const MOST: f64 = 1.15;
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) rows: Vec<Row>,
-    pub(super) files: Vec<File>,
+    pub(super) file: Option<File>,
 }
 
 /// Applies of single objects.
@@ -130,7 +130,7 @@ impl File {
 impl Report {
     pub(super) fn to_json(&self) -> Value {
         let rows = self.rows.iter().flat_map(|row| [row.to_json(0), row.to_json(1)]);
-        json!({"applies": rows.collect::<Vec<_>>(), "files": self.files.iter().map(File::to_json).collect::<Vec<_>>()})
+        json!({"applies": rows.collect::<Vec<_>>(), "file": self.file.as_ref().map(File::to_json)})
     }
 }
 
@@ -143,9 +143,7 @@ impl fmt::Display for Report {
         for row in &self.rows {
             (0..OPERATIONS.len()).try_for_each(|operation| row.write(f, operation))?;
         }
-        for file in &self.files {
-            (0..OPERATIONS.len()).try_for_each(|operation| file.write(f, operation))?;
-        }
-        Ok(())
+        let Some(file) = &self.file else { return Ok(()) };
+        (0..OPERATIONS.len()).try_for_each(|operation| file.write(f, operation))
     }
 }
