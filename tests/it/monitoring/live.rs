@@ -257,6 +257,8 @@ async fn proof_every_panel_shows_something_and_every_fault_fires_its_alert() {
     calling.iter().for_each(AbortHandle::abort);
     drop(fetch);
     watcher.fires(&["TollgateProxyDown"]).await;
+    drop((envoy, authz));
+    watcher.fires(&["TollgateAuthzDown"]).await;
 
     cluster.apply(&server("wrong", &json!({"global": bucket(0)}))).expect_ok();
     watcher.fires(&["TollgateLimitsInvalid"]).await;
