@@ -79,7 +79,7 @@ impl Crds {
 fn unserved(kind: Kind, version: &str, known: &[&str]) -> Finding {
     let path = FieldPath::new(["apiVersion"]);
     if known.is_empty() {
-        let problem = Problem::new(format!("there is no CRD of {} to judge by", kind.name())).advice("name it with --crd");
+        let problem = Problem::new(format!("no CRD of {} was found", kind.name())).advice("name it with --crd");
         return Finding { severity: Severity::Unreadable, ..Finding::new("crd-version", problem).on(path) };
     }
     let problem = Problem::new(format!("the CRD does not serve {version}")).advice(format!("write {}", known.join(" or ")));

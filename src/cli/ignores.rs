@@ -160,7 +160,7 @@ impl Ignore {
         if !ids.contains(&entry.rule.as_str()) {
             let advice =
                 spelling::nearest(&entry.rule, &ids).map_or("docs/rules.md has the ids".to_owned(), |id| format!("did you mean {id}?"));
-            bail!("there is no rule {:?}: {advice}", entry.rule);
+            bail!("unknown rule {:?}: {advice}", entry.rule);
         }
         ensure!(
             !OF_TEXTS.contains(&entry.rule.as_str()),

@@ -85,7 +85,7 @@ pub(super) fn expand<'a>(paths: &'a [PathBuf], skips: &'a dyn Fn(&Path) -> bool)
             let found = found.and_then(|is_there| match is_there {
                 true if would_wait(path) => Err("is a named pipe, which may never end: name - and redirect it".to_owned()),
                 true => Ok(()),
-                false => Err("there is no such file".to_owned()),
+                false => Err("the file does not exist".to_owned()),
             });
             let missing = |message| Missing { name: shown(path), message };
             Box::new(std::iter::once(found.map(|()| Input::File(path.clone())).map_err(missing)))

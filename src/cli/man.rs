@@ -44,7 +44,7 @@ pub(super) fn run(args: &ManArgs, tollgate: Command) -> anyhow::Result<Exit> {
     for name in &args.command {
         command = match command.find_subcommand(name) {
             Some(command) => command,
-            None => bail!("there is no command {}: `tollgate --help` lists them", args.command.join(" ")),
+            None => bail!("unknown command {}: `tollgate --help` lists them", args.command.join(" ")),
         };
     }
     print(&page(command)?)?;

@@ -9,7 +9,7 @@ use super::origin::Origin;
 #[non_exhaustive]
 pub enum ClusterError {
     /// Nothing names a cluster.
-    #[error("there is no cluster to look at: {0}; name a --kubeconfig")]
+    #[error("no cluster is configured: {0}; name a --kubeconfig")]
     NoCluster(String),
     /// What names one cannot be used.
     #[error("cannot use {origin}: {error}")]

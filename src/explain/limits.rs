@@ -40,7 +40,7 @@ pub struct Explained {
 pub(super) enum Outcome {
     /// A rule denies them, so they have no effect.
     Denied {},
-    /// There are none.
+    /// The object has no limits.
     Unlimited {},
     /// They apply.
     Limited {

@@ -5,7 +5,7 @@ use http::{HeaderValue, header};
 
 use crate::mcp::{Reply, http::Fields};
 
-/// When a client may retry if there was no memory for its body.
+/// When a client may retry if its body did not fit into memory.
 const RETRY_AFTER_SECONDS: &str = "5";
 
 /// A response of our own instead of the server's.

@@ -31,7 +31,7 @@
 //! The share of calls that are denied is `tollgate_rate_limit_calls_total{decision="rejected"}` over all of them; it cannot be derived from
 //! ToolHive's counter. The share that a shadow limit would deny is its `tollgate_rate_limit_denials_total{source="shadow"}` over the same.
 //!
-//! The series of a server go when [`Observer::retain`] says that it is no longer decided for.
+//! [`Observer::retain`] removes the series of servers that are not decided for any more.
 //!
 //! Label values are keywords, servers, and limits as named in manifests. No label contains a user, a key, or a tool without a limit.
 //!

@@ -110,8 +110,8 @@ pub const MORE: [Row; 11] = [
         id: "outgoing-auth",
         severity: Severity::Error,
         says: "perUser with an MCPExternalAuthConfig that does not authenticate callers (audit)",
-        why: "Most types of MCPExternalAuthConfig authenticate the server to others, not callers to the server. Then there is no user to count, \
-              and perUser is ignored at run time. Set spec.oidcConfigRef, or use global.",
+        why: "Most types of MCPExternalAuthConfig authenticate the server to others, not callers to the server. Without users to count, \
+              perUser is ignored at run time. Set spec.oidcConfigRef, or use global.",
     },
     Row {
         id: "shared-applied",

@@ -120,7 +120,7 @@ impl Connection {
         let builder = if is_http2 { self.builder.clone().http2_only() } else { self.builder.clone().http1_only() };
         let mut served = pin!(builder.serve_connection(TokioIo::new(Metered { stream, meter: meter.clone(), is_http2 }), service));
         let mut phase = self.phase.clone();
-        // GOAWAY tells an HTTP/2 client which of its requests count, so it may go out at once; HTTP/1.1 has no counterpart.
+        // GOAWAY names the last request that is served, so it is safe to send at once; HTTP/1.1 does not have a counterpart.
         let farewell_at = if is_http2 { Phase::Draining } else { Phase::Closing };
         let mut ticks = interval((self.limits.head.min(self.limits.first) / 4).min(Duration::from_secs(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

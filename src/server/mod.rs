@@ -136,7 +136,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds a socket. Port 0 picks a free one; `[::]` is every address, of IPv4 too, and `0.0.0.0` where there is no IPv6.
+    /// Binds a socket. Port 0 picks a free one; `[::]` is every address, of IPv4 too, and `0.0.0.0` without IPv6.
     ///
     /// # Errors
     /// [`BindError::Listen`].

@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 /// Connections that the kernel keeps for us.
 const BACKLOG: i32 = 1024;
 
-/// Listens on an address. `[::]` is every address of both families, whatever the system's default is, and falls back to `0.0.0.0` where
-/// there is no IPv6.
+/// Listens on an address. `[::]` is every address of both families, whatever the system's default is, and falls back to `0.0.0.0` without
+/// IPv6.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(or_without_ipv6(address, open)?.into())
 }
@@ -22,7 +22,7 @@ fn or_without_ipv6<T>(address: SocketAddr, open: impl Fn(SocketAddr) -> io::Resu
         Err(error) if is_every_address(address) => error,
         result => return result,
     };
-    // These say that there is IPv6. Systems have several ways to say that there is none.
+    // With these errors IPv6 is available. Systems report in several ways that it is not.
     if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) {
         return Err(error);
     }

@@ -7,13 +7,13 @@
 //!
 //! | field | |
 //! |---|---|
-//! | `rate_limit.decision` | `allowed` or `rejected`; absent when there was no decision |
+//! | `rate_limit.decision` | `allowed` or `rejected`; absent without a decision |
 //! | `rate_limit.rejected_by` | `none`, or the limit: `shared_server`, `shared_tool`, `per_user_server`, `per_user_tool` |
 //! | `rate_limit.fail_open` | whether it was allowed because the store is unavailable |
 //! | `rate_limit.source` | who decided: `store`, `cache`, `local`, `fail_open` |
 //! | `rate_limit.wait_ms` | the wait of a denial, rounded up; absent when waiting does not help |
 //! | `rate_limit.shadow_rejected_by` | the shadow limit that would have denied the call |
-//! | `rate_limit.error_type` | why there was no decision: `timeout`, `connection`, `auth`, `bucket`, `other` |
+//! | `rate_limit.error_type` | why the call was not decided: `timeout`, `connection`, `auth`, `bucket`, `other` |
 //!
 //! No field holds a user, a tool or a key. Without a subscriber, spans cost a few nanoseconds.
 

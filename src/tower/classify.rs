@@ -1,4 +1,4 @@
-//! Which tools a request calls, and who calls.
+//! Which tools a request calls, and the caller.
 
 use std::future::{Future, ready};
 

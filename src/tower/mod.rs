@@ -66,7 +66,7 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | [`classify`] | the port: which tools a request calls, and who calls |
+//! | [`classify`] | the port: which tools a request calls, and the caller |
 //! | [`mcp`] | its implementation for MCP over HTTP |
 //! | [`response`] | the port: the response to a denied client |
 //! | `layer`, `service`, `future` | as in every tower layer |

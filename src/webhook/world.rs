@@ -25,8 +25,8 @@ use crate::{
 pub struct World {
     /// What the installed CRDs know.
     pub schema: Arc<ArcSwap<Schema>>,
-    /// Whether the cluster has answered yet what its CRDs and its operator are; true where there is none to ask, or where it is not waited for
-    /// any longer.
+    /// Whether the cluster has answered yet what its CRDs and its operator are; true without a cluster, or once the wait
+    /// for it is over.
     pub schema_answered: watch::Receiver<bool>,
     /// What is known of ToolHive's operator.
     pub operator: watch::Receiver<Operator>,

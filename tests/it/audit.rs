@@ -120,7 +120,7 @@ fn what_is_broken_or_missing_is_told_and_the_rest_is_judged() {
     let ran = Ran::of(command(&folder).args(["audit", "all.yaml"]).output().expect("it starts"));
     assert_eq!((ran.code, ran.stdout.ends_with("\n1 checked: 1 ignored\n")), (0, true), "{ran:?}");
     let ran = Ran::of(command(&folder).args(["audit", "gone.yaml"]).output().expect("it starts"));
-    assert_eq!((ran.code, ran.stdout.contains("there is no such file")), (2, true), "{ran:?}");
+    assert_eq!((ran.code, ran.stdout.contains("the file does not exist")), (2, true), "{ran:?}");
     let ran = Ran::of(command(&folder).args(["audit", "-", "--namespace", "demo"]).output().expect("it starts"));
     assert_eq!((ran.code, ran.stderr.contains("cannot be used with")), (2, true), "{ran:?}");
 }

@@ -187,7 +187,7 @@ fn a_manual_page_for_each_command() {
     assert!(check.contains("\n.SH NOTES\n\\&.tollgate.toml") && check.contains("exclude = ["), "notes are whole: {check}");
     let output = Command::new(TOLLGATE).args(["man", "sevre"]).output().expect("the binary starts");
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no command sevre"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("unknown command sevre"), "{output:?}");
 }
 
 #[test]

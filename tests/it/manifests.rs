@@ -150,6 +150,6 @@ fn a_real_api_server_takes_the_overlay_for_a_proxy_whose_flags_are_some() {
     let mut command = command(&folder);
     let output = command.args(&args).env("KUBECONFIG", folder.path().join("none")).env("HOME", folder.path()).output().expect("it starts");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("there is no cluster to look at"), "a flag that does not exist would be named: {stderr}");
+    assert!(stderr.contains("no cluster is configured"), "a flag that does not exist would be named: {stderr}");
     assert!(pod["terminationGracePeriodSeconds"].as_u64() >= Some(45), "the drain of 10 s and the grace of 30 s have to fit");
 }

@@ -152,7 +152,7 @@ mod tests {
         let now: Timestamp = "2026-01-02T03:04:05.678Z".parse().expect("a time");
         let mut object = limited();
         let found = verdict(&object, &[]);
-        let due = found.due(&object, now).expect("there is none yet");
+        let due = found.due(&object, now).expect("a condition is due");
         assert_eq!((due.observed_generation, due.last_transition_time.0.to_string().as_str()), (Some(3), "2026-01-02T03:04:05Z"));
         object["status"] = json!({"conditions": [{"type": "Ready"}, due]});
         assert_eq!(found.due(&object, now), None);

@@ -61,7 +61,7 @@ pub(super) async fn look(args: &AuditArgs, audit: &mut Audit<'_>) -> anyhow::Res
 /// The newest version that is served.
 pub(super) async fn version(cluster: &Cluster) -> anyhow::Result<&'static str> {
     let version = newest_version(&cluster.client).await.with_context(|| format!("cannot ask what of {GROUP} is served"))?;
-    version.with_context(|| format!("no version of {GROUP} is served: there is nothing to audit"))
+    version.with_context(|| format!("no version of {GROUP} is served, so nothing can be audited"))
 }
 
 /// Whether limits are compared with what ToolHive's operator rendered.

@@ -96,7 +96,7 @@ impl Run<'_> {
     fn nothing_found(&mut self, strict: bool, inputs: &[PathBuf]) {
         let folder = inputs.iter().find(|path| path.is_dir());
         if let (true, 0, Some(folder)) = (strict, self.reporter.summary.judged, folder) {
-            let problem = Problem::new("there is no MCPServer and no VirtualMCPServer in it")
+            let problem = Problem::new("contains neither an MCPServer nor a VirtualMCPServer")
                 .advice("name the folder that has them, or check what your tools render");
             self.reporter.text(&folder.display().to_string(), vec![Finding::new("nothing-found", problem)]);
         }

@@ -110,7 +110,7 @@ impl Access {
             return if is_in_cluster() { in_pod() } else { Err(ClusterError::NoCluster(none)) };
         }
         if files.is_empty() {
-            return Err(ClusterError::NoCluster(format!("{none}, so there is no --context")));
+            return Err(ClusterError::NoCluster(format!("{none}, so --context cannot be used")));
         }
         let shown = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
         let config = config(merged, self.context.as_deref()).map_err(|error| failed(shown.clone(), error))?;

@@ -5,7 +5,7 @@
 //! two in flight                      the call joins the next script, sent when one of them completes, driven by a task
 //! ```
 //!
-//! There is no timer: the batch grows with the load and is one call when there is none. A batch holds at most [`MOST_CALLS`] calls and
+//! Batches do not wait for a timer: they grow with the load, down to a single call. A batch holds at most [`MOST_CALLS`] calls and
 //! [`MOST_DRAWS`] draws, so that one script blocks Redis for about a millisecond; later calls go into the batch after it. Callers that gave
 //! up before their batch was sent are removed from it: no token is taken for a caller that is gone.
 

@@ -253,7 +253,7 @@ impl Keeper {
     }
 }
 
-/// The outcome of a write: `Err(None)` where what it was based on is no longer so.
+/// The outcome of a write: `Err(None)` if what it was based on has changed.
 async fn within_deadline<T>(write: impl Future<Output = Result<T, kube::Error>>) -> Result<(), Option<String>> {
     match timeout(DEADLINE, write).await {
         Ok(Ok(_)) => Ok(()),

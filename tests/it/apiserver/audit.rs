@@ -210,5 +210,5 @@ fn a_cluster_without_our_kinds_holds_nothing_to_audit() {
     let output = Command::new(TOLLGATE).arg("audit").env("KUBECONFIG", cluster.kubeconfig()).output().expect("the binary starts");
     let ran = Ran::of(output);
     assert_eq!(ran.code, 2);
-    assert!(ran.stderr.contains("no version of toolhive.stacklok.dev is served: there is nothing to audit"), "{ran:?}");
+    assert!(ran.stderr.contains("no version of toolhive.stacklok.dev is served, so nothing can be audited"), "{ran:?}");
 }

@@ -46,7 +46,7 @@ fn versions_and_kinds_that_are_not_served() {
     let only_virtual: Vec<_> = definitions.iter().filter(|crd| crd["spec"]["names"]["kind"] == "VirtualMCPServer").cloned().collect();
     let ran = check_by(&only_virtual, GOOD);
     assert_eq!(ran.code, 2, "nobody can tell");
-    assert!(ran.stdout.contains("there is no CRD of MCPServer to judge by: name it with --crd"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("no CRD of MCPServer was found: name it with --crd"), "{}", ran.stdout);
 }
 
 #[test]

@@ -114,8 +114,8 @@ fn a_file_that_cannot_be_used_says_why() {
     for (config, says) in [
         ("[[ignore]]\nrule = \"TG104\"\n", "missing field `reason`"),
         ("[[ignore]]\nrule = \"TG104\"\nreason = \" \"\n", "line 1: reason is empty: write why TG104 is ignored"),
-        ("[[ignore]]\nrule = \"TG999\"\nreason = \"x\"\n", "there is no rule \"TG999\": docs/rules.md has the ids"),
-        ("[[ignore]]\nrule = \"tg104\"\nreason = \"x\"\n", "line 1: there is no rule \"tg104\": did you mean TG104?"),
+        ("[[ignore]]\nrule = \"TG999\"\nreason = \"x\"\n", "unknown rule \"TG999\": docs/rules.md has the ids"),
+        ("[[ignore]]\nrule = \"tg104\"\nreason = \"x\"\n", "line 1: unknown rule \"tg104\": did you mean TG104?"),
         ("[[ignore]]\nrule = \"unreadable\"\nreason = \"x\"\n", "line 1: unreadable is not about an object, so that it cannot be ignored"),
         ("[[ignores]]\nrule = \"TG104\"\n", "unknown field `ignores`"),
         ("[[ignore]]\nrule = \"TG104\"\nreason = \"x\"\nfile = \"[\"\n", "glob"),

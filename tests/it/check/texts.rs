@@ -247,7 +247,7 @@ fn what_cannot_be_opened_or_is_no_text_is_told() {
     fs::write(folder.path().join("latin1.yaml"), b"kind: MCPServer\nname: caf\xe9\x01\n").expect("a file");
     let ran = check(&folder, &["--output", "json", "gone.yaml", "latin1.yaml", "good.yaml"]);
     assert_eq!(ran.code, 2);
-    assert_eq!(ran.json()["findings"][0]["message"], "there is no such file");
+    assert_eq!(ran.json()["findings"][0]["message"], "the file does not exist");
     assert_eq!(ran.json()["findings"][0]["source"], "gone.yaml");
     assert_eq!(ran.json()["findings"][1]["message"], "a control character: this is not YAML");
     assert_eq!((&ran.json()["findings"][1]["line"], &ran.json()["findings"][1]["column"]), (&2.into(), &11.into()));
@@ -347,7 +347,7 @@ fn a_named_pipe_is_refused_and_that_of_a_shell_is_read() {
 #[test]
 fn a_file_that_is_not_there_is_named_and_cannot_tell_a_terminal_what_to_do() {
     let ran = check(&folder(&[]), &["--output", "github", "\x1b[31mgone.yaml"]);
-    assert_eq!(ran.stdout, "::error file=\\u{1b}[31mgone.yaml,title=unreadable::there is no such file\n");
+    assert_eq!(ran.stdout, "::error file=\\u{1b}[31mgone.yaml,title=unreadable::the file does not exist\n");
 }
 
 /// What a pod's environment says is for what serves in it.

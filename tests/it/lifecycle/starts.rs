@@ -185,7 +185,7 @@ fn a_bad_flag_is_exit_code_2_and_help() {
         (&["--tls-cert", "tls.crt"], "--tls-key <FILE>"),
         (&["--tls-key", "tls.key"], "--tls-cert <FILE>"),
         (&["--client-name", "kube-apiserver"], "--client-ca <FILE>"),
-        (&["--context", "kind-dev"], "$KUBECONFIG is not set and ~/.kube/config does not exist, so there is no --context"),
+        (&["--context", "kind-dev"], "$KUBECONFIG is not set and ~/.kube/config does not exist, so --context cannot be used"),
         (&["--no-cluster", "--kubeconfig", "some.yaml"], "cannot be used with"),
         (&["--no-cluster", "--context", "kind-dev"], "cannot be used with"),
         (&["--tls-dev", "dev", "--tls-cert", "tls.crt", "--tls-key", "tls.key"], "cannot be used with"),

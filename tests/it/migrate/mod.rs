@@ -209,7 +209,7 @@ fn templates_and_broken_files_are_refused_whole() {
     let ran = migrate(&folder, &["-"]);
     assert!(ran.code == 2 && ran.stderr.contains("migrate takes files and folders, not -"), "{ran:?}");
     let ran = migrate(&folder, &["gone.yaml"]);
-    assert!(ran.code == 2 && ran.stderr.contains("there is no such file"), "{ran:?}");
+    assert!(ran.code == 2 && ran.stderr.contains("the file does not exist"), "{ran:?}");
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn calls(proxy: SocketAddr, tools: &'static [&'static str]) -> AbortHandle {
     let rounds = async move {
         for id in 0.. {
             for tool in tools {
-                // Nobody signs in, or badly.
+                // Without a token, or with a bad one.
                 let headers = [("authorization", "Bearer garbage")];
                 let headers = if *tool == "nobody" { &headers[..] } else { &[] };
                 let _ = whole(send_plain(proxy, posted(headers, call(id, tool))).await).await;
