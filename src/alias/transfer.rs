@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::edit;
 use crate::model::{
+    bucket::same_field,
     owners::{self, Entry, Owners, scope_key},
     path::FieldPath,
     subject::{Kind, LevelOf, ScopeKey, TOOLS},
@@ -99,10 +100,10 @@ impl<'t, 'a> Table<'t, 'a> {
     /// Unchanged leaves keep their owners, including those that lost ownership only because the client replaced one name by the other.
     /// Changed leaves belong to the managers that declared them.
     pub(super) fn settle(&mut self, level: &LevelOf<'_>, value: &Value, old: Option<&Value>, names: Names) {
-        let change = Change { value, old, shared: level.bucket(ScopeKey::Shared), global: level.bucket(ScopeKey::Global) };
+        let change = Change { value, old, shared: level.bucket(ScopeKey::Shared), global: level.bucket(ScopeKey::Global), names };
         for (at, ways) in self.holders(level) {
             if let Some(row) = self.rows.get_mut(at) {
-                row.settle(&ways, &change, names);
+                row.settle(&ways, &change);
             }
         }
     }
@@ -189,28 +190,27 @@ struct Change<'a> {
     old: Option<&'a Value>,
     shared: Option<&'a Value>,
     global: Option<&'a Value>,
+    names: Names,
 }
 
 impl Change<'_> {
     /// Whether a leaf, `f:maxTokens` or the bucket itself, has changed.
     fn touches(&self, leaf: &str) -> bool {
-        match leaf.strip_prefix("f:") {
-            Some(field) => Some(self.value.get(field)) != self.old.map(|old| old.get(field)),
-            None => self.old.is_none(),
-        }
+        !self.comes_from(self.old, leaf)
     }
 
-    /// Whether one of the two declared a leaf's resulting value.
-    fn comes_from(&self, said: Option<&Value>, leaf: &str) -> bool {
-        match leaf.strip_prefix("f:") {
-            Some(field) => said.is_some_and(|said| said.get(field) == self.value.get(field)),
-            None => said.is_some(),
-        }
+    /// Whether a bucket already has a leaf's resulting value. Two names keep their spellings of it.
+    fn comes_from(&self, bucket: Option<&Value>, leaf: &str) -> bool {
+        let Some(bucket) = bucket else { return false };
+        leaf.strip_prefix("f:").is_none_or(|field| match self.names {
+            Names::Global => bucket.get(field) == self.value.get(field),
+            Names::Both => same_field(field, bucket, self.value),
+        })
     }
 }
 
 impl Row<'_> {
-    fn settle(&mut self, ways: &Ways, change: &Change<'_>, names: Names) {
+    fn settle(&mut self, ways: &Ways, change: &Change<'_>) {
         let stored_at = |scope| ways.stored.as_ref().map(|way| bucket_at(self.stored, way, scope)).unwrap_or_default();
         let now_at = |scope| ways.now.as_ref().map(|way| bucket_at(&self.now, way, scope)).unwrap_or_default();
         // Under either name: an owner of one shall own the other.
@@ -231,7 +231,7 @@ impl Row<'_> {
         if global.is_empty() {
             self.give_up(way);
         } else {
-            put(&mut self.now, self.stored, way, closed(global), names);
+            put(&mut self.now, self.stored, way, closed(global), change.names);
         }
     }
 

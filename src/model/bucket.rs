@@ -117,6 +117,12 @@ pub fn same_meaning(a: &Value, b: &Value) -> bool {
     a == b || matches!((Bucket::read(a), Bucket::read(b)), (Ok(a), Ok(b)) if a == b)
 }
 
+/// Whether a field means the same in two buckets. Unparsable values are compared as they are.
+pub(crate) fn same_field(field: &str, a: &Value, b: &Value) -> bool {
+    let period = |bucket: &Value| bucket.as_object().and_then(|map| read_refill_period(map).ok());
+    a.get(field) == b.get(field) || (field == REFILL_PERIOD && period(a).is_some_and(|a| period(b) == Some(a)))
+}
+
 /// The JSON type of a value, with its article, for messages.
 pub fn type_name(value: &Value) -> &'static str {
     match value {

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use tollgate::model::alias::Mode;
+
 use super::{World, apply_of, bucket, create, json_with, server, update};
 
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -281,5 +283,34 @@ fn a_table_of_any_shape_is_left_alone() {
         let mut object = applied("shared", 5);
         object["metadata"]["managedFields"] = odd.clone();
         assert_eq!(fields(&World::default().mutate(&create(&object)).object), &odd);
+    }
+}
+
+/// Where both names are kept, each keeps its spelling, so that no manager lost its own.
+#[test]
+fn another_spelling_of_a_period_takes_no_ownership() {
+    let world = World::mode(Mode::Mirror);
+    let spelled = |scope: &str, period: &str| json!({scope: {"maxTokens": 5, "refillPeriod": period}});
+    let both = |shared: &str| json!({"shared": spelled("shared", shared)["shared"], "global": spelled("global", "60s")["global"]});
+    let of_both = json!({"f:shared": whole(), "f:global": whole()});
+    let of_helm = entry("helm", "Apply", &of_both);
+
+    // As an editor saves it: the API server gives it what it changed.
+    let stored = with_fields(&server(&both("60s")), std::slice::from_ref(&of_helm));
+    let without_period = json!({"f:shared": {".": {}, "f:maxTokens": {}}, "f:global": whole()});
+    let edited = json!({"f:shared": {"f:refillPeriod": {}}});
+    let edited = [entry("helm", "Apply", &without_period), entry("kubectl-edit", "Update", &edited)];
+    let mutated = world.mutate(&update(&stored, &with_fields(&server(&both("1m0s")), &edited)));
+    assert_eq!(mutated.object["spec"], server(&both("1m0s"))["spec"]);
+    assert_eq!((&fields(&mutated.object)[0], &fields(&mutated.object)[1]["fieldsV1"]["f:spec"]), (&of_helm, &json!({"f:image": {}})));
+
+    // An apply says so of its own: it owns the limit beside the others.
+    let stored = with_fields(&server(&spelled("global", "60s")), &[entry("helm", "Apply", &json!({"f:global": whole()}))]);
+    let applied = [entry("helm", "Apply", &json!({"f:global": whole()})), entry("argocd", "Apply", &json!({"f:shared": whole()}))];
+    let request = update(&stored, &with_fields(&server(&both("1m0s")), &applied));
+    for force in [false, true] {
+        let mutated = world.mutate(&apply_of("argocd", force, request.clone()));
+        let of_argocd = entry("argocd", "Apply", &of_both);
+        assert_eq!(mutated.object, with_fields(&server(&both("1m0s")), &[of_helm.clone(), of_argocd]), "force: {force}");
     }
 }
