@@ -5,9 +5,9 @@
 //! two in flight                      the call joins the next script, sent when one of them completes, driven by a task
 //! ```
 //!
-//! Batches do not wait for a timer: they grow with the load, down to a single call. A batch holds at most [`MOST_CALLS`] calls and
-//! [`MOST_DRAWS`] draws, so that one script blocks Redis for about a millisecond; later calls go into the batch after it. Callers that gave
-//! up before their batch was sent are removed from it: no token is taken for a caller that is gone.
+//! Batches do not wait for a timer: they grow with the load, down to a single call. A batch holds at most [`MOST_CALLS`] calls,
+//! [`MOST_KEYS`] keys and [`MOST_DRAWS`] draws, so that one script blocks Redis for a millisecond or two; later calls go into the batch after
+//! it. Callers that gave up before their batch was sent are removed from it: no token is taken for a caller that is gone.
 
 use std::{
     collections::VecDeque,
@@ -25,8 +25,10 @@ use crate::limiter::{Cause, Micros, Plan, StoreError};
 
 /// Maximum number of calls in one script.
 const MOST_CALLS: usize = 256;
-/// Maximum number of draws in one script; a single call may have more. Each distinct key costs Redis some 3 to 8 us.
-const MOST_DRAWS: usize = 256;
+/// Maximum number of keys in one script; a single call may have more. Each costs Redis some 3 to 8 us.
+const MOST_KEYS: usize = 256;
+/// Maximum number of draws in one script; a single call may have more. On keys that other calls of the batch draw on, each costs about 1 us.
+const MOST_DRAWS: usize = 1024;
 /// Scripts in flight at once. Redis runs one at a time; the other is already there when it completes, while the callers of the first get
 /// their results. More than two would only make the batches smaller.
 const MOST_FLYING: usize = 2;
@@ -118,7 +120,7 @@ impl Line {
     /// Adds a call to the last batch, or to a new one if it does not fit.
     fn wait(&mut self, plan: &Plan<'_>, reply: oneshot::Sender<Landed>) {
         match self.waiting.back_mut() {
-            Some(last) if last.jobs.len() < MOST_CALLS && last.draws + plan.draws().len() <= MOST_DRAWS => last.add(plan, reply),
+            Some(last) if last.has_room_for(plan) => last.add(plan, reply),
             _ => {
                 let mut next = Waiting::default();
                 next.add(plan, reply);
@@ -129,6 +131,11 @@ impl Line {
 }
 
 impl Waiting {
+    fn has_room_for(&self, plan: &Plan<'_>) -> bool {
+        let draws = plan.draws().len();
+        self.jobs.len() < MOST_CALLS && self.batch.keys() + draws <= MOST_KEYS && self.draws + draws <= MOST_DRAWS
+    }
+
     fn add(&mut self, plan: &Plan<'_>, reply: oneshot::Sender<Landed>) {
         self.draws += plan.draws().len();
         self.jobs.push(Job { call: self.batch.add(plan), reply });
@@ -203,4 +210,31 @@ fn each(reply: Reply) -> impl Iterator<Item = (Outcome, Micros)> {
 
 fn lost() -> StoreError {
     StoreError::unknown(Cause::Other, "the batch was interrupted")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limiter::{Call, plan::tests::policy};
+
+    #[test]
+    fn a_batch_is_bounded_by_calls_keys_and_draws() {
+        let policy = policy();
+        let filled = |tools: &[&str], users: usize| {
+            let mut waiting = Waiting::default();
+            for call in 0.. {
+                let by = (call % users).to_string();
+                let plan = policy.plan(&Call::batch(tools).by(&by));
+                if !waiting.has_room_for(&plan) {
+                    break;
+                }
+                waiting.add(&plan, oneshot::channel().0);
+            }
+            (waiting.jobs.len(), waiting.batch.keys(), waiting.draws)
+        };
+        assert_eq!(filled(&["search"], 100), (MOST_CALLS, 202, MOST_DRAWS), "keys that calls have in common are sent once");
+        assert_eq!(filled(&["search"], usize::MAX), (126, 254, 504), "no room for four more keys");
+        assert_eq!(filled(&["search", "list"], 1), (204, 5, 1020), "no room for five more draws");
+        assert_eq!(filled(&["other"], 1), (MOST_CALLS, 2, 512));
+    }
 }

@@ -68,6 +68,11 @@ impl Batch {
         self.count
     }
 
+    /// The number of keys, each counted once.
+    pub(super) fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Adds a call, and returns its position. There must be room for it: [`MOST`] draws in total.
     pub(super) fn add(&mut self, plan: &Plan<'_>) -> Range<usize> {
         let start = self.calls.len();
