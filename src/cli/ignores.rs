@@ -110,7 +110,10 @@ impl Ignores {
     pub(super) fn excludes(&self) -> Box<dyn Fn(&Path) -> bool> {
         let (exclude, excluded, folder) = (self.exclude.clone(), self.excluded.clone(), self.folder.clone());
         Box::new(move |path| {
-            let matches = relative(path, &folder).filter(|_| !exclude.is_empty()).map(|path| exclude.matches(path)).unwrap_or_default();
+            if exclude.is_empty() {
+                return false;
+            }
+            let matches = relative(path, &folder).map(|path| exclude.matches(path)).unwrap_or_default();
             matches.iter().filter_map(|at| excluded.get(*at)).for_each(|excluded| excluded.used.set(true));
             !matches.is_empty()
         })

@@ -24,6 +24,8 @@ const MOST_FOLDERS_ABOVE: usize = 8;
 pub(super) struct Patches {
     in_folders: HashSet<PathBuf>,
     above: RefCell<HashMap<PathBuf, Rc<HashSet<PathBuf>>>>,
+    /// Folders as files were named in them, and where they really are.
+    folders: RefCell<HashMap<PathBuf, Option<PathBuf>>>,
 }
 
 impl Patches {
@@ -33,14 +35,24 @@ impl Patches {
         let entries = folders.flat_map(|folder| WalkDir::new(folder).into_iter().filter_map(Result::ok));
         let found = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| NAMES.contains(&name)));
         let in_folders = found.filter_map(|entry| entry.path().parent().map(of_folder)).flatten().collect();
-        Self { in_folders, above: RefCell::default() }
+        Self { in_folders, ..Self::default() }
     }
 
     /// Whether a file is a patch.
     pub(super) fn contain(&self, file: &Path) -> bool {
-        let Ok(file) = file.canonicalize() else { return false };
+        let Some(file) = self.canonical(file) else { return false };
         let mut folders = file.ancestors().skip(1).take(MOST_FOLDERS_ABOVE);
         self.in_folders.contains(&file) || folders.any(|folder| self.above(folder).contains(&file))
+    }
+
+    /// As [`Path::canonicalize`], with one look at each folder.
+    fn canonical(&self, file: &Path) -> Option<PathBuf> {
+        let (Some(folder), Some(name), false) = (file.parent(), file.file_name(), file.is_symlink()) else {
+            return file.canonicalize().ok();
+        };
+        let mut folders = self.folders.borrow_mut();
+        let find = || Path::new(".").join(folder).canonicalize().ok();
+        folders.entry(folder.to_owned()).or_insert_with(find).as_ref().map(|folder| folder.join(name))
     }
 
     fn above(&self, folder: &Path) -> Rc<HashSet<PathBuf>> {

@@ -17,6 +17,7 @@ mod explain;
 mod findings;
 mod fronts;
 mod ignores;
+mod in_order;
 mod inputs;
 mod kustomize;
 mod limits;

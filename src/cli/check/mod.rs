@@ -3,6 +3,7 @@
 mod args;
 
 use std::{
+    cell::Cell,
     io::{self, BufWriter, IsTerminal},
     path::PathBuf,
     sync::Arc,
@@ -14,17 +15,29 @@ use super::{
     exit::Exit,
     findings::{FindingArgs, Reporter},
     ignores::Ignores,
-    inputs::{Input, expand},
+    in_order::in_order,
+    inputs::{Input, Missing, expand},
     kustomize::Patches,
     output::wants_color,
 };
 use crate::{
-    check::{Crds, judge},
+    check::{Verdicts, judge},
     cluster::Access,
     manifest::Raw,
     model::problem::Problem,
     report::Finding,
 };
+
+/// Where a document comes from.
+struct Source {
+    input: Input,
+    name: Arc<str>,
+    /// A kustomization names it as a patch.
+    is_patch: bool,
+}
+
+/// What is known of a document, and where it comes from; or a text that cannot be read, or not to its end.
+type Known<T> = Result<(Arc<Source>, T), Missing>;
 
 pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     let CheckArgs { mut inputs, findings: FindingArgs { output, strict, config }, force_exclude, crd, kubeconfig, context } = args;
@@ -36,46 +49,61 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     let mut out = BufWriter::new(io::stdout().lock());
     let colors = io::stdout().is_terminal() && wants_color();
     let reporter = Reporter::new(output.open(&mut out, colors), strict);
-    let judges_folder = inputs.iter().any(|path| path.is_dir());
-    let mut run = Run { reporter, ignores, crds, patches: Patches::in_folders(&inputs) };
+    let mut run = Run { reporter, ignores };
     let skips = run.ignores.excludes();
-    for input in expand(&inputs, &*skips) {
-        match input {
-            Ok(input) => run.input(&input),
-            Err(missing) => run.reporter.text(&missing.name, vec![Finding::new("unreadable", missing.message)]),
-        }
-        if run.reporter.has_failed() {
-            break;
-        }
-    }
-    if judges_folder {
+    let has_failed = Cell::new(false);
+    in_order(
+        |document: Known<Raw>| {
+            let (source, raw) = document?;
+            let verdicts = judge(&source.name, raw, crds.as_ref());
+            Ok((source, verdicts))
+        },
+        |give| {
+            let patches = Patches::in_folders(&inputs);
+            expand(&inputs, &*skips).take_while(|_| !has_failed.get()).for_each(|input| documents(input, &patches, give));
+        },
+        |judged| {
+            run.judged(judged);
+            has_failed.set(run.reporter.has_failed());
+        },
+    );
+    if inputs.iter().any(|path| path.is_dir()) {
         run.unused_ignores(&inputs);
         run.nothing_found(strict, &inputs);
     }
     run.reporter.end()
 }
 
+/// Gives every document of a text, with its size.
+fn documents(input: Result<Input, Missing>, patches: &Patches, give: &mut dyn FnMut(Known<Raw>, usize)) {
+    let input = match input {
+        Ok(input) => input,
+        Err(missing) => return give(Err(missing), 0),
+    };
+    let is_patch = matches!(&input, Input::File(path) if patches.contain(path));
+    let source = Arc::new(Source { name: input.name().into(), input, is_patch });
+    let end = source.input.each_document(&mut |raw| {
+        let size = raw.bytes.len();
+        give(Ok((source.clone(), raw)), size);
+    });
+    if let Err(error) = end {
+        give(Err(Missing { name: source.name.to_string(), message: error.to_string() }), 0);
+    }
+}
+
 /// A run, and its report so far.
 struct Run<'w> {
     reporter: Reporter<'w>,
     ignores: Ignores,
-    crds: Option<Crds>,
-    patches: Patches,
 }
 
 impl Run<'_> {
-    fn input(&mut self, input: &Input) {
-        let name: Arc<str> = input.name().into();
-        let is_patch = matches!(input, Input::File(path) if self.patches.contain(path));
-        let end = input.each_document(&mut |raw| self.document(input, &name, raw, is_patch));
-        if let Err(error) = end {
-            self.reporter.text(&name, vec![Finding::new("unreadable", error.to_string())]);
-        }
-    }
-
-    fn document(&mut self, input: &Input, name: &Arc<str>, raw: Raw, is_patch: bool) {
-        let mut verdicts = judge(name, raw, self.crds.as_ref());
-        if is_patch {
+    fn judged(&mut self, judged: Known<Verdicts>) {
+        let (source, mut verdicts) = match judged {
+            Ok(judged) => judged,
+            Err(Missing { name, message }) => return self.reporter.text(&name, vec![Finding::new("unreadable", message)]),
+        };
+        if source.is_patch {
             verdicts.patches += verdicts.objects.drain(..).len();
         }
         self.reporter.summary.patches += verdicts.patches;
@@ -84,11 +112,11 @@ impl Run<'_> {
         self.reporter.summary.skipped += verdicts.skipped;
         self.reporter.summary.templates += verdicts.templates;
         for (object, mut findings) in verdicts.objects {
-            self.ignores.apply(input, &object, &mut findings);
-            self.reporter.object(name, Some(&object), findings);
+            self.ignores.apply(&source.input, &object, &mut findings);
+            self.reporter.object(&source.name, Some(&object), findings);
         }
         if !verdicts.of_text.is_empty() {
-            self.reporter.text(name, verdicts.of_text);
+            self.reporter.text(&source.name, verdicts.of_text);
         }
     }
 

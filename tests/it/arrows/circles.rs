@@ -12,7 +12,7 @@ use super::source::{Source, find_use, sources, spelled_out};
 
 /// The modules of the command line, row by row: each names only modules of rows above its own. `mod.rs` names all.
 const COMMAND_LINE: [&[&str]; 5] = [
-    &["exit", "inputs", "kustomize", "open_files", "output", "redis", "runtime", "table", "values", "version"],
+    &["exit", "in_order", "inputs", "kustomize", "open_files", "output", "redis", "runtime", "table", "values", "version"],
     &["findings", "fronts", "ignores", "signals", "target", "telemetry", "trust"],
     &["callers", "crd_files"],
     &["audit", "authz", "certs", "check", "completions", "crds", "doctor", "explain", "limits", "man", "migrate", "proxy", "serve", "top"],
