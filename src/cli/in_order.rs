@@ -33,7 +33,7 @@ pub(super) fn in_order<T: Send, R: Send>(
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
     let worker = || {
         while let Ok((batch, results)) = next() {
-            // Nobody waits for them after a panic of `take`.
+            // After a panic of `take`, the other end is gone.
             let _ = results.send(batch.into_iter().map(&work).collect());
         }
     };
