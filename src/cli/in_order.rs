@@ -11,8 +11,11 @@ use std::{
     thread,
 };
 
-/// So many batches are begun for each thread: a long one does not leave the others idle, and few are in memory.
+/// So many batches are begun for each thread: a long one does not leave the others idle.
 const AHEAD: usize = 4;
+
+/// So many bytes of pieces may be in memory, before another is asked for. A piece that is larger is alone.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
 
 /// Pieces go to another thread together until they have this size, in bytes: the way there and back costs as much as a small one.
 const BATCH: usize = 32 * 1024;
@@ -40,17 +43,20 @@ pub(super) fn in_order<T: Send, R: Send>(
     thread::scope(|scope| {
         // A worker that panicked sends nothing; the scope panics in its place.
         let mut take = |results: Receiver<Vec<R>>| results.recv().into_iter().flatten().for_each(&mut take);
-        let (mut begun, mut threads) = (VecDeque::new(), 0);
-        let mut begin = |batch| {
+        let (mut begun, mut bytes_begun, mut threads) = (VecDeque::new(), 0, 0);
+        let mut begin = |batch, bytes| {
             if threads < cores {
                 scope.spawn(worker);
                 threads += 1;
             }
             let (results, coming) = mpsc::sync_channel(1);
             let _ = batches.send((batch, results));
-            begun.push_back(coming);
-            if begun.len() > AHEAD * cores {
-                begun.pop_front().into_iter().for_each(&mut take);
+            begun.push_back((coming, bytes));
+            bytes_begun += bytes;
+            while begun.len() > AHEAD * cores || bytes_begun > MOST_BYTES {
+                let Some((results, bytes)) = begun.pop_front() else { break };
+                take(results);
+                bytes_begun -= bytes;
             }
         };
         let (mut batch, mut size) = (Vec::new(), 0);
@@ -58,21 +64,20 @@ pub(super) fn in_order<T: Send, R: Send>(
             batch.push(piece);
             size += bytes;
             if size >= BATCH {
-                begin(mem::take(&mut batch));
-                size = 0;
+                begin(mem::take(&mut batch), mem::take(&mut size));
             }
         });
-        begin(batch);
+        begin(batch, size);
         drop(batches);
-        begun.into_iter().for_each(take);
+        begun.into_iter().for_each(|(results, _)| take(results));
     });
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{thread, time::Duration};
+    use std::{cell::Cell, thread, time::Duration};
 
-    use super::{BATCH, in_order};
+    use super::{BATCH, MOST_BYTES, in_order};
 
     #[test]
     fn results_come_in_the_order_of_the_pieces() {
@@ -84,6 +89,19 @@ mod tests {
         let sizes = [0, 1, BATCH, BATCH / 3].into_iter().cycle();
         in_order(slow_first, |give| (0..500).zip(sizes).for_each(|(piece, size)| give(piece, size)), |result| results.push(result));
         assert_eq!(results, (0..500).map(|piece| piece * 2).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_large_piece_is_alone() {
+        let known = Cell::new(0);
+        let feed = |give: &mut dyn FnMut(usize, usize)| {
+            for piece in 0..10 {
+                assert_eq!(known.get(), piece, "the results of all before it");
+                give(piece, MOST_BYTES + 1);
+            }
+        };
+        in_order(|piece| piece, feed, |piece| known.set(piece + 1));
+        assert_eq!(known.get(), 10);
     }
 
     #[test]

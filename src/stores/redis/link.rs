@@ -27,7 +27,7 @@ use crate::limiter::{Cause, Micros, Plan, StoreError};
 const MOST_CALLS: usize = 256;
 /// Maximum number of keys in one script; a single call may have more. Each costs Redis some 3 to 8 us.
 const MOST_KEYS: usize = 256;
-/// Maximum number of draws in one script; a single call may have more. On keys that other calls of the batch draw on, each costs about 1 us.
+/// Maximum number of draws in one script; a single call may have more. On keys that other calls of the batch draw on, each costs 1 to 2 us.
 const MOST_DRAWS: usize = 1024;
 /// Scripts in flight at once. Redis runs one at a time; the other is already there when it completes, while the callers of the first get
 /// their results. More than two would only make the batches smaller.
