@@ -12,6 +12,7 @@ const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 /// A text for the parser, and the way back to the places of the original.
 pub(super) struct Clean<'t> {
     pub(super) text: Cow<'t, str>,
+    original: &'t str,
     /// Where in the clean text a mark was removed.
     removed: Vec<usize>,
 }
@@ -36,12 +37,12 @@ impl<'t> Clean<'t> {
                 clean.push(char);
             }
         }
-        Self { text: Cow::Owned(clean), removed }
+        Self { text: Cow::Owned(clean), original: text, removed }
     }
 
     /// The text as it is: in JSON, those characters have no meaning.
     pub(super) fn json(text: &'t str) -> Self {
-        Self { text: Cow::Borrowed(text), removed: Vec::new() }
+        Self { text: Cow::Borrowed(text), original: text, removed: Vec::new() }
     }
 
     /// Where some bytes of the clean text are in the original.
@@ -49,8 +50,10 @@ impl<'t> Clean<'t> {
         self.at(span.start)..self.at(span.end).max(self.at(span.start))
     }
 
+    /// Where a byte of the clean text is in the original; before a line end that was replaced, if it is in one.
     pub(super) fn at(&self, at: usize) -> usize {
-        at + self.removed.partition_point(|removed| *removed <= at) * MARK.len_utf8()
+        let at = at + self.removed.partition_point(|removed| *removed <= at) * MARK.len_utf8();
+        (0..=at).rev().find(|at| self.original.is_char_boundary(*at)).unwrap_or_default()
     }
 }
 
@@ -67,6 +70,14 @@ mod tests {
             let at = clean.text.find(key).expect("it is there");
             assert_eq!(text.get(clean.original(&(at..at + key.len()))), Some(key));
         }
+    }
+
+    #[test]
+    fn places_in_a_line_end_are_before_it() {
+        let text = "a: 1\u{2028}- é\u{85}";
+        let clean = Clean::yaml(text);
+        assert_eq!(clean.text, "a: 1  \n- é \n");
+        assert_eq!([3, 4, 5, 6, 7, 9, 11, 12, 13].map(|at| clean.at(at)), [3, 4, 4, 4, 7, 9, 11, 11, 13]);
     }
 
     #[test]

@@ -297,16 +297,15 @@ pub struct Excerpt {
 }
 
 impl Place {
-    /// The place of some bytes of a text, in whole characters; of several lines, the first.
+    /// The place of some bytes of a text, in whole characters; of several lines, the first. In a line's end, it is where that begins.
     pub fn new(file: &Arc<str>, text: &Text, span: &Span) -> Self {
         let around = text.line_around(span.start);
-        let mut end = span.end.clamp(span.start, around.end.max(span.start));
-        while !text.as_str().is_char_boundary(end) {
-            end += 1;
-        }
+        let is_boundary = |at: &usize| text.as_str().is_char_boundary(*at);
+        let start = (around.start..=span.start.min(around.end)).rev().find(is_boundary).unwrap_or(around.start);
+        let end = (span.end.max(start)..around.end).find(is_boundary).unwrap_or(around.end);
         let is_shown = around.len() <= LONGEST_LINE;
-        let excerpt = is_shown.then(|| Excerpt { line: text.line(span.start), marked: span.start - around.start..end - around.start });
-        Self { file: file.clone(), start: text.position(span.start), end: text.position(end), excerpt, used: None }
+        let excerpt = is_shown.then(|| Excerpt { line: text.line(start), marked: start - around.start..end - around.start });
+        Self { file: file.clone(), start: text.position(start), end: text.position(end), excerpt, used: None }
     }
 }
 
@@ -332,10 +331,27 @@ mod tests {
     }
 
     #[test]
-    fn a_place_ends_behind_a_character() {
+    fn a_place_has_whole_characters() {
         let text = Text::new("a: é\n".to_owned(), 1, 0);
-        let place = Place::new(&"f.yaml".into(), &text, &(3..4));
-        assert_eq!((place.end.column, marked(&place).as_deref()), (5, Some("é")));
+        for span in [3..4, 3..5, 4..5, 4..4, 3..9] {
+            let place = Place::new(&"f.yaml".into(), &text, &span);
+            assert_eq!((place.start.column, place.end.column, marked(&place).as_deref()), (4, 5, Some("é")), "{span:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_in_the_end_of_a_line_is_where_that_begins() {
+        for end in ["", "\n", "\r\n", "\r\r", "\r\r\r\n", "\r\rb\n"] {
+            let text = Text::new(format!("a\nab{end}"), 1, 0);
+            for at in 4..text.as_str().len().max(5) {
+                let place = Place::new(&"f.yaml".into(), &text, &(at..at + 1));
+                let line = &place.excerpt.as_ref().expect("a short line").line;
+                assert!(place.start <= place.end && marked(&place).is_some(), "{at} of {line:?}: {place:?}");
+                if !end.contains('b') {
+                    assert_eq!((place.start, marked(&place).as_deref()), (Position { line: 2, column: 3 }, Some("")), "{at} of {end:?}");
+                }
+            }
+        }
     }
 
     fn marked(place: &Place) -> Option<String> {

@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tollgate::{
-    manifest::{Content, Node, Piece, Text, read},
-    report::{Finding, Format, Judged},
+    check::{Verdicts, judge},
+    manifest::{Content, Node, Piece, Raw, read},
+    report::{Format, Judged, Summary},
 };
 
 use super::feed;
@@ -179,13 +180,38 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in "[ab:#\\-\\n\\r\\t'\"{}\\[\\],&*!|>%@<?0 é😀]{0,60}") {
-        if let Err(broken) = read(&text, &mut |piece| if let Piece::Object(node) = piece { drop(node.to_value()) }) {
-            let (mut shown, text) = (Vec::new(), Text::new(text, 1, 0));
-            let finding = Finding::unreadable(&"f.yaml".into(), &text, &broken, "as templates are");
-            let judged = Judged { source: "f.yaml", object: None, findings: &[finding] };
-            Format::Human.open(&mut shown, false).judged(&judged).expect("a buffer");
-            prop_assert!(shown.starts_with(b"error[unreadable]: "));
+    fn no_text_makes_it_panic(text in "[ab:#\\-\\n\\r\\t'\"{}\\[\\],&*!|>%@<?0 é😀\u{85}\u{2028}\u{feff}]{0,60}") {
+        judge_and_show(text);
+    }
+
+    #[test]
+    fn odd_characters_anywhere_in_a_manifest_do_not_make_it_panic(
+        inserted in prop::collection::vec((any::<prop::sample::Index>(), "[ab:#\\-\\n\\r\\t'\"{}&*|é😀\u{85}\u{2028}\u{feff}]{1,3}"), 1..5)
+    ) {
+        let mut text: Vec<char> = super::bad().replace("global", "shared").chars().collect();
+        for (at, odd) in inserted {
+            let at = at.index(text.len());
+            text.splice(at..at, odd.chars());
         }
+        judge_and_show(text.into_iter().collect());
+    }
+}
+
+/// What `check` does with a file, in every format.
+fn judge_and_show(text: String) {
+    let file = "f.yaml";
+    let raw = Raw { bytes: text.into_bytes(), first_line: 1, offset: 0 };
+    let Verdicts { objects, of_text, .. } = judge(&file.into(), raw, None);
+    let of_objects = objects.iter().map(|(object, findings)| Judged { source: file, object: Some(object), findings });
+    let judged: Vec<_> = of_objects.chain([Judged { source: file, object: None, findings: &of_text }]).collect();
+    for format in [Format::Human, Format::Json, Format::Sarif, Format::Junit, Format::Github] {
+        let mut shown = Vec::new();
+        let mut report = format.open(&mut shown, false);
+        judged.iter().for_each(|judged| report.judged(judged).expect("a buffer"));
+        report.end(&Summary::default()).expect("a buffer");
+        drop(report);
+        let places = judged.iter().flat_map(|judged| judged.findings).filter(|found| found.place.is_some()).count();
+        let shown = String::from_utf8(shown).expect("text");
+        assert!(shown.matches(file).count() >= places, "{shown}");
     }
 }

@@ -163,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic_or_lose_something(text in "(shared|global|tools|: |- |\\{|\\}|\\[|\\]|,|\\n  |\\n    |\\n|&a|\\*a|#|\"|maxTokens|1m|<<){0,30}") {
+    fn no_text_makes_it_panic_or_lose_something(text in "(shared|global|tools|: |- |\\{|\\}|\\[|\\]|,|\\n  |\\n    |\\n|&a|\\*a|#|\"|maxTokens|1m|<<|\\r|\u{85}|\u{2028}|é){0,30}") {
         let text = format!("apiVersion: toolhive.stacklok.dev/v1beta1\nkind: MCPServer\nspec:\n  rateLimiting:\n    {text}\n");
         if let Ok(migration) = migrate(&text) {
             let after = migration.apply(&text);
