@@ -29,7 +29,7 @@ doc: ## Documentation without broken links
 features: ## Each feature compiles alone, and an embedder gets neither kube, nor axum, nor clap
 	@set -e; for feature in "" serde alias admission auth limiter mcp metrics redis tower server cluster webhook gate proxy authz manifest certs cli top cel; do \
 		echo "feature: $${feature:-none}"; \
-		cargo check --locked --quiet --lib --no-default-features --features "$$feature"; \
+		cargo clippy --locked --quiet --lib --no-default-features --features "$$feature" -- -D warnings; \
 	done
 	@tree=$$(cargo tree --locked --edges normal --no-default-features --features redis,tower --prefix none --format '{p}') && \
 		if echo "$$tree" | grep -E '^(axum|clap|k8s-openapi|kube)[ -]'; then echo "redis,tower must not bring these" >&2; exit 1; fi

@@ -118,6 +118,7 @@ pub fn same_meaning(a: &Value, b: &Value) -> bool {
 }
 
 /// Whether a field means the same in two buckets. Unparsable values are compared as they are.
+#[cfg(feature = "alias")]
 pub(crate) fn same_field(field: &str, a: &Value, b: &Value) -> bool {
     let period = |bucket: &Value| bucket.as_object().and_then(|map| read_refill_period(map).ok());
     a.get(field) == b.get(field) || (field == REFILL_PERIOD && period(a).is_some_and(|a| period(b) == Some(a)))
