@@ -154,8 +154,11 @@ impl Simulated {
             let until = self.duration.mul_f64(f64::from(point) / f64::from(POINTS));
             while let Some((time, user)) = times.next_if(|(time, _)| **time <= until) {
                 now.store(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-                let plan = policy.plan(&Call::of(&self.tool).by(user));
-                self.note(Decision::new(&plan, store.take_now(&plan).into()), &mut denials);
+                let decision = {
+                    let plan = policy.plan(&Call::of(&self.tool).by(user));
+                    Decision::new(&plan, store.take_now(&plan).into())
+                };
+                self.note(decision, &mut denials);
             }
             self.curve.push(Point { at: until, asked: self.asked, admitted: self.admitted });
         }

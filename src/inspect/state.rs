@@ -147,7 +147,7 @@ impl<S: Inspect> Limiter<S> {
     /// When the store does not respond, or returns an error.
     pub async fn inspect(&self, call: &Call<'_>) -> Result<Vec<BucketState>, InspectError> {
         let policy = self.policy();
-        let names = policy.plan(call).draws().iter().filter_map(|draw| BucketName::of(draw.limit(), call.user)).collect();
+        let names = policy.plan(call).draws().filter_map(|draw| BucketName::of(draw.limit(), call.user)).collect();
         Ok(self.states(&policy, names).await?.into_iter().map(|(bucket, _)| bucket).collect())
     }
 

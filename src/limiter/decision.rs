@@ -98,7 +98,7 @@ impl Decision {
 }
 
 fn denial(plan: &Plan<'_>, refusal: Shortfall, source: DecidedBy) -> Option<Denial> {
-    let draw = plan.draws().get(refusal.by)?;
+    let draw = plan.draws().nth(refusal.by)?;
     Some(Denial { limit: draw.limit().clone(), wait: refusal.wait, source })
 }
 

@@ -26,6 +26,7 @@
 use std::{
     borrow::Cow,
     fmt::{self, Write as _},
+    hash::{Hash, Hasher},
 };
 
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,47 @@ impl ServerId {
     }
 }
 
+/// A key that was not joined: of a user's bucket, the user is apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyParts<'a> {
+    pub(crate) front: &'a str,
+    pub(crate) user: &'a str,
+}
+
+impl<'a> KeyParts<'a> {
+    /// The parts of a joined key.
+    pub(crate) fn of(key: &'a str) -> Self {
+        let of_server = key.split_once("}:").map_or("", |(_, rest)| rest);
+        let of_tool = || of_server.strip_prefix("user-tool:")?.split_once(':').map(|(_, user)| user);
+        let user = of_server.strip_prefix("user:").or_else(of_tool).unwrap_or_default();
+        let (front, user) = key.split_at(key.len() - user.len());
+        Self { front, user }
+    }
+
+    /// Whether a joined key is this one.
+    pub(crate) fn is(&self, key: &str) -> bool {
+        key.strip_prefix(self.front) == Some(self.user)
+    }
+
+    /// Appends the joined key.
+    pub(crate) fn push_to(&self, text: &mut String) {
+        text.push_str(self.front);
+        text.push_str(self.user);
+    }
+
+    /// The joined key.
+    pub(crate) fn joined(&self) -> Cow<'a, str> {
+        if self.user.is_empty() { Cow::Borrowed(self.front) } else { Cow::Owned([self.front, self.user].concat()) }
+    }
+}
+
+impl Hash for KeyParts<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.front.as_bytes());
+        state.write(self.user.as_bytes());
+    }
+}
+
 /// A user id as the last part of a key.
 pub fn user_part(user: &str) -> Cow<'_, str> {
     if user.len() > LONGEST_USER {
@@ -154,6 +196,27 @@ mod tests {
         assert_eq!(ServerId::new("a}:{b", "c%d").global_key(), "thv:rl:{a%7D%3A%7Bb:c%25d}:shared");
         assert_eq!(ServerId::new("a", "b").user_tool_prefix("x:y%"), "thv:rl:{a:b}:user-tool:x%3Ay%25:");
         assert_eq!(user_part("%sha256:x%"), "%25sha256:x%");
+    }
+
+    #[test]
+    fn a_key_is_divided_before_its_user() {
+        let server = ServerId::new("a}:user:b", "c");
+        for tool in ["search", "user:x", "a:b%", ":", ""] {
+            let front = server.tool_key(tool);
+            assert_eq!(KeyParts::of(&front), KeyParts { front: &front, user: "" });
+            for user in ["alice", "a:b", "user:x", "}:user:", "%sha256:x", &"u".repeat(256)] {
+                let user = user_part(user);
+                for front in [server.user_prefix(), server.user_tool_prefix(tool)] {
+                    let key = KeyParts { front: &front, user: &user };
+                    let joined = key.joined();
+                    assert_eq!(KeyParts::of(&joined), key);
+                    assert!(key.is(&joined) && !key.is(&front) && !key.is(&format!("{joined}x")));
+                }
+            }
+        }
+        for front in [server.global_key(), server.digest_key(), "elsewhere".to_owned()] {
+            assert_eq!(KeyParts::of(&front), KeyParts { front: &front, user: "" });
+        }
     }
 
     #[test]

@@ -6,9 +6,11 @@
 
 use std::{borrow::Cow, collections::BTreeMap, num::NonZeroU32};
 
+use smallvec::SmallVec;
+
 use super::{
-    key::{ServerId, user_part},
-    policy::{Counter, Counters, Limit, Policy},
+    key::{KeyParts, ServerId, user_part},
+    policy::{Counter, Counters, Limit, Policy, Scope},
     shape::Shape,
 };
 
@@ -38,15 +40,17 @@ enum Tools<'a> {
 #[derive(Clone, Debug)]
 pub struct Plan<'a> {
     server: &'a ServerId,
-    draws: Vec<Draw<'a>>,
+    /// The end of the keys of a user's buckets.
+    user: Cow<'a, str>,
+    draws: SmallVec<[(&'a Counter, NonZeroU32); 4]>,
     skips_users: bool,
 }
 
 /// A bucket of a plan.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Draw<'a> {
     counter: &'a Counter,
-    key: Cow<'a, str>,
+    user: &'a str,
     cost: NonZeroU32,
 }
 
@@ -90,8 +94,13 @@ impl<'a> Call<'a> {
 
 impl<'a> Draw<'a> {
     /// The bucket's key, as in Redis.
-    pub fn key(&self) -> &str {
-        &self.key
+    pub fn key(&self) -> Cow<'a, str> {
+        self.parts().joined()
+    }
+
+    /// The bucket's key without joining it, which would cost an allocation.
+    pub(crate) fn parts(&self) -> KeyParts<'a> {
+        KeyParts { front: &self.counter.key, user: if self.limit().scope == Scope::PerUser { self.user } else { "" } }
     }
 
     /// What the bucket counts.
@@ -122,8 +131,8 @@ impl<'a> Plan<'a> {
     }
 
     /// The buckets, in the order in which a verdict indexes them.
-    pub fn draws(&self) -> &[Draw<'a>] {
-        &self.draws
+    pub fn draws(&self) -> impl ExactSizeIterator<Item = Draw<'_>> + Clone {
+        self.draws.iter().map(|&(counter, cost)| Draw { counter, user: &self.user, cost })
     }
 
     /// Whether per-user limits were skipped, because the caller is not authenticated.
@@ -134,17 +143,17 @@ impl<'a> Plan<'a> {
 
 impl Policy {
     /// The buckets that a call draws on; none without a call.
-    pub fn plan<'a>(&'a self, call: &Call<'_>) -> Plan<'a> {
+    pub fn plan<'a>(&'a self, call: &Call<'a>) -> Plan<'a> {
         match call.tools {
-            Tools::One(tool) => {
-                let tool = self.tools.get(tool).map(|level| (level, call.cost));
-                self.plan_levels(Some(call.cost), tool.as_slice(), call.user)
-            }
+            Tools::One(tool) => match self.tools.get(tool) {
+                Some(tool) => self.plan_levels(&[(&self.server, call.cost), (tool, call.cost)], call.user),
+                None => self.plan_levels(&[(&self.server, call.cost)], call.user),
+            },
             Tools::Batch(tools) => self.plan_batch(tools, call),
         }
     }
 
-    fn plan_batch<'a>(&'a self, tools: &[&str], call: &Call<'_>) -> Plan<'a> {
+    fn plan_batch<'a>(&'a self, tools: &[&str], call: &Call<'a>) -> Plan<'a> {
         let count = NonZeroU32::new(u32::try_from(tools.len()).unwrap_or(u32::MAX));
         let mut calls: BTreeMap<&str, (&Counters, NonZeroU32)> = BTreeMap::new();
         for tool in tools {
@@ -153,35 +162,28 @@ impl Policy {
                 calls.entry(name).and_modify(one_more).or_insert((level, call.cost));
             }
         }
-        let levels: Vec<_> = calls.into_values().collect();
-        self.plan_levels(count.map(|count| count.saturating_mul(call.cost)), &levels, call.user)
+        let server = count.map(|count| (&self.server, count.saturating_mul(call.cost)));
+        let levels: Vec<_> = server.into_iter().chain(calls.into_values()).collect();
+        self.plan_levels(&levels, call.user)
     }
 
-    fn plan_levels<'a>(&'a self, total: Option<NonZeroU32>, tools: &[(&'a Counters, NonZeroU32)], user: Option<&str>) -> Plan<'a> {
-        let levels = || total.map(|total| (&self.server, total)).into_iter().chain(tools.iter().copied());
-        let mut plan = Plan { server: &self.server_id, draws: Vec::with_capacity(2 + 2 * tools.len()), skips_users: false };
-        for (level, cost) in levels() {
+    fn plan_levels<'a>(&'a self, levels: &[(&'a Counters, NonZeroU32)], user: Option<&'a str>) -> Plan<'a> {
+        let mut draws = SmallVec::new();
+        for (level, cost) in levels {
             if let Some(counter) = &level.global {
-                plan.draws.push(Draw { counter, key: Cow::Borrowed(counter.key.as_str()), cost });
+                draws.push((counter, *cost));
             }
         }
-        let mut per_user = levels().filter_map(|(level, cost)| Some((level.per_user.as_ref()?, cost)));
-        let Some(user) = user.map(user_part) else {
-            plan.skips_users = per_user.next().is_some();
-            return plan;
-        };
-        for (counter, cost) in per_user {
-            plan.draws.push(Draw { counter, key: Cow::Owned(joined(&counter.key, &user)), cost });
+        let mut skips_users = false;
+        for (level, cost) in levels {
+            match (&level.per_user, user) {
+                (Some(counter), Some(_)) => draws.push((counter, *cost)),
+                (Some(_), None) => skips_users = true,
+                (None, _) => {}
+            }
         }
-        plan
+        Plan { server: &self.server_id, user: user.map(user_part).unwrap_or_default(), draws, skips_users }
     }
-}
-
-fn joined(front: &str, user: &str) -> String {
-    let mut key = String::with_capacity(front.len() + user.len());
-    key.push_str(front);
-    key.push_str(user);
-    key
 }
 
 #[cfg(test)]
@@ -209,7 +211,7 @@ pub(crate) mod tests {
     }
 
     fn drawn(plan: &Plan<'_>) -> Vec<(String, u32)> {
-        plan.draws().iter().map(|draw| (draw.key().trim_start_matches("thv:rl:{ns:mcp}:").to_owned(), draw.cost().get())).collect()
+        plan.draws().map(|draw| (draw.key().trim_start_matches("thv:rl:{ns:mcp}:").to_owned(), draw.cost().get())).collect()
     }
 
     fn owned(expected: &[(&str, u32)]) -> Vec<(String, u32)> {
@@ -223,7 +225,7 @@ pub(crate) mod tests {
         let expected = [("shared", 2), ("shared:tool:search", 2), ("user:alice", 2), ("user-tool:search:alice", 2)];
         assert_eq!(drawn(&plan), owned(&expected));
         assert_eq!(
-            plan.draws().iter().map(|draw| draw.limit().to_string()).collect::<Vec<_>>(),
+            plan.draws().map(|draw| draw.limit().to_string()).collect::<Vec<_>>(),
             ["global", "tools[search].global", "perUser", "tools[search].perUser"]
         );
         assert!(!plan.skips_users());
@@ -266,7 +268,7 @@ pub(crate) mod tests {
     #[test]
     fn shadow_is_chosen_by_limit() {
         let policy = policy().shadow(|limit| limit.tool.as_deref() == Some("search"));
-        let enforced: Vec<_> = policy.plan(&Call::of("search").by("a")).draws().iter().map(Draw::enforced).collect();
+        let enforced: Vec<_> = policy.plan(&Call::of("search").by("a")).draws().map(|draw| draw.enforced()).collect();
         assert_eq!(enforced, [true, false, true, false]);
     }
 }

@@ -52,7 +52,7 @@ impl<S: Store> Limiter<S> {
         }
         let policy = self.policy.load();
         let plan = policy.plan(call);
-        if plan.draws().is_empty() {
+        if plan.draws().len() == 0 {
             self.store.uncounted(&plan);
             return Ok(Decision::unlimited());
         }

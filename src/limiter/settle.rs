@@ -87,24 +87,28 @@ impl Slot {
 
 /// Decides one call. The slots must be distinct buckets; their order only determines which of several equal waits is named.
 pub fn settle(slots: &mut [Slot], now: Micros) -> Verdict {
-    slots.iter_mut().for_each(|slot| slot.repair(now));
-    if let Some(refusal) = longest(slots, now, |slot| slot.enforced) {
+    let (mut refusal, mut shadow) = (None, None);
+    for (by, slot) in slots.iter_mut().enumerate() {
+        slot.repair(now);
+        if let Some(wait) = slot.refusal(now) {
+            let longest = if slot.enforced { &mut refusal } else { &mut shadow };
+            if longest.is_none_or(|longest: Shortfall| wait > longest.wait) {
+                *longest = Some(Shortfall { by, wait });
+            }
+        }
+    }
+    if let Some(refusal) = refusal {
         return Verdict::Denied(refusal);
     }
-    let shadow = longest(slots, now, |slot| !slot.enforced);
+    let mut remaining = f64::INFINITY;
     for slot in slots.iter_mut().filter(|slot| slot.enforced || shadow.is_none()) {
-        slot.set(slot.shape.take(slot.state, now, slot.cost));
+        let state = slot.shape.take(slot.state, now, slot.cost);
+        slot.set(state);
+        if slot.enforced {
+            remaining = remaining.min(state.tokens());
+        }
     }
-    let levels = slots.iter().filter(|slot| slot.enforced).map(|slot| slot.level(now));
-    let remaining = levels.reduce(f64::min).map(|level| (level + EPSILON) as u32);
-    Verdict::Allowed { remaining, shadow }
-}
-
-/// The refusal with the longest wait among some of the slots; the first of equals.
-fn longest(slots: &[Slot], now: Micros, among: impl Fn(&Slot) -> bool) -> Option<Shortfall> {
-    let asked = slots.iter().enumerate().filter(|(_, slot)| among(slot));
-    let refusals = asked.filter_map(|(by, slot)| slot.refusal(now).map(|wait| Shortfall { by, wait }));
-    refusals.reduce(|longest, other| if other.wait > longest.wait { other } else { longest })
+    Verdict::Allowed { remaining: remaining.is_finite().then_some((remaining + EPSILON) as u32), shadow }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::limiter::{Decision, Limit, Plan};
 
 /// The value of `RateLimit-Policy`: the enforced limits that count a call. `None` without any.
 pub fn rate_limit_policy(plan: &Plan<'_>) -> Option<String> {
-    let members = plan.draws().iter().filter(|draw| draw.enforced()).map(|draw| {
+    let members = plan.draws().filter(|draw| draw.enforced()).map(|draw| {
         let mut member = format!("{};q={}", identifier(draw.limit()), draw.shape().capacity());
         let period_us = draw.shape().two_periods_us() / 2;
         if period_us > 0 && period_us.is_multiple_of(1_000_000) {
@@ -34,7 +34,7 @@ pub fn rate_limit(plan: &Plan<'_>, decision: &Decision) -> Option<String> {
             Some(format!("{};r=0{}", identifier(&denial.limit), wait.unwrap_or_default()))
         }
         Decision::Allowed { remaining, .. } => {
-            let mut enforced = plan.draws().iter().filter(|draw| draw.enforced());
+            let mut enforced = plan.draws().filter(|draw| draw.enforced());
             let only = enforced.next().filter(|_| enforced.next().is_none())?;
             Some(format!("{};r={}", identifier(only.limit()), (*remaining)?))
         }

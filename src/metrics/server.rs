@@ -77,10 +77,10 @@ impl Server {
             Verdict::Allowed { shadow, .. } => {
                 self.call(Decision::Allowed, source, families);
                 // If a shadow limit would have denied, no shadow bucket was drawn on.
-                for draw in plan.draws().iter().filter(|draw| draw.enforced() || shadow.is_none()) {
-                    self.bucket(Decision::Allowed, draw, source, families);
+                for draw in plan.draws().filter(|draw| draw.enforced() || shadow.is_none()) {
+                    self.bucket(Decision::Allowed, &draw, source, families);
                     if source != DecidedBy::FailOpen {
-                        self.limit(Decision::Allowed, draw, source, families);
+                        self.limit(Decision::Allowed, &draw, source, families);
                     }
                 }
                 if let Some(refusal) = shadow {
@@ -108,9 +108,9 @@ impl Server {
     }
 
     fn refused(&self, plan: &Plan<'_>, refusal: Shortfall, source: DecidedBy, families: &Families) {
-        let Some(draw) = plan.draws().get(refusal.by) else { return };
-        self.bucket(Decision::Rejected, draw, source, families);
-        self.limit(Decision::Rejected, draw, source, families);
+        let Some(draw) = plan.draws().nth(refusal.by) else { return };
+        self.bucket(Decision::Rejected, &draw, source, families);
+        self.limit(Decision::Rejected, &draw, source, families);
     }
 
     /// The totals, without those by limit.

@@ -139,7 +139,7 @@ fn record(span: &Span, plan: &Plan<'_>, answer: &StoreAnswer) {
 
 /// The limit, as ToolHive's traces name it.
 fn rejected_by(plan: &Plan<'_>, refusal: &Shortfall) -> &'static str {
-    match plan.draws().get(refusal.by).map(|draw| draw.limit().labels()) {
+    match plan.draws().nth(refusal.by).map(|draw| draw.limit().labels()) {
         Some(("shared", "server")) => "shared_server",
         Some(("shared", _)) => "shared_tool",
         Some((_, "server")) => "per_user_server",

@@ -4,12 +4,15 @@ use hashbrown::HashTable;
 
 use crate::limiter::{
     Micros, Scope,
+    key::KeyParts,
     plan::Draw,
     shape::{Shape, State},
 };
 
-/// Buckets whose keys hash to this shard.
+/// Buckets whose keys hash to this shard. It does not share a cache line with its lock, which waiting threads keep reading, nor with other
+/// shards: with two threads, that is a quarter of the time.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Shard {
     buckets: HashTable<Stored>,
     /// Maximum number of user buckets.
@@ -45,8 +48,8 @@ impl Shard {
     }
 
     /// A bucket's position, valid until one is added or dropped.
-    pub(super) fn find(&self, hash: u64, key: &str) -> Option<usize> {
-        self.buckets.find_bucket_index(hash, |kept| *kept.key == *key)
+    pub(super) fn find(&self, hash: u64, key: KeyParts<'_>) -> Option<usize> {
+        self.buckets.find_bucket_index(hash, |kept| key.is(&kept.key))
     }
 
     pub(super) fn state(&self, at: usize) -> Option<State> {
@@ -54,13 +57,13 @@ impl Shard {
     }
 
     /// A state, and when its bucket is full.
-    pub(super) fn look(&self, hash: u64, key: &str) -> Option<(State, Micros)> {
-        self.buckets.find(hash, |kept| *kept.key == *key).map(|kept| (kept.state, kept.full_at()))
+    pub(super) fn look(&self, hash: u64, key: KeyParts<'_>) -> Option<(State, Micros)> {
+        self.buckets.find(hash, |kept| key.is(&kept.key)).map(|kept| (kept.state, kept.full_at()))
     }
 
     /// Removes a bucket; returns whether it was there.
-    pub(super) fn forget(&mut self, hash: u64, key: &str) -> bool {
-        self.buckets.find_entry(hash, |kept| *kept.key == *key).map(|kept| kept.remove()).is_ok()
+    pub(super) fn forget(&mut self, hash: u64, key: KeyParts<'_>) -> bool {
+        self.buckets.find_entry(hash, |kept| key.is(&kept.key)).map(|kept| kept.remove()).is_ok()
     }
 
     /// Stores the state of an existing bucket.

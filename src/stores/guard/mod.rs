@@ -279,15 +279,15 @@ impl<S> Inner<S> {
 }
 
 /// A call in progress, whose outcome goes to the breaker; a caller that leaves before the outcome has no effect.
-struct Trial<'a, S> {
+struct Trial<'a, 'p, S> {
     inner: &'a Inner<S>,
-    plan: &'a Plan<'a>,
+    plan: &'a Plan<'p>,
     pass: Pass,
     asked: Instant,
     over: bool,
 }
 
-impl<S> Trial<'_, S> {
+impl<S> Trial<'_, '_, S> {
     fn end(mut self, outcome: &Result<StoreAnswer, StoreError>) -> Option<Change> {
         self.over = true;
         let (inner, pass) = (self.inner, self.pass);
@@ -310,7 +310,7 @@ impl<S> Trial<'_, S> {
     }
 }
 
-impl<S> Drop for Trial<'_, S> {
+impl<S> Drop for Trial<'_, '_, S> {
     fn drop(&mut self) {
         if !self.over && self.pass == Pass::Try {
             self.inner.breaker().abandoned();

@@ -22,7 +22,7 @@ use std::{
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
-use crate::limiter::{Plan, Verdict, Wait, settle::Shortfall, shape::Shape};
+use crate::limiter::{Plan, Verdict, Wait, key::KeyParts, settle::Shortfall, shape::Shape};
 
 /// How long a denial is trusted without asking Redis again, at most. A bucket that another process resets meanwhile is still denied here.
 pub const LONGEST_BELIEF: Duration = Duration::from_secs(1);
@@ -68,11 +68,12 @@ impl Certain {
 
     /// The denial of a call, if it is certain. With several, the longest wait.
     pub(super) fn denial(&self, plan: &Plan<'_>, now: Instant) -> Option<Verdict> {
-        let enforced = plan.draws().iter().enumerate().filter(|(_, draw)| draw.enforced());
+        let enforced = plan.draws().enumerate().filter(|(_, draw)| draw.enforced());
         let refusals = enforced.filter_map(|(by, draw)| {
-            let hash = self.hasher.hash_one(draw.key());
+            let key = draw.parts();
+            let hash = self.hasher.hash_one(key);
             let shard = self.shard(hash)?;
-            let known = shard.known.find(hash, |known| *known.key == *draw.key())?;
+            let known = shard.known.find(hash, |known| key.is(&known.key))?;
             let holds = known.shape == draw.shape() && known.cost <= draw.cost() && now < known.denied_until;
             holds.then(|| Shortfall { by, wait: Wait::After(whole_us(known.wait(draw.cost(), now))) })
         });
@@ -82,8 +83,8 @@ impl Certain {
     /// Caches Redis' response to a plan.
     pub(super) fn learn(&self, plan: &Plan<'_>, verdict: &Verdict, sent: Instant, received: Instant) {
         let Verdict::Denied(Shortfall { by, wait: Wait::After(wait) }) = *verdict else { return };
-        let Some(draw) = plan.draws().get(by) else { return };
-        let hash = self.hasher.hash_one(draw.key());
+        let Some(draw) = plan.draws().nth(by) else { return };
+        let hash = self.hasher.hash_one(draw.parts());
         let belief = (wait - wait / PARTS_OF_SLEW).min(LONGEST_BELIEF - jitter(hash));
         let known =
             Known { key: draw.key().into(), hash, shape: draw.shape(), cost: draw.cost(), denied_until: sent + belief, received, wait };
@@ -94,7 +95,7 @@ impl Certain {
 
     /// Removes a bucket that was reset.
     pub(super) fn forget(&self, key: &str) {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hasher.hash_one(KeyParts::of(key));
         if let Some(mut shard) = self.shard(hash)
             && let Ok(known) = shard.known.find_entry(hash, |known| *known.key == *key)
         {

@@ -158,7 +158,7 @@ impl Redis {
             Links::One(link) => return Arc::clone(link),
             Links::ByServer(links) => links,
         };
-        let server = plan.draws().first().map_or("", |draw| hash_tag(draw.key()));
+        let server = plan.draws().next().map_or("", |draw| hash_tag(draw.parts().front));
         if let Some(link) = links.read().unwrap_or_else(PoisonError::into_inner).get(server) {
             return Arc::clone(link);
         }
@@ -193,7 +193,7 @@ impl Store for Redis {
 
 /// The first bucket that is asked for more than it can ever hold: Redis need not be asked.
 fn too_large(plan: &Plan<'_>) -> Option<usize> {
-    plan.draws().iter().position(|draw| draw.enforced() && f64::from(draw.cost().get()) > draw.shape().capacity())
+    plan.draws().position(|draw| draw.enforced() && f64::from(draw.cost().get()) > draw.shape().capacity())
 }
 
 /// What determines a key's cluster node.
@@ -203,6 +203,6 @@ fn hash_tag(key: &str) -> &str {
 }
 
 fn unusable(plan: &Plan<'_>, by: usize) -> StoreError {
-    let limit = plan.draws().get(by).map(|draw| draw.limit().to_string()).unwrap_or_default();
+    let limit = plan.draws().nth(by).map(|draw| draw.limit().to_string()).unwrap_or_default();
     StoreError::untaken(Cause::Bucket, format!("the key of a bucket of {limit} does not hold a bucket; delete that key"))
 }

@@ -9,7 +9,7 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use redis::Value;
 
-use crate::limiter::{Micros, Plan, Verdict, Wait, settle::Shortfall, shape::Shape};
+use crate::limiter::{Micros, Plan, Verdict, Wait, key::KeyParts, settle::Shortfall, shape::Shape};
 
 /// The whole script that runs in Redis.
 pub const SOURCE: &str = include_str!("script.lua");
@@ -79,7 +79,7 @@ impl Batch {
         push(&mut self.calls, plan.draws().len());
         for draw in plan.draws() {
             let term = Term { shape: draw.shape(), cost: draw.cost(), enforced: draw.enforced() };
-            let (key, term) = (self.key(draw.key()), self.term(term));
+            let (key, term) = (self.key(draw.parts()), self.term(term));
             push(&mut self.calls, key);
             push(&mut self.calls, term);
         }
@@ -99,14 +99,16 @@ impl Batch {
     }
 
     /// The key's index, counted from 1.
-    fn key(&mut self, key: &str) -> usize {
+    fn key(&mut self, key: KeyParts<'_>) -> usize {
         let hash = self.hasher.hash_one(key);
-        let same = |at: &u16| self.keys.get(usize::from(*at)).is_some_and(|known| self.text.get(known.at.clone()) == Some(key));
+        let same = |at: &u16| {
+            self.keys.get(usize::from(*at)).is_some_and(|known| self.text.get(known.at.clone()).is_some_and(|known| key.is(known)))
+        };
         if let Some(at) = self.by_key.find(hash, same) {
             return usize::from(*at) + 1;
         }
         let (at, start) = (self.keys.len(), self.text.len());
-        self.text.push_str(key);
+        key.push_to(&mut self.text);
         self.keys.push(Key { at: start..self.text.len(), hash });
         let keys = &self.keys;
         self.by_key.insert_unique(hash, at as u16, |at| keys.get(usize::from(*at)).map_or(0, |key| key.hash));

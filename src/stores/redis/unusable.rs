@@ -32,9 +32,9 @@ pub(super) struct Unusable {
 impl Unusable {
     /// Records that a call was not decided because of its `by`-th bucket. Returns whether that is new, and logged.
     pub(super) fn found(&self, plan: &Plan<'_>, by: usize) -> bool {
-        let Some(draw) = plan.draws().get(by) else { return false };
+        let Some(draw) = plan.draws().nth(by) else { return false };
         let mut keys = self.keys();
-        let is_new = keys.len() < MOST && keys.insert(self.hasher.hash_one(draw.key()));
+        let is_new = keys.len() < MOST && keys.insert(self.hasher.hash_one(draw.parts()));
         self.count.store(keys.len(), Ordering::Relaxed);
         drop(keys);
         if is_new {
@@ -57,7 +57,7 @@ impl Unusable {
         let mut is_new = false;
         for draw in plan.draws() {
             let mut keys = self.keys();
-            let was_unusable = keys.remove(&self.hasher.hash_one(draw.key()));
+            let was_unusable = keys.remove(&self.hasher.hash_one(draw.parts()));
             self.count.store(keys.len(), Ordering::Relaxed);
             drop(keys);
             if was_unusable {

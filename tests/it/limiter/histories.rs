@@ -242,7 +242,7 @@ impl History {
 }
 
 impl Asked {
-    pub fn plan<'a>(&self, policy: &'a Policy) -> Plan<'a> {
+    pub fn plan<'a>(&'a self, policy: &'a Policy) -> Plan<'a> {
         match self {
             Self::Call { tool, user, cost } => policy.plan(&Call::of(tool).costing(*cost).by_known(*user)),
             Self::Batch { tools, user } => policy.plan(&Call::batch(tools).by_known(*user)),
@@ -269,10 +269,11 @@ impl Model {
     /// One of the keys that calls of this history draw on; `None` when no call draws on any.
     pub fn key(&self, index: &Index) -> Option<String> {
         let calls = TOOLS.iter().flat_map(|tool| USERS.map(|user| Asked::Call { tool, user, cost: NonZeroU32::MIN }));
-        let plans: Vec<_> = calls.map(|call| call.plan(&self.policy)).collect();
-        let keys: BTreeSet<&str> = plans.iter().flat_map(|plan| plan.draws().iter().map(|draw| draw.key())).collect();
-        let keys: Vec<&str> = keys.into_iter().collect();
-        (!keys.is_empty()).then(|| (*index.get(&keys)).to_owned())
+        let calls: Vec<_> = calls.collect();
+        let plans: Vec<_> = calls.iter().map(|call| call.plan(&self.policy)).collect();
+        let keys: BTreeSet<_> = plans.iter().flat_map(|plan| plan.draws().map(|draw| draw.key())).collect();
+        let keys: Vec<_> = keys.into_iter().collect();
+        (!keys.is_empty()).then(|| index.get(&keys).clone().into_owned())
     }
 
     pub fn write(&mut self, key: String, fields: Fields) {
@@ -287,7 +288,7 @@ impl Model {
     pub fn decide(&mut self, asked: &Asked) -> Verdict {
         let plan = asked.plan(&self.policy);
         let read = |key: &str| self.buckets.get(key).and_then(|kept| kept.state(self.now));
-        let states: Vec<_> = plan.draws().iter().map(|draw| read(draw.key())).collect();
+        let states: Vec<_> = plan.draws().map(|draw| read(&draw.key())).collect();
         let mut slots: Vec<Slot> = std::iter::zip(plan.draws(), &states)
             .map(|(draw, state)| Slot::new(draw.shape(), draw.cost(), draw.enforced(), state.map(|(state, _)| state)))
             .collect();
@@ -295,7 +296,7 @@ impl Model {
         for ((draw, slot), state) in std::iter::zip(plan.draws(), &slots).zip(states) {
             let made_sense = state.is_none_or(|(_, anew)| !anew);
             if let Some(state) = slot.state.filter(|_| slot.changed || !made_sense) {
-                self.buckets.insert(draw.key().to_owned(), Kept::Settled(state));
+                self.buckets.insert(draw.key().into_owned(), Kept::Settled(state));
             }
         }
         verdict

@@ -73,8 +73,8 @@ impl Still {
 
 /// The batch as `script.lua` describes it, each draw with a term of its own. Written apart from the store's writer on purpose.
 fn command(script: &str, plans: &[Plan<'_>]) -> (Cmd, Vec<String>) {
-    let draws = || plans.iter().flat_map(|plan| plan.draws());
-    let mut keys: Vec<String> = draws().map(|draw| draw.key().to_owned()).collect();
+    let draws = || plans.iter().flat_map(Plan::draws);
+    let mut keys: Vec<String> = draws().map(|draw| draw.key().into_owned()).collect();
     keys.sort();
     keys.dedup();
     let mut eval = redis::cmd("EVAL");
@@ -91,7 +91,7 @@ fn command(script: &str, plans: &[Plan<'_>]) -> (Cmd, Vec<String>) {
         push(u16::try_from(plan.draws().len()).expect("a few"));
         for draw in plan.draws() {
             term += 1;
-            let key = keys.binary_search_by(|key| key.as_str().cmp(draw.key())).expect("it is there");
+            let key = keys.binary_search_by(|key| key.as_str().cmp(&draw.key())).expect("it is there");
             push(u16::try_from(key + 1).expect("a few"));
             push(term);
         }
