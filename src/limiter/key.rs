@@ -116,12 +116,6 @@ impl<'a> KeyParts<'a> {
         key.strip_prefix(self.front) == Some(self.user)
     }
 
-    /// Appends the joined key.
-    pub(crate) fn push_to(&self, text: &mut String) {
-        text.push_str(self.front);
-        text.push_str(self.user);
-    }
-
     /// The joined key.
     pub(crate) fn joined(&self) -> Cow<'a, str> {
         if self.user.is_empty() { Cow::Borrowed(self.front) } else { Cow::Owned([self.front, self.user].concat()) }

@@ -108,7 +108,8 @@ impl Batch {
             return usize::from(*at) + 1;
         }
         let (at, start) = (self.keys.len(), self.text.len());
-        key.push_to(&mut self.text);
+        self.text += key.front;
+        self.text += key.user;
         self.keys.push(Key { at: start..self.text.len(), hash });
         let keys = &self.keys;
         self.by_key.insert_unique(hash, at as u16, |at| keys.get(usize::from(*at)).map_or(0, |key| key.hash));
