@@ -26,7 +26,7 @@ clippy: ## Lints, warnings denied
 doc: ## Documentation without broken links
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
-features: ## Each feature compiles alone, and an embedder gets neither kube, nor axum, nor clap
+features: ## Each feature compiles alone without warnings, and an embedder gets neither kube, nor axum, nor clap
 	@set -e; for feature in "" serde alias admission auth limiter mcp metrics redis tower server cluster webhook gate proxy authz manifest certs cli top cel; do \
 		echo "feature: $${feature:-none}"; \
 		cargo clippy --locked --quiet --lib --no-default-features --features "$$feature" -- -D warnings; \

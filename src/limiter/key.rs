@@ -94,7 +94,8 @@ impl ServerId {
     }
 }
 
-/// A key that was not joined: of a user's bucket, the user is apart.
+/// A bucket's key in two parts: all before the user, and the user's part, which is empty for a shared bucket. There is one way to divide a
+/// key, so that equal keys have equal hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyParts<'a> {
     pub(crate) front: &'a str,

@@ -40,7 +40,7 @@ enum Tools<'a> {
 #[derive(Clone, Debug)]
 pub struct Plan<'a> {
     server: &'a ServerId,
-    /// The end of the keys of a user's buckets.
+    /// The user's part of keys; empty for an anonymous caller.
     user: Cow<'a, str>,
     draws: SmallVec<[(&'a Counter, NonZeroU32); 4]>,
     skips_users: bool,
@@ -131,7 +131,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The buckets, in the order in which a verdict indexes them.
-    pub fn draws(&self) -> impl ExactSizeIterator<Item = Draw<'_>> + Clone {
+    pub fn draws(&self) -> impl ExactSizeIterator<Item = Draw<'_>> {
         self.draws.iter().map(|&(counter, cost)| Draw { counter, user: &self.user, cost })
     }
 

@@ -12,7 +12,7 @@ const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 /// A text for the parser, and the way back to the places of the original.
 pub(super) struct Clean<'t> {
     pub(super) text: Cow<'t, str>,
-    original: &'t str,
+    source: &'t str,
     /// Where in the clean text a mark was removed.
     removed: Vec<usize>,
 }
@@ -37,23 +37,24 @@ impl<'t> Clean<'t> {
                 clean.push(char);
             }
         }
-        Self { text: Cow::Owned(clean), original: text, removed }
+        Self { text: Cow::Owned(clean), source: text, removed }
     }
 
     /// The text as it is: in JSON, those characters have no meaning.
     pub(super) fn json(text: &'t str) -> Self {
-        Self { text: Cow::Borrowed(text), original: text, removed: Vec::new() }
+        Self { text: Cow::Borrowed(text), source: text, removed: Vec::new() }
     }
 
     /// Where some bytes of the clean text are in the original.
     pub(super) fn original(&self, span: &Span) -> Span {
-        self.at(span.start)..self.at(span.end).max(self.at(span.start))
+        let start = self.at(span.start);
+        start..self.at(span.end).max(start)
     }
 
-    /// Where a byte of the clean text is in the original; before a line end that was replaced, if it is in one.
+    /// Where a byte of the clean text is in the original, moved back to the start of its character: a line end that was replaced is one.
     pub(super) fn at(&self, at: usize) -> usize {
         let at = at + self.removed.partition_point(|removed| *removed <= at) * MARK.len_utf8();
-        (0..=at).rev().find(|at| self.original.is_char_boundary(*at)).unwrap_or_default()
+        (0..=at).rev().find(|at| self.source.is_char_boundary(*at)).unwrap_or_default()
     }
 }
 

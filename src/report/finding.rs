@@ -297,7 +297,8 @@ pub struct Excerpt {
 }
 
 impl Place {
-    /// The place of some bytes of a text, in whole characters; of several lines, the first. In a line's end, it is where that begins.
+    /// The place of some bytes of a text, in whole characters; of several lines, the first. A span that begins in a line's end is placed
+    /// where the line ends.
     pub fn new(file: &Arc<str>, text: &Text, span: &Span) -> Self {
         let around = text.line_around(span.start);
         let is_boundary = |at: &usize| text.as_str().is_char_boundary(*at);

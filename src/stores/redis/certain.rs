@@ -56,8 +56,9 @@ struct Known {
     cost: NonZeroU32,
     /// Denied for certain before this time.
     denied_until: Instant,
-    received: Instant,
     /// When the response was received.
+    received: Instant,
+    /// The wait in the response.
     wait: Duration,
 }
 

@@ -101,9 +101,8 @@ impl Batch {
     /// The key's index, counted from 1.
     fn key(&mut self, key: KeyParts<'_>) -> usize {
         let hash = self.hasher.hash_one(key);
-        let same = |at: &u16| {
-            self.keys.get(usize::from(*at)).is_some_and(|known| self.text.get(known.at.clone()).is_some_and(|known| key.is(known)))
-        };
+        let same =
+            |at: &u16| self.keys.get(usize::from(*at)).and_then(|known| self.text.get(known.at.clone())).is_some_and(|known| key.is(known));
         if let Some(at) = self.by_key.find(hash, same) {
             return usize::from(*at) + 1;
         }

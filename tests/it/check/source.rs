@@ -181,6 +181,8 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic(text in "[ab:#\\-\\n\\r\\t'\"{}\\[\\],&*!|>%@<?0 é😀\u{85}\u{2028}\u{feff}]{0,60}") {
+        drop(read(&text, &mut |piece| if let Piece::Object(node) = piece { drop(node.to_value()) }));
+        judge_and_show(format!("{text}\n# MCPServer"));
         judge_and_show(text);
     }
 

@@ -268,8 +268,7 @@ impl Model {
 
     /// One of the keys that calls of this history draw on; `None` when no call draws on any.
     pub fn key(&self, index: &Index) -> Option<String> {
-        let calls = TOOLS.iter().flat_map(|tool| USERS.map(|user| Asked::Call { tool, user, cost: NonZeroU32::MIN }));
-        let calls: Vec<_> = calls.collect();
+        let calls: Vec<_> = TOOLS.iter().flat_map(|tool| USERS.map(|user| Asked::Call { tool, user, cost: NonZeroU32::MIN })).collect();
         let plans: Vec<_> = calls.iter().map(|call| call.plan(&self.policy)).collect();
         let keys: BTreeSet<_> = plans.iter().flat_map(|plan| plan.draws().map(|draw| draw.key())).collect();
         let keys: Vec<_> = keys.into_iter().collect();
